@@ -1,0 +1,1 @@
+"""Dockerfile text to image: words, parser, instructions, plan, solver."""

@@ -1,0 +1,1 @@
+"""Every verb once: its name, options, help and what it returns."""

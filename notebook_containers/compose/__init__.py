@@ -1,0 +1,1 @@
+"""Compose files: loader, model, project. A client of the engine."""

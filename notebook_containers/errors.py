@@ -1,0 +1,162 @@
+"""The one error tree; every exception this package raises on purpose is an :class:`Error`.
+
+::
+
+    Error                        what happened, and a hint of what to do next
+    ├── InvalidArgument          the caller's words are wrong (ValueError)
+    │   ├── InvalidReference     not an image name
+    │   ├── InvalidDocument      JSON, manifest, config, archive that is not what it should be
+    │   ├── DockerfileError      with the line, and a caret under the word
+    │   └── ComposeError         with file, line and path of the key
+    ├── NotFound                 a named thing does not exist
+    │   ├── ImageNotFound
+    │   ├── ContainerNotFound
+    │   ├── NetworkNotFound
+    │   └── VolumeNotFound
+    ├── Conflict                 a name, an address, a port or a state is taken
+    ├── StoreError               the store cannot do it
+    │   ├── DiskFull             ENOSPC or EDQUOT, with the path
+    │   └── Corrupt              bytes on disk are not what their digest says
+    ├── Unsupported              this kernel, privilege level or build cannot do it
+    ├── RuntimeFailure           a container could not be made, started or reached
+    │   └── StartFailed          its command: 126 cannot execute, 127 not found, 125 anything else
+    ├── NetworkError             links, addresses, firewall, ports
+    ├── RegistryError            a registry refused, lied or is not there
+    ├── BuildError               a build step failed (with its output's tail)
+    └── ContainerError           a foreground container ended with a non-zero status
+
+Messages are lower case, without a final period, and name the thing; ``hint`` says the next step. ``str(error)`` is the message alone.
+"""
+
+from __future__ import annotations
+
+
+class Error(Exception):
+    """Anything this package raises on purpose: ``message`` says what happened, ``hint`` what to do next (may be empty)."""
+
+    exit_status = 125
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def one_line(self) -> str:
+        """Return message and hint as one line of text."""
+        text = f"{self.message}; {self.hint}" if self.hint else self.message
+        return " ".join(text.split())
+
+
+class InvalidArgument(Error, ValueError):
+    """The caller's words are wrong."""
+
+
+class InvalidReference(InvalidArgument):
+    """Text that is not an image reference."""
+
+
+class InvalidDocument(InvalidArgument):
+    """A document or archive that is not what it should be."""
+
+
+class SourceError(InvalidArgument):
+    """An error at a place in a text: ``line`` and ``column`` count from 1, ``source`` is the line as written."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", file: str = "", line: int = 0, column: int = 0, length: int = 1, source: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.file, self.line, self.column, self.length, self.source = file, line, column, length, source
+
+    def excerpt(self) -> str:
+        """Return the source line with carets under the wrong words, or an empty text when the place is unknown."""
+        if not self.line:
+            return ""
+        number = f"{self.line:>4} | "
+        shown = self.source.replace("\t", " ")
+        carets = " " * (len(number) + max(self.column - 1, 0)) + "^" * max(self.length, 1)
+        return f"{number}{shown}\n{carets}"
+
+
+class DockerfileError(SourceError):
+    """A Dockerfile that cannot be understood."""
+
+
+class ComposeError(SourceError):
+    """A compose file that cannot be understood."""
+
+
+class NotFound(Error, LookupError):
+    """A named thing does not exist."""
+
+
+class ImageNotFound(NotFound):
+    """No image has this name or id."""
+
+
+class ContainerNotFound(NotFound):
+    """No container has this name or id."""
+
+
+class NetworkNotFound(NotFound):
+    """No network has this name or id."""
+
+
+class VolumeNotFound(NotFound):
+    """No volume has this name."""
+
+
+class Conflict(Error):
+    """A name, an address, a port or a state is taken."""
+
+
+class StoreError(Error):
+    """The store cannot do what was asked."""
+
+
+class DiskFull(StoreError):
+    """No space (or no quota, or no inode) is left where the store lies."""
+
+
+class Corrupt(StoreError):
+    """Bytes on disk are not what their digest says."""
+
+
+class Unsupported(Error):
+    """This kernel, this privilege level or this version cannot do it."""
+
+
+class RuntimeFailure(Error):
+    """A container could not be made, started or reached."""
+
+
+class StartFailed(RuntimeFailure):
+    """A command that could not be started; ``exit_status`` is 127 (not found), 126 (cannot execute) or 125."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_status: int = 125) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status
+
+
+class NetworkError(Error):
+    """Links, addresses, firewall rules or ports could not be set up."""
+
+
+class RegistryError(Error):
+    """A registry refused, sent what it should not, or is not there."""
+
+
+class BuildError(Error):
+    """A build step failed: ``line`` is the instruction's line, ``output`` the tail of what it printed."""
+
+    def __init__(self, message: str, *, hint: str = "", line: int = 0, output: str = "", exit_status: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.line, self.output, self.exit_status = line, output, exit_status
+
+
+class ContainerError(Error):
+    """A foreground container ended with a non-zero status, kept in ``exit_status``."""
+
+    def __init__(self, message: str, *, hint: str = "", exit_status: int = 1, container_id: str = "", stderr: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status, self.container_id, self.stderr = exit_status, container_id, stderr

@@ -1,0 +1,1 @@
+"""The kernel, as seen from Python through libc: has never heard of a container."""

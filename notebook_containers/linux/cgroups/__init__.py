@@ -1,0 +1,1 @@
+"""One way to limit and count processes, for cgroup v1, v2 and both at once."""

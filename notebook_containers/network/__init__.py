@@ -1,0 +1,1 @@
+"""Links, addresses, names and ports of network namespaces."""

@@ -1,0 +1,1 @@
+"""The notebook: magics, tables, diagrams, progress. Translates, never decides."""

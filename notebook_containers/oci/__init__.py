@@ -1,0 +1,1 @@
+"""Vocabulary: the OCI documents as typed values, and nothing else."""

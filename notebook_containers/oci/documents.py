@@ -1,0 +1,163 @@
+"""JSON documents as frozen dataclasses: one base class, no reflection beyond the dataclass fields.
+
+A field's JSON name is its Python name unless ``named(...)`` gives another. Absent and ``null`` both give the field's default; a default
+is not written unless the field is ``always()`` there. Unknown members are dropped. Untrusted bytes enter through :func:`untrusted_json` only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Self, TypeAlias
+
+from notebook_containers.errors import InvalidDocument
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 64
+
+
+def untrusted_json(data: bytes, *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, JSON]:
+    """Parse bytes from outside into a JSON object; raises InvalidDocument for anything doubtful.
+
+    Refused: more than ``max_bytes``, invalid UTF-8, nesting deeper than 64, duplicate keys, NaN/Infinity, integers beyond 64 bits, a
+    top level that is no object (CVE-2021-41190 is why duplicates and doubt are errors).
+    """
+    if len(data) > max_bytes:
+        raise InvalidDocument(f"{what} is {len(data)} bytes, more than the {max_bytes} allowed")
+    try:
+        value: JSON = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_bounded_int
+        )
+        _check_depth(value, MAX_DEPTH)
+    except (ValueError, RecursionError) as err:
+        raise InvalidDocument(f"{what} is not valid JSON: {str(err) or 'nested too deeply'}") from err
+    if not isinstance(value, dict):
+        raise InvalidDocument(f"{what} is not a JSON object")
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return result
+
+
+def _no_constant(word: str) -> JSON:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _bounded_int(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise ValueError("a number does not fit in 64 bits")
+    return int(text)
+
+
+def _check_depth(value: JSON, left: int) -> None:
+    if left == 0:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        for item in value.values():
+            _check_depth(item, left - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_depth(item, left - 1)
+
+
+def named(json_name: str) -> dict[str, str]:
+    """Field metadata that gives a field its JSON name: ``field(default=(), metadata=named("Cmd"))``."""
+    return {"json": json_name}
+
+
+def always(json_name: str = "") -> dict[str, str]:
+    """Field metadata for a member that is written even when it equals its default."""
+    return {"always": "yes", **({"json": json_name} if json_name else {})}
+
+
+@cache
+def _plan(cls: type[Document]) -> tuple[tuple[str, str, object, dataclasses.Field[object]], ...]:
+    hints = typing.get_type_hints(cls)
+    return tuple((f.name, f.metadata.get("json", f.name), hints[f.name], f) for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+
+
+class Document:
+    """Base of frozen, slotted, keyword-only dataclasses that have a JSON form."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, JSON]) -> Self:
+        """Build the value from a parsed JSON object; raises InvalidDocument naming the member of a wrong type."""
+        values: dict[str, object] = {}
+        for name, json_name, hint, field in _plan(cls):  # type: ignore[arg-type]
+            raw = data.get(json_name)
+            if raw is not None:
+                values[name] = _decode(hint, raw, f"{cls.__name__}.{json_name}")
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise InvalidDocument(f"{cls.__name__} has no {json_name}")
+        return cls(**values)
+
+    def to_json(self) -> dict[str, JSON]:
+        """Return the JSON object; members equal to their default are left out."""
+        result: dict[str, JSON] = {}
+        for name, json_name, _hint, field in _plan(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+            if value != default or "always" in field.metadata:
+                result[json_name] = _encode(value)
+        return result
+
+    def to_bytes(self) -> bytes:
+        """Return the JSON text as stable UTF-8 bytes: the same value gives the same bytes."""
+        return json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _encode(value: object) -> JSON:
+    if isinstance(value, Document):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {str(k): _encode(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_encode(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _decode(hint: object, raw: JSON, where: str) -> object:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is object:
+        return raw
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in args if a is not type(None)]
+        return _decode(inner[0], raw, where)
+    if origin is tuple:
+        if not isinstance(raw, list):
+            raise InvalidDocument(f"{where} is not a list")
+        return tuple(_decode(args[0], item, where) for item in raw)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(raw, dict):
+            raise InvalidDocument(f"{where} is not an object")
+        return {key: _decode(args[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if isinstance(hint, type) and issubclass(hint, Document):
+        if not isinstance(raw, dict):
+            raise InvalidDocument(f"{where} is not an object")
+        return hint.from_json(raw)
+    return _scalar(hint, raw, where)
+
+
+def _scalar(hint: object, raw: JSON, where: str) -> object:
+    if hint is float and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
+    if hint in (bool, int, float) and type(raw) is hint:
+        return raw
+    if isinstance(hint, type) and issubclass(hint, str) and isinstance(raw, str):
+        return hint(raw)
+    kind = getattr(hint, "__name__", str(hint))
+    raise InvalidDocument(f"{where} is {type(raw).__name__}, not {kind}")

@@ -1,0 +1,1 @@
+"""The distribution API: images between a registry and the store."""

@@ -1,0 +1,1 @@
+"""OCI runtime verbs on a bundle. Has never seen an image."""

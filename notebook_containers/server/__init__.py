@@ -1,0 +1,1 @@
+"""The Jupyter server: authenticated handlers in the Engine API shapes. Translates, never decides."""

@@ -1,0 +1,1 @@
+"""Bytes and trees on disk: blobs, layers, snapshots, images, records. Has never seen a process."""
