@@ -1,7 +1,8 @@
 """JSON documents as frozen dataclasses: one base class, no reflection beyond the dataclass fields.
 
-A field's JSON name is its Python name unless ``named(...)`` gives another. Absent and ``null`` both give the field's default; a default
-is not written unless the field is ``always()`` there. Unknown members are dropped. Untrusted bytes enter through :func:`untrusted_json` only.
+A field's JSON name is its Python name unless ``named(...)`` gives another. Absent and ``null`` both give the default; a default
+is not written, unless the field is ``always()`` there. Unknown members are dropped.
+Untrusted bytes enter through :func:`untrusted_json` only.
 """
 
 from __future__ import annotations
