@@ -1,0 +1,194 @@
+"""The SQLite file: connections, transactions and the schema; what the rows mean is said by the modules that own the nouns.
+
+Rollback journal with ``synchronous=FULL``: a commit that returned survives a power cut (WAL before SQLite 3.51.3 can corrupt with two
+writers). Writers take ``BEGIN IMMEDIATE``, so they queue at the start and never fail half-way; readers take no lock of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from notebook_containers.errors import Corrupt, DiskFull, Error, StoreError, Unsupported
+from notebook_containers.store.disk import translated
+from notebook_containers.store.failpoints import fp
+
+Value: TypeAlias = "str | int | float | bytes | None"
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 10.0
+
+_SCHEMA = (
+    """CREATE TABLE images (
+        id TEXT PRIMARY KEY, manifest TEXT NOT NULL, created REAL NOT NULL, size INTEGER NOT NULL,
+        layers TEXT NOT NULL, labels TEXT NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE names (
+        name TEXT PRIMARY KEY, familiar TEXT NOT NULL,
+        image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE) WITHOUT ROWID""",
+    "CREATE INDEX names_image ON names(image)",
+    "CREATE TABLE layers (diff_id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE containers (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created REAL NOT NULL, image TEXT NOT NULL, document TEXT NOT NULL
+        ) WITHOUT ROWID""",
+    """CREATE TABLE networks (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created REAL NOT NULL, document TEXT NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE addresses (
+        network TEXT NOT NULL REFERENCES networks(id), address TEXT NOT NULL, container TEXT NOT NULL,
+        PRIMARY KEY (network, address), UNIQUE (network, container)) WITHOUT ROWID""",
+    """CREATE TABLE volumes (
+        name TEXT PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('ready', 'deleting')), created REAL NOT NULL, labels TEXT NOT NULL
+        ) WITHOUT ROWID""",
+    """CREATE TABLE cache (
+        key TEXT PRIMARY KEY, diff_id TEXT, created REAL NOT NULL, document TEXT NOT NULL) WITHOUT ROWID""",
+)
+
+
+class Database:
+    """One file, one connection per thread; used from many processes at once. A fork gets connections of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: dict[threading.Thread, sqlite3.Connection] = {}
+        self._pid = os.getpid()
+        with translated(path):
+            _make_private_file(path)
+        self._prepare()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the block in one BEGIN IMMEDIATE transaction, durable when the block has ended and undone when it raises.
+
+        SQLite's errors become StoreError, DiskFull or Corrupt; IntegrityError passes, for the caller to say what is taken.
+        A transaction inside a transaction of the same thread joins it.
+        """
+        connection = self._connection()
+        if connection.in_transaction:
+            yield connection
+            return
+        with self._translated():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                fp("records.before_commit")
+                connection.execute("COMMIT")
+                fp("records.after_commit")
+            except BaseException:
+                _roll_back(connection)
+                raise
+
+    def query(self, sql: str, values: Sequence[Value] = ()) -> list[tuple[Value, ...]]:
+        """Return all rows of one SELECT: one consistent view, no lock held afterwards."""
+        with self._translated():
+            return self._connection().execute(sql, values).fetchall()
+
+    def close(self) -> None:
+        """Close every thread's connection; the next use would open a new one."""
+        with self._lock:
+            if self._pid == os.getpid():
+                for connection in self._connections.values():
+                    connection.close()
+                self._connections.clear()
+            self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+            with self._lock:
+                for thread in [t for t in self._connections if not t.is_alive()]:
+                    self._connections.pop(thread).close()
+                self._connections[threading.current_thread()] = connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        with self._translated():
+            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            # the zeroed journal stays allocated: commits need no directory fsync, and deletes work on a full disk
+            connection.execute("PRAGMA journal_mode=PERSIST")
+            return connection
+
+    def _leave_to_parent(self) -> None:
+        # closing or finalising the parent's connections here would drop its locks or roll its transaction back: leak them on purpose
+        self._inherited = (self._local, self._connections)
+        self._local, self._connections, self._lock = threading.local(), {}, threading.Lock()
+        self._pid = os.getpid()
+
+    def _prepare(self) -> None:
+        version = self._version()
+        if version == 0:
+            with self.transaction() as connection:
+                if self._version() == 0:
+                    for statement in _SCHEMA:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif version > SCHEMA_VERSION:
+            self.close()
+            raise Unsupported(
+                f"{self.path} has a newer schema ({version}, this version knows {SCHEMA_VERSION})",
+                hint="upgrade notebook-containers, or set NBC_ROOT to another directory",
+            )
+
+    def _version(self) -> int:
+        return int(str(self.query("PRAGMA user_version")[0][0]))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as err:
+            raise _store_error(err, self.path) from err
+        except OSError as err:
+            with translated(self.path):
+                raise err
+
+
+def check_database(path: Path) -> list[str]:
+    """Return what SQLite's integrity and foreign key checks find, in words; an empty list is a sound file."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            found += [f"a row of {row[0]} refers to no row of {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")]
+            return found
+    except sqlite3.DatabaseError as err:
+        return [str(err)]
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # SQLite has already rolled back by itself after some errors (a full disk)
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _make_private_file(path: Path) -> None:
+    if not path.exists():
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
+
+
+def _store_error(err: sqlite3.DatabaseError, path: Path) -> Error:
+    name = getattr(err, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_FULL"):
+        return DiskFull(f"no space left for {path}", hint="free space with 'nbc system prune', or set NBC_ROOT to a larger disk")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreError(f"{path} is busy: other processes held it for {BUSY_TIMEOUT_S:.0f} s", hint="try again")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return Corrupt(f"{path} is damaged: {err}", hint="restore it, or set NBC_ROOT to a new directory")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return StoreError(f"cannot write {path}: {err}", hint="set NBC_ROOT to a directory that you can write")
+    return StoreError(f"cannot use {path}: {err}")

@@ -1,0 +1,233 @@
+"""The store's directory: where things are made, published, leased and thrown away; the write protocol lives here and nowhere else.
+
+Publishing: make the thing under ``tmp/<boot id>/`` (same filesystem), fsync it, rename it into place without replacing, fsync the
+parent. Discarding: rename into ``trash/<boot id>/``, fsync the parent, then unlink. So a name in the store is always whole, and what a
+dead process leaves lies in ``tmp`` or ``trash`` where the next collection frees it.
+
+A *lease* is a shared flock on ``lease.lock``, held while an operation makes or uses things that nothing references yet (pull, build,
+load, commit, create). Collection needs the exclusive lock. The kernel drops a dead owner's lock, so no lease can be stale.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from notebook_containers.errors import DiskFull, Error, StoreError
+from notebook_containers.linux import syscalls
+from notebook_containers.store.failpoints import fp
+from notebook_containers.store.trees import remove_tree
+
+_DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "tmp", "trash")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_ROOT_HINT = "set NBC_ROOT to a directory that you can write"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A store's directory, made by :meth:`open`; safe for many threads and processes."""
+
+    root: Path
+    boot_id: str
+
+    @classmethod
+    def open(cls, root: Path) -> Disk:
+        """Make what is missing below ``root`` (0711 for root, 0700 else, whatever the umask; inner directories 0700).
+
+        Raises StoreError naming an unusable root, DiskFull when no inode is left.
+        """
+        disk = cls(root=root, boot_id=_boot_id())
+        with translated(root):
+            made = _make_root(root)
+            for name in (*_DIRECTORIES, f"tmp/{disk.boot_id}", f"trash/{disk.boot_id}"):
+                made |= make_directory(root / name)
+            if made:
+                fsync_directory(root)
+                fsync_directory(root / "blobs")
+            if not os.access(root, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
+        disk._retire_other_boots()
+        return disk
+
+    @property
+    def staging(self) -> Path:
+        """Where unfinished things of this boot live; everything in it belongs to somebody who holds a lease."""
+        return self.root / "tmp" / self.boot_id
+
+    @property
+    def trash(self) -> Path:
+        """Where discarded things of this boot wait for unlink; always deletable."""
+        return self.root / "trash" / self.boot_id
+
+    def staged_path(self) -> Path:
+        """Return a fresh name in :attr:`staging`; nothing is made. Hold a lease as long as something lies there."""
+        return self.staging / secrets.token_hex(12)
+
+    def publish(self, staged: Path, final: Path) -> bool:
+        """Rename an fsynced thing into place and fsync the directory; False (and nothing moved) when the name is taken."""
+        fp("disk.publish.before_rename")
+        try:
+            syscalls.renameat2(syscalls.AT_FDCWD, str(staged), syscalls.AT_FDCWD, str(final), syscalls.RENAME_NOREPLACE)
+        except FileExistsError:
+            return False
+        fp("disk.publish.after_rename")
+        fsync_directory(final.parent)
+        fp("disk.publish.after_fsync")
+        return True
+
+    def discard(self, path: Path) -> bool:
+        """Take a file or tree out of the store: rename to trash, fsync, unlink; False when there was none.
+
+        The thing is gone from its name before anything is unlinked; a tree with something mounted inside is left in the trash
+        (nothing is ever deleted through a mount).
+        """
+        target = self.trash / secrets.token_hex(12)
+        with translated(path):
+            try:
+                os.rename(path, target)
+            except FileNotFoundError:
+                return False
+            fp("disk.discard.after_rename")
+            fsync_directory(path.parent)
+            fp("disk.discard.after_fsync")
+        with suppress(OSError):
+            remove_tree(target)
+        return True
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Hold off collection while the block runs; re-entrant, cheap (no disk write), waits at most for a running collection."""
+        with self._lock_file() as fd:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def exclusive(self, *, wait_s: float = 0.5) -> Iterator[bool]:
+        """Yield True while nobody holds a lease and nobody can take one, or False when leases are still held after ``wait_s``."""
+        deadline = time.monotonic() + wait_s
+        with self._lock_file() as fd:
+            while not (got := _try_lock(fd)) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            yield got
+
+    def lease_holders(self) -> tuple[int, ...]:
+        """Return the pids that hold a lease, as far as this process's pid namespace shows them (proc_locks(5))."""
+        inode = (self.root / "lease.lock").stat().st_ino
+        with suppress(OSError), open("/proc/locks", encoding="ascii") as file:
+            rows = [line.split() for line in file]
+            return tuple(sorted({int(r[4]) for r in rows if "->" not in r and r[1] == "FLOCK" and r[5].endswith(f":{inode}")}))
+        return ()
+
+    def has_leftovers(self) -> bool:
+        """Tell whether the trash holds anything (cheap: two directory reads)."""
+        return os.listdir(self.root / "trash") != [self.boot_id] or bool(os.listdir(self.trash))
+
+    def sweep(self, stop: threading.Event | None = None) -> None:
+        """Unlink what lies in the trash; what resists (a mount, a lost permission) stays for the next time."""
+        for boot in sorted((self.root / "trash").iterdir()):
+            for path in sorted(boot.iterdir()):
+                if stop is not None and stop.is_set():
+                    return
+                with suppress(OSError):
+                    remove_tree(path)
+            if boot.name != self.boot_id:
+                with suppress(OSError):
+                    boot.rmdir()
+
+    def sweep_staging(self) -> None:
+        """Discard everything unfinished; only for the holder of :meth:`exclusive`, because every maker holds a lease."""
+        for path in sorted(self.staging.iterdir()):
+            self.discard(path)
+
+    def _retire_other_boots(self) -> None:
+        with translated(self.root):
+            for entry in os.scandir(self.root / "tmp"):
+                if entry.name != self.boot_id:
+                    with suppress(FileNotFoundError):
+                        os.rename(entry.path, self.trash / secrets.token_hex(12))
+
+    @contextmanager
+    def _lock_file(self) -> Iterator[int]:
+        path = self.root / "lease.lock"
+        with translated(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into DiskFull or StoreError naming the path (the error's own, else ``path``)."""
+    try:
+        yield
+    except OSError as err:
+        raise store_error(err, path) from err
+
+
+def store_error(err: OSError, path: Path) -> Error:
+    """Return the error of this package that says what ``err`` means for the store."""
+    where = err.filename if isinstance(err.filename, str) and err.filename else str(path)
+    reason = (os.strerror(err.errno) if err.errno else str(err)).lower()
+    if err.errno in _FULL:
+        return DiskFull(f"no space left for {where}", hint="free space with 'nbc system prune', or set NBC_ROOT to a larger disk")
+    if err.errno in _REFUSED:
+        return StoreError(f"cannot write {where}: {reason}", hint=_ROOT_HINT)
+    if err.errno in (errno.ENOTDIR, errno.EEXIST):
+        return StoreError(f"{where} is not a directory", hint=_ROOT_HINT)
+    return StoreError(f"cannot use {where}: {reason}")
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the directory's entries durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directory(path: Path, mode: int = 0o700) -> bool:
+    """Make a directory with exactly this mode, whatever the umask; False when something of the name is there."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return False
+    os.chmod(path, mode)
+    return True
+
+
+def _make_root(root: Path) -> bool:
+    mode = 0o711 if os.geteuid() == 0 else 0o700
+    if make_root := not root.is_dir():
+        for parent in reversed(root.parents):
+            if not parent.is_dir():
+                make_directory(parent, 0o755 if os.geteuid() == 0 else 0o700)
+        make_directory(root, mode)
+    return make_root
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return "unknown-boot"

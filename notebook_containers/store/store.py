@@ -1,0 +1,66 @@
+"""The store: one directory, its SQLite file, and the nouns that live there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from notebook_containers.store.content import ContentStore
+from notebook_containers.store.disk import Disk
+from notebook_containers.store.images import Images
+from notebook_containers.store.layers import LayerStore
+from notebook_containers.store.records import Records
+from notebook_containers.store.snapshots import Snapshots
+from notebook_containers.store.volumes import Volumes
+
+
+class Store:
+    """Everything on disk; made by :meth:`open`, thread-safe, several processes at once. Close it, or use it in a ``with`` statement."""
+
+    def __init__(self, disk: Disk, records: Records) -> None:
+        self.disk = disk
+        self.root = disk.root
+        self.rootless = os.geteuid() != 0
+        self.records = records
+        self.content = ContentStore(disk)
+        self.layers = LayerStore(self.root, self.content, records)
+        self.snapshots = Snapshots(self.root, self.layers)
+        self.images = Images(self.content, records, self.layers)
+        self.volumes = Volumes(disk, records)
+        self._stop = threading.Event()
+        self._sweeper: threading.Thread | None = None
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        """Open the store at ``root``, making what is missing; what dead processes left is cleared in the background.
+
+        Raises StoreError naming a root that cannot be used, DiskFull, Corrupt for a damaged database, Unsupported for a newer schema.
+        """
+        disk = Disk.open(Path(os.path.abspath(root)))
+        store = cls(disk, Records(disk.root / "nbc.db"))
+        if disk.has_leftovers():
+            store._sweeper = threading.Thread(target=disk.sweep, args=(store._stop,), name="nbc-sweep", daemon=True)
+            store._sweeper.start()
+        return store
+
+    def lease(self) -> AbstractContextManager[None]:
+        """Hold off collection while the block runs: for pull, build, load, commit and create, from the first look to the last record."""
+        return self.disk.lease()
+
+    def close(self) -> None:
+        """Close the database and stop clearing; idempotent."""
+        self._stop.set()
+        if self._sweeper is not None:
+            self._sweeper.join()
+            self._sweeper = None
+        self.records.close()
+
+    def __enter__(self) -> Store:
+        """Return the store."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store."""
+        self.close()

@@ -1,0 +1,114 @@
+"""Named volumes: a directory each, which only :meth:`Volumes.remove` ever deletes."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import secrets
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from notebook_containers.errors import InvalidArgument, VolumeNotFound
+from notebook_containers.store.database import Value
+from notebook_containers.store.disk import Disk, fsync_directory, make_directory, translated
+from notebook_containers.store.failpoints import fp
+from notebook_containers.store.records import Records
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A named volume; ``path`` is the directory to mount, ``created`` in seconds since 1970 UTC."""
+
+    name: str
+    path: Path
+    created: float
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Volumes:
+    """The volumes of a store; thread-safe, and safe for several processes at once.
+
+    Directory and row change inside one database transaction, so makers and removers of one name never meet. A removal marks its row
+    first: after a crash it is finished by the next call that names the volume.
+    """
+
+    def __init__(self, disk: Disk, records: Records) -> None:
+        self._disk, self._records = disk, records
+
+    def create(self, name: str = "", labels: Mapping[str, str] | None = None) -> Volume:
+        """Make a volume, or return the one of this name (as Docker does); an empty name gives 64 random hex digits.
+
+        Raises InvalidArgument for a bad name. Durable when it returns.
+        """
+        name = name or secrets.token_hex(32)
+        if not _NAME.match(name):
+            raise InvalidArgument(
+                f"{name[:80]!r} is no volume name", hint="use letters, digits, _ . and -, beginning with a letter or digit"
+            )
+        with self._records.transaction() as connection:
+            self._finish_removal(connection, name)
+            if connection.execute("SELECT 1 FROM volumes WHERE name = ?", (name,)).fetchone() is None:
+                self._make_directory(name)
+                fp("volumes.create.after_directory")
+                row = (name, "ready", time.time(), json.dumps(dict(labels or {})))
+                connection.execute("INSERT INTO volumes (name, state, created, labels) VALUES (?, ?, ?, ?)", row)
+        return self.get(name)
+
+    def get(self, name: str) -> Volume:
+        """Return the volume; raises VolumeNotFound."""
+        rows = self._records.query("SELECT name, created, labels FROM volumes WHERE name = ? AND state = 'ready'", (name,))
+        if not rows:
+            raise self._not_found(name)
+        return self._volume(rows[0])
+
+    def list(self) -> list[Volume]:
+        """Return all volumes by name."""
+        rows = self._records.query("SELECT name, created, labels FROM volumes WHERE state = 'ready' ORDER BY name")
+        return [self._volume(row) for row in rows]
+
+    def remove(self, name: str) -> None:
+        """Delete the volume and all it holds; whether somebody uses it is the caller's to know; raises VolumeNotFound."""
+        with self._records.transaction() as connection:
+            marked = connection.execute("UPDATE volumes SET state = 'deleting' WHERE name = ?", (name,)).rowcount
+        if not marked:
+            raise self._not_found(name)
+        fp("volumes.remove.after_mark")
+        with self._records.transaction() as connection:
+            self._finish_removal(connection, name)
+
+    def _finish_removal(self, connection: sqlite3.Connection, name: str) -> None:
+        if connection.execute("SELECT 1 FROM volumes WHERE name = ? AND state = 'deleting'", (name,)).fetchone():
+            self._disk.discard(self._directory(name))
+            fp("volumes.remove.after_discard")
+            connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
+
+    def _make_directory(self, name: str) -> None:
+        with self._disk.lease():
+            staged = self._disk.staged_path()
+            with translated(staged):
+                make_directory(staged)
+                make_directory(staged / "_data", 0o755)
+                fsync_directory(staged)
+                if not self._disk.publish(staged, self._directory(name)):
+                    # a creation that died before its row: nobody can have used it
+                    self._disk.discard(self._directory(name))
+                    self._disk.publish(staged, self._directory(name))
+
+    def _directory(self, name: str) -> Path:
+        return self._disk.root / "volumes" / name
+
+    def _volume(self, row: tuple[Value, ...]) -> Volume:
+        name, created, labels = row
+        path = self._directory(str(name)) / "_data"
+        return Volume(name=str(name), path=path, created=float(created or 0), labels=json.loads(str(labels)))
+
+    def _not_found(self, name: str) -> VolumeNotFound:
+        near = difflib.get_close_matches(name, [volume.name for volume in self.list()], n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "'nbc volume ls' lists the volumes, 'nbc volume create' makes one"
+        return VolumeNotFound(f"no volume {name!r}", hint=hint)
