@@ -23,7 +23,11 @@ Value: TypeAlias = "str | int | float | bytes | None"
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0
 
+_RESERVED_PAGES = 64
+_FILL = """WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+    INSERT INTO reserve (page) SELECT randomblob(3000) FROM n"""
 _SCHEMA = (
+    "CREATE TABLE reserve (page BLOB)",
     """CREATE TABLE images (
         id TEXT PRIMARY KEY, manifest TEXT NOT NULL, created REAL NOT NULL, size INTEGER NOT NULL,
         layers TEXT NOT NULL, labels TEXT NOT NULL) WITHOUT ROWID""",
@@ -114,7 +118,7 @@ class Database:
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
-            # the zeroed journal stays allocated: commits need no directory fsync, and deletes work on a full disk
+            # the journal is zeroed, not deleted: a commit needs no directory fsync, and none needs new blocks
             connection.execute("PRAGMA journal_mode=PERSIST")
             return connection
 
@@ -127,17 +131,27 @@ class Database:
     def _prepare(self) -> None:
         version = self._version()
         if version == 0:
-            with self.transaction() as connection:
-                if self._version() == 0:
-                    for statement in _SCHEMA:
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._create()
         elif version > SCHEMA_VERSION:
             self.close()
             raise Unsupported(
                 f"{self.path} has a newer schema ({version}, this version knows {SCHEMA_VERSION})",
                 hint="upgrade notebook-containers, or set NBC_ROOT to another directory",
             )
+
+    def _create(self) -> None:
+        with self.transaction() as connection:
+            if self._version() != 0:
+                return
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            connection.execute(_FILL, (_RESERVED_PAGES,))
+        # changing every page once grows the journal, which then stays allocated: rows can be removed when the disk is full
+        with self.transaction() as connection:
+            connection.execute("UPDATE reserve SET page = randomblob(3000)")
+        with self.transaction() as connection:
+            connection.execute("DROP TABLE reserve")
 
     def _version(self) -> int:
         return int(str(self.query("PRAGMA user_version")[0][0]))

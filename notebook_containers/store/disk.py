@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 import threading
 import time
@@ -27,6 +28,7 @@ from notebook_containers.store.failpoints import fp
 from notebook_containers.store.trees import remove_tree
 
 _DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "tmp", "trash")
+_OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ROOT_HINT = "set NBC_ROOT to a directory that you can write"
@@ -46,16 +48,12 @@ class Disk:
         Raises StoreError naming an unusable root, DiskFull when no inode is left.
         """
         disk = cls(root=root, boot_id=_boot_id())
-        with translated(root):
-            made = _make_root(root)
-            for name in (*_DIRECTORIES, f"tmp/{disk.boot_id}", f"trash/{disk.boot_id}"):
-                made |= make_directory(root / name)
-            if made:
-                fsync_directory(root)
-                fsync_directory(root / "blobs")
-            if not os.access(root, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
-        disk._retire_other_boots()
+        try:
+            disk._make()
+            disk._retire_other_boots()
+        except OSError as err:
+            err.filename = None  # people set the root: that is the path to name
+            raise store_error(err, root) from err
         return disk
 
     @property
@@ -70,7 +68,7 @@ class Disk:
 
     def staged_path(self) -> Path:
         """Return a fresh name in :attr:`staging`; nothing is made. Hold a lease as long as something lies there."""
-        return self.staging / secrets.token_hex(12)
+        return self.staging / f"item-{os.getpid()}-{start_time(os.getpid())}-{secrets.token_hex(8)}"
 
     def publish(self, staged: Path, final: Path) -> bool:
         """Rename an fsynced thing into place and fsync the directory; False (and nothing moved) when the name is taken."""
@@ -105,7 +103,10 @@ class Disk:
 
     @contextmanager
     def lease(self) -> Iterator[None]:
-        """Hold off collection while the block runs; re-entrant, cheap (no disk write), waits at most for a running collection."""
+        """Hold off collection while the block runs; cheap (no disk write), waits at most for a running collection.
+
+        Leases nest. Take a lease before a database transaction, never inside one: a collection holds leases off and then writes rows.
+        """
         with self._lock_file() as fd:
             fcntl.flock(fd, fcntl.LOCK_SH)
             yield
@@ -122,7 +123,7 @@ class Disk:
     def lease_holders(self) -> tuple[int, ...]:
         """Return the pids that hold a lease, as far as this process's pid namespace shows them (proc_locks(5))."""
         inode = (self.root / "lease.lock").stat().st_ino
-        with suppress(OSError), open("/proc/locks", encoding="ascii") as file:
+        with suppress(OSError), open("/proc/locks", encoding="utf-8") as file:
             rows = [line.split() for line in file]
             return tuple(sorted({int(r[4]) for r in rows if "->" not in r and r[1] == "FLOCK" and r[5].endswith(f":{inode}")}))
         return ()
@@ -132,28 +133,46 @@ class Disk:
         return os.listdir(self.root / "trash") != [self.boot_id] or bool(os.listdir(self.trash))
 
     def sweep(self, stop: threading.Event | None = None) -> None:
-        """Unlink what lies in the trash; what resists (a mount, a lost permission) stays for the next time."""
+        """Unlink what lies in the trash; what resists (a mount, a lost permission) stays for the next time. Several may sweep at once."""
         for boot in sorted((self.root / "trash").iterdir()):
-            for path in sorted(boot.iterdir()):
-                if stop is not None and stop.is_set():
-                    return
-                with suppress(OSError):
-                    remove_tree(path)
+            with suppress(FileNotFoundError):
+                for path in sorted(boot.iterdir()):
+                    if stop is not None and stop.is_set():
+                        return
+                    with suppress(OSError):
+                        remove_tree(path)
             if boot.name != self.boot_id:
                 with suppress(OSError):
                     boot.rmdir()
 
     def sweep_staging(self) -> None:
-        """Discard everything unfinished; only for the holder of :meth:`exclusive`, because every maker holds a lease."""
+        """Discard what is unfinished; only for the holder of :meth:`exclusive`, because makers hold a lease.
+
+        Spared all the same: lock files (unlinking one while another process opens it would split the lock), and what is named
+        ``<word>-<pid>-<start time>-<random>`` after a living process.
+        """
         for path in sorted(self.staging.iterdir()):
-            self.discard(path)
+            match = _OWNED.match(path.name)
+            alive = match is not None and start_time(int(match[1])) == int(match[2])
+            if not alive and path.suffix != ".lock":
+                self.discard(path)
+
+    def _make(self) -> None:
+        made = _make_root(self.root)
+        if not os.access(self.root, os.W_OK | os.X_OK, effective_ids=True):
+            read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
+            raise OSError(errno.EROFS if read_only else errno.EACCES, "")
+        for name in (*_DIRECTORIES, f"tmp/{self.boot_id}", f"trash/{self.boot_id}"):
+            made |= make_directory(self.root / name)
+        if made:
+            fsync_directory(self.root)
+            fsync_directory(self.root / "blobs")
 
     def _retire_other_boots(self) -> None:
-        with translated(self.root):
-            for entry in os.scandir(self.root / "tmp"):
-                if entry.name != self.boot_id:
-                    with suppress(FileNotFoundError):
-                        os.rename(entry.path, self.trash / secrets.token_hex(12))
+        for name in os.listdir(self.root / "tmp"):
+            if name != self.boot_id:
+                with suppress(FileNotFoundError):
+                    os.rename(self.root / "tmp" / name, self.trash / secrets.token_hex(12))
 
     @contextmanager
     def _lock_file(self) -> Iterator[int]:
@@ -197,6 +216,15 @@ def fsync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def start_time(pid: int) -> int:
+    """Return the process's start time in clock ticks since boot (proc_pid_stat(5), field 22), which with the pid names it; 0: no such."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return 0
+
+
 def make_directory(path: Path, mode: int = 0o700) -> bool:
     """Make a directory with exactly this mode, whatever the umask; False when something of the name is there."""
     try:
@@ -227,7 +255,7 @@ def _try_lock(fd: int) -> bool:
 
 def _boot_id() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return "unknown-boot"

@@ -39,7 +39,12 @@ from notebook_containers.store.records import Records
 MAX_LAYERS = 500
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{2,64})\Z")
 _COLUMNS = """SELECT i.id, i.manifest, i.created, i.size, i.layers, i.labels,
-    (SELECT group_concat(familiar, ' ') FROM (SELECT familiar FROM names WHERE image = i.id ORDER BY familiar)) FROM images i"""
+    (SELECT group_concat(familiar, ' ') FROM (SELECT familiar FROM names WHERE image = i.id ORDER BY familiar)) FROM images i """
+_BY_NAME = "WHERE i.id = (SELECT image FROM names WHERE name = ?)"
+# the digest wins over a tag beside it, and the name must be one that this very image has
+_BY_DIGEST = """WHERE i.id = (SELECT image FROM names WHERE name = ?1)
+    OR (i.manifest = ?2 AND EXISTS (SELECT 1 FROM names WHERE image = i.id AND substr(name, 1, length(?3)) = ?3)) LIMIT 1"""
+_BY_PREFIX = "WHERE i.id >= ?1 AND i.id < ?1 || 'g' LIMIT 2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +167,7 @@ class Images:
             if found is not None:
                 return found
         if prefix is not None:
-            rows = self._records.query(f"{_COLUMNS} WHERE i.id >= ?1 AND i.id < ?1 || 'g' LIMIT 2", (f"sha256:{prefix[1]}",))
+            rows = self._records.query(_COLUMNS + _BY_PREFIX, (f"sha256:{prefix[1]}",))
             if len(rows) > 1:
                 raise Conflict(f"more than one image id starts with {text!r}", hint="give more digits, or the name")
             if rows:
@@ -171,14 +176,14 @@ class Images:
 
     def get(self, image_id: Digest) -> ImageRecord:
         """Return the image of this id; raises ImageNotFound."""
-        rows = self._records.query(f"{_COLUMNS} WHERE i.id = ?", (image_id,))
+        rows = self._records.query(_COLUMNS + "WHERE i.id = ?", (image_id,))
         if not rows:
             raise self._not_found(image_id)
         return self._image(rows[0])
 
     def list(self) -> list[ImageRecord]:
         """Return all images, newest first; reads no blob."""
-        return [self._image(row) for row in self._records.query(f"{_COLUMNS} ORDER BY i.created DESC, i.id")]
+        return [self._image(row) for row in self._records.query(_COLUMNS + "ORDER BY i.created DESC, i.id")]
 
     def remove(self, image_id: Digest) -> None:
         """Forget the image and its names (``collect`` then frees what nothing else needs); raises ImageNotFound."""
@@ -188,14 +193,11 @@ class Images:
             raise self._not_found(image_id)
 
     def _named(self, reference: Reference) -> ImageRecord | None:
-        if not reference.digest:
-            where, values = "i.id = (SELECT image FROM names WHERE name = ?)", [_key(reference.tagged())]
-        else:
-            # the digest wins over a tag beside it, and the name must be one that this very image has
-            same_name = "SELECT 1 FROM names WHERE image = i.id AND substr(name, 1, length(?3)) = ?3"
-            where = f"i.id = (SELECT image FROM names WHERE name = ?1) OR (i.manifest = ?2 AND EXISTS ({same_name}))"
+        if reference.digest:
             values = [f"{reference.name}@{reference.digest}", reference.digest, f"{reference.name}:"]
-        rows = self._records.query(f"{_COLUMNS} WHERE {where} LIMIT 1", values)
+            rows = self._records.query(_COLUMNS + _BY_DIGEST, values)
+        else:
+            rows = self._records.query(_COLUMNS + _BY_NAME, [_key(reference.tagged())])
         return self._image(rows[0]) if rows else None
 
     def _record(

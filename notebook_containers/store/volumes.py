@@ -51,7 +51,8 @@ class Volumes:
             raise InvalidArgument(
                 f"{name[:80]!r} is no volume name", hint="use letters, digits, _ . and -, beginning with a letter or digit"
             )
-        with self._records.transaction() as connection:
+        # the lease first: a collection that holds off leases may be waiting for the database
+        with self._disk.lease(), self._records.transaction() as connection:
             self._finish_removal(connection, name)
             if connection.execute("SELECT 1 FROM volumes WHERE name = ?", (name,)).fetchone() is None:
                 self._make_directory(name)
@@ -89,16 +90,15 @@ class Volumes:
             connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
 
     def _make_directory(self, name: str) -> None:
-        with self._disk.lease():
-            staged = self._disk.staged_path()
-            with translated(staged):
-                make_directory(staged)
-                make_directory(staged / "_data", 0o755)
-                fsync_directory(staged)
-                if not self._disk.publish(staged, self._directory(name)):
-                    # a creation that died before its row: nobody can have used it
-                    self._disk.discard(self._directory(name))
-                    self._disk.publish(staged, self._directory(name))
+        staged, final = self._disk.staged_path(), self._directory(name)
+        with translated(staged):
+            make_directory(staged)
+            make_directory(staged / "_data", 0o755)
+            fsync_directory(staged)
+            if not self._disk.publish(staged, final):
+                # a creation that died before its row: nobody can have used it
+                self._disk.discard(final)
+                self._disk.publish(staged, final)
 
     def _directory(self, name: str) -> Path:
         return self._disk.root / "volumes" / name
