@@ -27,7 +27,6 @@ _RESERVED_PAGES = 64
 _FILL = """WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
     INSERT INTO reserve (page) SELECT randomblob(3000) FROM n"""
 _SCHEMA = (
-    "CREATE TABLE reserve (page BLOB)",
     """CREATE TABLE images (
         id TEXT PRIMARY KEY, manifest TEXT NOT NULL, created REAL NOT NULL, size INTEGER NOT NULL,
         layers TEXT NOT NULL, labels TEXT NOT NULL) WITHOUT ROWID""",
@@ -49,6 +48,7 @@ _SCHEMA = (
         ) WITHOUT ROWID""",
     """CREATE TABLE cache (
         key TEXT PRIMARY KEY, diff_id TEXT, created REAL NOT NULL, document TEXT NOT NULL) WITHOUT ROWID""",
+    "CREATE TABLE reserve (page BLOB)",
 )
 
 
