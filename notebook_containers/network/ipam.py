@@ -1,0 +1,94 @@
+"""Which subnet, which address, which MAC: pure functions of what is taken."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Set
+from itertools import chain
+
+from notebook_containers.errors import Conflict, InvalidArgument, NetworkError
+
+# Ranges that neither Docker (172.17-172.31, 192.168 from the low end) nor Podman (10.88, 10.89 up) hands out first.
+_POOLS = ("10.133.0.0/16", "172.29.128.0/17", "192.168.192.0/18")
+_PREFIX_LENGTH = 24
+_LINK_BYTES = 15
+
+
+def parse_subnet(text: str) -> ipaddress.IPv4Network:
+    """Return the IPv4 subnet written as "10.1.2.0/24"; raises InvalidArgument for host bits, no room for two hosts, or IPv6."""
+    try:
+        subnet = ipaddress.ip_network(text)
+    except ValueError as err:
+        raise InvalidArgument(f"{text!r} is no subnet: {err}", hint='write it as "10.1.2.0/24"') from err
+    if not isinstance(subnet, ipaddress.IPv4Network):
+        raise InvalidArgument(f"{text!r} is an IPv6 subnet", hint="only IPv4 networks exist yet")
+    if subnet.prefixlen > 30 or subnet.prefixlen < 8 or subnet.is_loopback or subnet.is_multicast or subnet.is_link_local:
+        raise InvalidArgument(f"{text!r} cannot hold containers", hint="give a private subnet with a length from /8 to /30")
+    return subnet
+
+
+def choose_subnet(used: Iterable[str], routes: Iterable[str]) -> str:
+    """Return the first free /24: it overlaps no subnet in ``used`` and no route of the host (default routes do not count).
+
+    Deterministic. Text that is no IPv4 network is passed over. Raises NetworkError when every pool is taken.
+    """
+    taken = {n for n in _networks(chain(used, routes)) if n.prefixlen > 0}
+    for pool in _POOLS:
+        for candidate in ipaddress.IPv4Network(pool).subnets(new_prefix=_PREFIX_LENGTH):
+            if candidate not in taken and not any(candidate.overlaps(other) for other in taken):
+                return str(candidate)
+    raise NetworkError("no free subnet is left for a network", hint="remove unused networks, or name one with --subnet")
+
+
+def check_subnet(subnet: str, used: Iterable[str], routes: Iterable[str]) -> None:
+    """Raise InvalidArgument for a bad subnet and Conflict when it overlaps another network or a route of the host."""
+    wanted = parse_subnet(subnet)
+    for other in _networks(chain(used, routes)):
+        if other.prefixlen > 0 and wanted.overlaps(other):
+            raise Conflict(f"subnet {subnet} overlaps {other}, which is in use", hint="choose another --subnet, or leave it out")
+
+
+def gateway_of(subnet: str) -> str:
+    """Return the subnet's first host address, the bridge's own."""
+    return str(parse_subnet(subnet).network_address + 1)
+
+
+def choose_address(subnet: str, gateway: str, taken: Set[str]) -> str:
+    """Return the lowest address of the subnet that is neither the gateway, network, broadcast nor in ``taken``; NetworkError when full."""
+    for host in parse_subnet(subnet).hosts():
+        address = str(host)
+        if address != gateway and address not in taken:
+            return address
+    raise NetworkError(f"network {subnet} has no free address", hint="remove containers from it, or make a larger network")
+
+
+def check_address(subnet: str, gateway: str, taken: Set[str], address: str) -> str:
+    """Return a wanted address in its normal form; InvalidArgument when it cannot be a host of the subnet, Conflict when it is taken."""
+    network = parse_subnet(subnet)
+    try:
+        wanted = ipaddress.IPv4Address(address)
+    except ValueError as err:
+        raise InvalidArgument(f"{address!r} is no IPv4 address") from err
+    if wanted not in network or wanted in (network.network_address, network.broadcast_address):
+        raise InvalidArgument(f"address {address} is no host of {subnet}")
+    if str(wanted) == gateway or str(wanted) in taken:
+        raise Conflict(f"address {address} is taken in {subnet}", hint="leave the address out to get a free one")
+    return str(wanted)
+
+
+def mac_for(address: str) -> str:
+    """Return the locally administered unicast MAC of an IPv4 address: the same address, the same MAC; unique inside one network."""
+    return "02:6e:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
+
+
+def link_name(network_id: str) -> str:
+    """Return the bridge's name for a network id (hex): "nbc-" and eleven characters, 15 bytes in all."""
+    return f"nbc-{network_id}"[:_LINK_BYTES]
+
+
+def _networks(texts: Iterable[str]) -> Iterator[ipaddress.IPv4Network]:
+    for text in texts:
+        try:
+            yield ipaddress.IPv4Network(text, strict=False)
+        except ValueError:
+            continue

@@ -1,0 +1,186 @@
+"""Links, addresses and routes as rtnetlink messages: each verb one :class:`Request`, each question a list of plain values."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass
+
+from notebook_containers.linux.netlink import (
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    NetlinkSocket,
+    Request,
+    attribute,
+    attributes,
+    nested,
+    text,
+)
+
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
+_RTM_NEWADDR, _RTM_GETADDR, _RTM_NEWROUTE, _RTM_GETROUTE = 20, 22, 24, 26
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 20, 28, 29
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+_IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE, _IFLA_BR_MCAST_SNOOPING = 1, 5, 23
+_RTEXT_FILTER_SKIP_STATS = 8
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
+_IFF_UP = 1
+
+_IFINFO = struct.Struct("=BxHiII")
+_IFADDR = struct.Struct("=BBBBI")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A link as the kernel has it; ``kind`` is "" for hardware, ``alias`` the text somebody gave it, ``master`` an index or 0."""
+
+    index: int
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    alias: str
+    master: int
+    up: bool
+
+
+def find_link(kernel: NetlinkSocket, name: str) -> Link | None:
+    """Return the link of that name in the socket's namespace, or None."""
+    try:
+        answers = kernel.get(Request(_RTM_GETLINK, 0, _ifinfo() + attribute(_IFLA_IFNAME, name), what=f"look up link {name}"))
+    except OSError as err:
+        if err.errno == errno.ENODEV:
+            return None
+        raise
+    return _link(answers[0])
+
+
+def all_links(kernel: NetlinkSocket) -> list[Link]:
+    """Return every link of the socket's namespace."""
+    mask = attribute(_IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+    return [_link(body) for body in kernel.get(Request(_RTM_GETLINK, NLM_F_DUMP, _ifinfo() + mask, what="list links"))]
+
+
+def _link(body: bytes) -> Link:
+    _family, _kind, index, flags, _change = _IFINFO.unpack_from(body)
+    found = dict(attributes(body[_IFINFO.size :]))
+    info = dict(attributes(found.get(_IFLA_LINKINFO, b"")))
+    return Link(
+        index=index,
+        name=text(found.get(_IFLA_IFNAME, b"")),
+        kind=text(info.get(_IFLA_INFO_KIND, b"")),
+        mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
+        mtu=_number(found.get(_IFLA_MTU, b"")),
+        alias=text(found.get(_IFLA_IFALIAS, b"")),
+        master=_number(found.get(_IFLA_MASTER, b"")),
+        up=bool(flags & _IFF_UP),
+    )
+
+
+def add_bridge(name: str, *, mac: str, mtu: int) -> Request:
+    """Make a bridge without spanning tree: a port forwards at once, not after the 15 s of listening and learning."""
+    settings = (
+        attribute(_IFLA_BR_FORWARD_DELAY, 0),
+        attribute(_IFLA_BR_STP_STATE, 0),
+        attribute(_IFLA_BR_MCAST_SNOOPING, b"\0"),
+    )
+    info = nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, "bridge"), nested(_IFLA_INFO_DATA, *settings))
+    body = attribute(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, _mac(mac)) + attribute(_IFLA_MTU, mtu) + info
+    return Request(_RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _ifinfo() + body, what=f"make bridge {name}")
+
+
+def add_veth(name: str, *, bridge: Link, peer: str, peer_mac: str, peer_namespace: int) -> Request:
+    """Make a pair: ``name`` here, up and a port of the bridge; ``peer`` straight inside the namespace behind the descriptor, down."""
+    peer_body = (
+        attribute(_IFLA_IFNAME, peer)
+        + attribute(_IFLA_ADDRESS, _mac(peer_mac))
+        + attribute(_IFLA_MTU, bridge.mtu)
+        + attribute(_IFLA_NET_NS_FD, peer_namespace)
+    )
+    data = nested(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, _ifinfo() + peer_body))
+    info = nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, "veth"), data)
+    body = attribute(_IFLA_IFNAME, name) + attribute(_IFLA_MTU, bridge.mtu) + attribute(_IFLA_MASTER, bridge.index) + info
+    return Request(_RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _ifinfo(up=True) + body, what=f"make link {name}")
+
+
+def set_link(index: int, *, alias: str = "") -> Request:
+    """Bring a link up, and give it an alias when one is named."""
+    body = attribute(_IFLA_IFALIAS, alias.encode()) if alias else b""
+    return Request(_RTM_SETLINK, 0, _ifinfo(index, up=True) + body, what="bring a link up")
+
+
+def delete_link(index: int, name: str) -> Request:
+    """Delete a link; the other end of a pair goes with it."""
+    return Request(_RTM_DELLINK, 0, _ifinfo(index), what=f"delete link {name}")
+
+
+def add_address(index: int, address: str, subnet: str) -> Request:
+    """Give a link an address with the subnet's prefix length; again with the same address changes nothing."""
+    network = ipaddress.IPv4Network(subnet)
+    packed = ipaddress.IPv4Address(address).packed
+    body = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
+    if network.prefixlen < 31:
+        body += attribute(_IFA_BROADCAST, network.broadcast_address.packed)
+    header = _IFADDR.pack(socket.AF_INET, network.prefixlen, 0, 0, index)
+    return Request(_RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, header + body, what=f"add address {address}")
+
+
+def add_default_route(index: int, gateway: str) -> Request:
+    """Send everything that has no better route to the gateway."""
+    header = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, 0, _RTN_UNICAST, 0)
+    body = attribute(_RTA_GATEWAY, ipaddress.IPv4Address(gateway).packed) + attribute(_RTA_OIF, index)
+    return Request(_RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header + body, what=f"add the route to {gateway}")
+
+
+def addresses_of(kernel: NetlinkSocket, index: int) -> list[str]:
+    """Return the link's IPv4 addresses as "10.1.2.3/24"."""
+    request = Request(_RTM_GETADDR, NLM_F_DUMP, _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0), what="list addresses")
+    result = []
+    for body in kernel.get(request):
+        _family, length, _flags, _scope, owner = _IFADDR.unpack_from(body)
+        local = dict(attributes(body[_IFADDR.size :])).get(_IFA_LOCAL)
+        if owner == index and local is not None:
+            result.append(f"{ipaddress.IPv4Address(local)}/{length}")
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One IPv4 unicast route of the host: ``destination`` as "10.0.0.0/8" ("0.0.0.0/0" for the default), ``link`` an index or 0."""
+
+    destination: str
+    link: int
+
+
+def all_routes(kernel: NetlinkSocket) -> list[Route]:
+    """Return the unicast IPv4 routes of every table (a VPN may keep its own)."""
+    request = Request(_RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0), what="list routes")
+    result = []
+    for body in kernel.get(request):
+        _family, length, _src, _tos, _table, _protocol, _scope, kind, _flags = _RTMSG.unpack_from(body)
+        if kind != _RTN_UNICAST:
+            continue
+        found = dict(attributes(body[_RTMSG.size :]))
+        destination = ipaddress.IPv4Address(found.get(_RTA_DST, b"\0\0\0\0"))
+        result.append(Route(destination=f"{destination}/{length}", link=_number(found.get(_RTA_OIF, b""))))
+    return result
+
+
+def _ifinfo(index: int = 0, *, up: bool = False) -> bytes:
+    return _IFINFO.pack(socket.AF_UNSPEC, 0, index, _IFF_UP if up else 0, _IFF_UP if up else 0)
+
+
+def _mac(value: str) -> bytes:
+    return bytes.fromhex(value.replace(":", ""))
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value[:4], "little" if struct.pack("=H", 1)[0] else "big") if value else 0

@@ -1,0 +1,101 @@
+"""The files by which a container finds names: resolv.conf and hosts, as text from text."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+
+from notebook_containers.errors import InvalidArgument
+
+FALLBACK_SERVERS = ("1.1.1.1", "9.9.9.9")
+_MAX_SERVERS = 3
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+_RESERVED = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
+
+
+def resolv_conf(host_text: str, *, upstream_text: str = "", servers: Sequence[str] = (), search: Sequence[str] = ()) -> str:
+    """Return a container's resolv.conf from the host's.
+
+    A name server on a loopback address is the host's own and cannot be reached from a container's network: it is left out. When none
+    is left, those of ``upstream_text`` are taken (what systemd-resolved keeps in /run/systemd/resolve/resolv.conf), then public ones,
+    and a comment line says so. ``servers`` and ``search`` replace the host's. Source: resolv.conf(5).
+    """
+    if servers:
+        chosen, note = [_address(s) for s in servers], ""
+    else:
+        chosen, note = _servers(host_text, upstream_text)
+    lines = [f"# {note}"] if note else []
+    lines += [f"nameserver {server}" for server in chosen[:_MAX_SERVERS]]
+    domains = list(search) or _words(host_text, "search") or _words(host_text, "domain")
+    domains = [d for d in domains if _LABEL.fullmatch(d) or d == "."]
+    lines += [f"search {' '.join(domains)}"] if domains else []
+    options = _words(host_text, "options")
+    lines += [f"options {' '.join(options)}"] if options else []
+    return "\n".join(lines) + "\n"
+
+
+def _servers(host_text: str, upstream_text: str) -> tuple[list[str], str]:
+    chosen = _reachable(host_text)
+    if chosen:
+        return chosen, ""
+    chosen = _reachable(upstream_text)
+    if chosen:
+        return chosen, "the host's resolver listens on loopback only; these are the servers it asks"
+    return list(FALLBACK_SERVERS), "the host names no server that a container can reach; these are public ones"
+
+
+def _reachable(resolv_text: str) -> list[str]:
+    """The name servers of a resolv.conf that are IPv4 (our networks have no IPv6) and not on loopback."""
+    result = []
+    for word in _all_words(resolv_text, "nameserver"):
+        try:
+            server = ipaddress.IPv4Address(word)
+        except ValueError:
+            continue
+        if not server.is_loopback and not server.is_unspecified:
+            result.append(str(server))
+    return result
+
+
+def hosts_file(hostname: str, address: str, extra: Mapping[str, str] | None = None) -> str:
+    """Return a container's hosts file: localhost, its own name (127.0.1.1 without an address), and ``extra`` name → address.
+
+    Raises InvalidArgument for a name that is no host name or stands for loopback, and for a bad address (no line can be smuggled in).
+    """
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    if _name(hostname) not in _RESERVED:
+        lines.append(f"{_address(address or '127.0.1.1')}\t{hostname}")
+    for name, target in (extra or {}).items():
+        if _name(name) in _RESERVED:
+            raise InvalidArgument(f"host name {name!r} is loopback's own", hint="choose another name")
+        lines.append(f"{_address(target)}\t{name}")
+    return "\n".join(lines) + "\n"
+
+
+def _name(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise InvalidArgument(f"{text!r} is no host name", hint="letters, digits, dots, dashes and underscores only")
+    return text.lower()
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as err:
+        raise InvalidArgument(f"{text!r} is no IP address") from err
+
+
+def _words(resolv_text: str, keyword: str) -> list[str]:
+    """The words of the last line with that keyword: as the resolver does, the last one wins."""
+    found: list[str] = []
+    for line in resolv_text.splitlines():
+        words = line.split()
+        if words and words[0] == keyword:
+            found = words[1:]
+    return found
+
+
+def _all_words(resolv_text: str, keyword: str) -> list[str]:
+    lines = (line.split() for line in resolv_text.splitlines())
+    return [words[1] for words in lines if len(words) > 1 and words[0] == keyword]

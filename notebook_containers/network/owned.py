@@ -1,0 +1,44 @@
+"""What is written on a bridge of ours: its alias names the network, so that every process (or the next one) can find and undo it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from notebook_containers.linux.netlink import NetlinkSocket
+from notebook_containers.network import links
+from notebook_containers.network.config import NetworkConfig
+
+_ALIAS = re.compile(r"notebook-containers (?P<id>\S+) subnet=(?P<subnet>[0-9./]+) internal=(?P<internal>[01]) switched=(?P<switched>[01])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnBridge:
+    """A bridge of this package: ``switched`` says that IPv4 forwarding was off before it and the other bridges of ours came."""
+
+    name: str
+    network_id: str
+    subnet: str
+    internal: bool
+    switched: bool
+
+    @classmethod
+    def of(cls, link: links.Link) -> Self | None:
+        """Return what the link's alias says, or None for a link that is not ours."""
+        match = _ALIAS.fullmatch(link.alias)
+        if match is None or link.kind != "bridge":
+            return None
+        internal, switched = match["internal"] == "1", match["switched"] == "1"
+        return cls(name=link.name, network_id=match["id"], subnet=match["subnet"], internal=internal, switched=switched)
+
+
+def alias(config: NetworkConfig, *, switched: bool) -> str:
+    """Return the alias of a network's bridge, 255 bytes at most as the kernel has it."""
+    return f"notebook-containers {config.id} subnet={config.subnet} internal={int(config.internal)} switched={int(switched)}"
+
+
+def own_bridges(kernel: NetlinkSocket) -> list[OwnBridge]:
+    """Return all bridges of this package in the socket's namespace, by name."""
+    found = (OwnBridge.of(link) for link in links.all_links(kernel))
+    return sorted((bridge for bridge in found if bridge is not None), key=lambda bridge: bridge.name)
