@@ -72,11 +72,14 @@ def detach(config: NetworkConfig, *, container_id: str) -> None:
 
 
 def remove(config: NetworkConfig) -> None:
-    """Delete the bridge and its firewall rules; with the last bridge the table goes, and forwarding as it was. Idempotent."""
+    """Delete the bridge, what hangs on it and its firewall rules; with the last one the table goes, and forwarding as it was. Idempotent."""
     with _kernel(f"network {config.name}") as kernel:
         bridge = _find(kernel, config)
         known = OwnBridge.of(bridge) if bridge else None
-        _delete(kernel, config.link)
+        if bridge:
+            for port in [link for link in links.all_links(kernel) if link.master == bridge.index]:
+                _delete(kernel, port.name)
+            _delete(kernel, config.link)
         firewall.ensure(kernel)
         if known and known.switched and not _others_route(kernel):
             _write(_FORWARD, "0")
