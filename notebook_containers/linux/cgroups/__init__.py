@@ -1,1 +1,41 @@
-"""One way to limit and count processes, for cgroup v1, v2 and both at once."""
+"""One way to limit, count, stop and kill processes, for cgroup v1, v2 and both at once.
+
+:func:`open_cgroup` gives a :class:`~notebook_containers.linux.cgroups.protocol.Cgroup`. Standard library only and cheap to import.
+"""
+
+from __future__ import annotations
+
+from notebook_containers.linux.cgroups.hierarchy import CONTROLLERS_V1, SYSTEMD, Hierarchy, detect
+from notebook_containers.linux.cgroups.v1 import CgroupV1
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from notebook_containers.linux.cgroups.protocol import Cgroup as Cgroup
+
+__all__ = ["Hierarchy", "detect", "open_cgroup", "restore_cgroup", "usable"]
+
+
+def open_cgroup(path: str, *, hierarchy: Hierarchy | None = None, root: str = "") -> Cgroup:
+    """Return the cgroup ``path`` (``parent/name``, below what :func:`detect` found); touches no file until a method is called.
+
+    ValueError for a path that is absolute, empty or leads elsewhere. ``root`` is the machine's file tree, for tests.
+    """
+    parts = path.split("/")
+    if not path.isprintable() or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"not a cgroup path: {path!r}")
+    found = hierarchy or detect(root)
+    bases = {name: place.directory for name, place in found.places.items() if place.directory}
+    return CgroupV1(path, bases, found.usable(), root=root)
+
+
+def restore_cgroup(path: str, locations: Mapping[str, str], *, root: str = "") -> Cgroup:
+    """Return the cgroup ``path`` whose ``locations()`` another process wrote down: right even where this one would make its groups."""
+    bases = {name: directory.removesuffix("/" + path) for name, directory in locations.items() if name in (*CONTROLLERS_V1, SYSTEMD)}
+    return CgroupV1(path, bases, {}, root=root)
+
+
+def usable() -> dict[str, str]:
+    """Return controller → "" when this process can limit with it, or the reason why not, in words."""
+    return detect().usable()

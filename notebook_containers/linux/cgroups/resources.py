@@ -1,0 +1,65 @@
+"""The OCI ``linux.resources`` object, read with types, and what it asks for in words; pure."""
+
+from __future__ import annotations
+
+from notebook_containers.linux.cgroups import convert
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_KNOWN = ("memory", "cpu", "pids", "devices", "blockIO")
+
+
+def section(resources: Mapping[str, object], name: str) -> dict[str, object]:
+    """Return the object ``name``, empty when absent."""
+    value = resources.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def entries(resources: Mapping[str, object], name: str) -> list[dict[str, object]]:
+    """Return the list of objects ``name``, empty when absent."""
+    value = resources.get(name)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def integer(values: Mapping[str, object], name: str) -> int:
+    """Return the number ``name``, 0 when absent."""
+    value = values.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def text(values: Mapping[str, object], name: str) -> str:
+    """Return the text ``name``, "" when absent."""
+    value = values.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def wanted(resources: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield (controller by its version 1 name, the limit in words) for everything that ``resources`` asks for."""
+    memory, cpu, pids = section(resources, "memory"), section(resources, "cpu"), section(resources, "pids")
+    if limit := integer(memory, "limit"):
+        yield "memory", f"memory limit {convert.words(limit)}"
+    if reservation := integer(memory, "reservation"):
+        yield "memory", f"memory reservation {convert.words(reservation)}"
+    if integer(memory, "swap") > 0 and not limit:
+        yield "memory", f"swap limit {convert.words(integer(memory, 'swap'))}"
+    if shares := integer(cpu, "shares"):
+        yield "cpu", f"cpu shares {shares}"
+    if (quota := integer(cpu, "quota")) > 0:
+        yield "cpu", f"cpu quota {quota}/{integer(cpu, 'period') or 100000} µs"
+    if cpus := text(cpu, "cpus"):
+        yield "cpuset", f"cpu set {cpus}"
+    if mems := text(cpu, "mems"):
+        yield "cpuset", f"memory node set {mems}"
+    if (processes := integer(pids, "limit")) > 0:
+        yield "pids", f"pids limit {processes}"
+    if entries(resources, "devices"):
+        yield "devices", "device list"
+    if section(resources, "blockIO"):
+        yield "blkio", "block io limit"
+
+
+def unknown(resources: Mapping[str, object]) -> list[str]:
+    """Return a warning for each kind of limit that nothing here can enforce."""
+    return [f"the limit {name!r} is not enforced: it is not supported" for name, value in resources.items() if value and name not in _KNOWN]
