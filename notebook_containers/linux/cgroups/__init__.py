@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from notebook_containers.linux.cgroups.hierarchy import CONTROLLERS_V1, SYSTEMD, Hierarchy, detect
-from notebook_containers.linux.cgroups.v1 import CgroupV1
+from notebook_containers.linux.cgroups import files
+from notebook_containers.linux.cgroups.hierarchy import UNIFIED, Hierarchy, detect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +27,29 @@ def open_cgroup(path: str, *, hierarchy: Hierarchy | None = None, root: str = ""
         raise ValueError(f"not a cgroup path: {path!r}")
     found = hierarchy or detect(root)
     bases = {name: place.directory for name, place in found.places.items() if place.directory}
+    if found.version in ("v2", "none"):
+        return _v2(path, bases.pop(UNIFIED, ""), tuple(bases), found.usable(), root)
+    from notebook_containers.linux.cgroups.v1 import CgroupV1
+
     return CgroupV1(path, bases, found.usable(), root=root)
 
 
 def restore_cgroup(path: str, locations: Mapping[str, str], *, root: str = "") -> Cgroup:
     """Return the cgroup ``path`` whose ``locations()`` another process wrote down: right even where this one would make its groups."""
-    bases = {name: directory.removesuffix("/" + path) for name, directory in locations.items() if name in (*CONTROLLERS_V1, SYSTEMD)}
+    bases = {name: directory.removesuffix("/" + path) for name, directory in locations.items()}
+    if UNIFIED in bases or not bases:
+        base = bases.get(UNIFIED, "")
+        return _v2(path, base, tuple(files.read_or(f"{base}/{path}/cgroup.controllers").split()), {}, root)
+    from notebook_containers.linux.cgroups.v1 import CgroupV1
+
     return CgroupV1(path, bases, {}, root=root)
+
+
+def _v2(path: str, base: str, controllers: tuple[str, ...], reasons: Mapping[str, str], root: str) -> Cgroup:
+    """Return a version 2 group; each version's modules are loaded only where they are used."""
+    from notebook_containers.linux.cgroups.v2 import CgroupV2
+
+    return CgroupV2(path, base, controllers, reasons, root=root)
 
 
 def usable() -> dict[str, str]:

@@ -75,6 +75,13 @@ def is_read_only(path: str) -> bool:
         return False
 
 
+def swap_warning(swap: int) -> list[str]:
+    """Return what to say when the limit of memory and swap cannot be set: nothing where there is no swap, or no limit is asked for."""
+    if swap < 0 or len(read_or("/proc/swaps").splitlines()) < 2:
+        return []
+    return ["the swap limit is not enforced: this kernel does not count swap for each cgroup"]
+
+
 def make_group(base: str, relative: str, configure: Callable[[str], None]) -> None:
     """Make the group ``relative`` below the existing group ``base``; idempotent.
 

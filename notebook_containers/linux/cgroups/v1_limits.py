@@ -32,9 +32,7 @@ def set_memory(directory: str, values: Mapping[str, object]) -> list[str]:
     for path, value in writes:
         if value:
             files.write(path, str(value))
-    if before is None and swap > 0:
-        return [f"swap limit {swap - limit} is not enforced: this kernel does not account swap"]
-    return []
+    return files.swap_warning(swap) if before is None and swap > 0 else []
 
 
 def _with_swap(writes: list[tuple[str, int]], both: str, before: int, limit: int, swap: int) -> list[tuple[str, int]]:
