@@ -61,7 +61,7 @@ def make(name: str) -> BaseImage:
         return BaseImage(name=name, config=_config(name, release, (base,), command=_shell(base)), layers=(base,))
     tree = Tree(below=base.entries)
     add_interpreter(tree, libraries)
-    python = LayerSource(created_by=f"{version()} and its standard library, from this machine", entries=tree.entries())
+    python = LayerSource(created_by=f"ADD {version()} and its standard library, from this machine", entries=tree.entries())
     return BaseImage(name=name, config=_config(name, release, (base, python), command="python3"), layers=(base, python))
 
 
@@ -77,7 +77,7 @@ def _base(libraries: Libraries, release: dict[str, str]) -> LayerSource:
     add_shared_data(tree)
     if "usr/bin/sh" not in tree:
         raise Unsupported("this machine has no readable /bin/sh to make a base image of", hint="install dash, bash or busybox")
-    return LayerSource(created_by=f"programs of {release_name(release)}, from this machine", entries=tree.entries())
+    return LayerSource(created_by=f"ADD the programs of {release_name(release)}, from this machine", entries=tree.entries())
 
 
 def _shell(layer: LayerSource) -> str:
