@@ -87,7 +87,7 @@ def _json(text: str) -> tuple[str, ...] | None:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
 
 
-def _command(node: Node, text: str) -> ins.Command:
+def _command(text: str) -> ins.Command:
     args = _json(text)
     if args is not None:
         return ins.Command(args=args, in_shell=False)
@@ -116,7 +116,7 @@ def _from(node: Node) -> ins.From:
 
 def _run(node: Node) -> ins.Run:
     _flags(node)
-    command = _command(node, node.arguments)
+    command = _command(node.arguments)
     if not command.args:
         raise node.error("RUN needs a command")
     return ins.Run(node=node, command=command, heredocs=node.heredocs)
@@ -211,12 +211,12 @@ def _user(node: Node) -> ins.User:
 
 def _cmd(node: Node) -> ins.Cmd:
     _flags(node)
-    return ins.Cmd(node=node, command=_command(node, node.arguments))
+    return ins.Cmd(node=node, command=_command(node.arguments))
 
 
 def _entrypoint(node: Node) -> ins.Entrypoint:
     _flags(node)
-    return ins.Entrypoint(node=node, command=_command(node, node.arguments))
+    return ins.Entrypoint(node=node, command=_command(node.arguments))
 
 
 def _expose(node: Node) -> ins.Expose:
@@ -274,7 +274,7 @@ def _health_check(node: Node) -> ins.HealthCheck:
     flags = _flags(node, "interval", "timeout", "start-period", "start-interval", "retries")
     if kind != "CMD":
         raise node.error(f"{words[0].text!r} is neither CMD nor NONE", offset=words[0].offset, length=len(words[0].text))
-    command = _command(node, node.text[words[0].end :])
+    command = _command(node.text[words[0].end :])
     if not command.args:
         raise node.error("HEALTHCHECK CMD needs a command", offset=words[0].offset, length=3)
     durations = {name: _duration(node, name, flags) for name in ("interval", "timeout", "start-period", "start-interval")}

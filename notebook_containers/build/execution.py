@@ -1,0 +1,48 @@
+"""What the builder is handed: somebody who runs a command in a snapshot, and somebody who finds base images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from notebook_containers.oci.runtime import Mount
+from notebook_containers.store.images import ImageRecord
+
+Output = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One RUN: ``mounts`` make the snapshot's root filesystem on an empty directory, ``binds`` are put inside it afterwards.
+
+    ``env`` are ``NAME=value`` texts and complete but for HOME; ``user`` is as USER wrote it (empty: root), resolved in the root filesystem;
+    ``cwd`` is absolute and exists.
+    """
+
+    snapshot: str
+    mounts: tuple[Mount, ...]
+    binds: tuple[Mount, ...] = ()
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    user: str = ""
+    network: str = "default"
+    hostname: str = "buildkitsandbox"
+
+
+class Executor(Protocol):
+    """Runs commands of RUN instructions."""
+
+    def run(self, request: RunRequest, output: Output) -> int:
+        """Run to the end and return the exit status; every process of it is gone and every mount undone when this returns or raises.
+
+        ``output`` gets ``("stdout"|"stderr", bytes)`` as they come. A command that cannot be started raises StartFailed.
+        """
+
+
+class Bases(Protocol):
+    """Finds the images that FROM and COPY --from name."""
+
+    def image(self, reference: str, *, pull: bool) -> ImageRecord:
+        """Return the image, made or pulled when needed; raises ImageNotFound with a hint."""

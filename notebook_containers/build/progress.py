@@ -1,0 +1,89 @@
+"""What a build tells while it works: plain frozen events, in the order in which things happen.
+
+``PlanReady`` comes first, then for each step ``StepStarted``, any ``StepOutput``, and ``StepDone`` or ``StepFailed``; ``Warned`` may stand
+anywhere; ``ImageDone`` is last, and missing after a failure. Steps are numbered from 1 through all stages that the target needs, FROM
+included. The triggers of an ONBUILD image have the number of their FROM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from notebook_containers.oci.image import Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """A step that will come: its number, its stage's name (or number), its line and its text on one line."""
+
+    index: int
+    stage: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReady:
+    """The steps to do, in order."""
+
+    steps: tuple[PlannedStep, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """A step begins."""
+
+    index: int
+    total: int
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutput:
+    """Bytes that a RUN printed; ``stream`` is stdout or stderr."""
+
+    index: int
+    stream: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """A step ended well; ``layer`` is None when it made none; ``reason`` says in words why it was (or was not) done again."""
+
+    index: int
+    cached: bool
+    reason: str
+    seconds: float
+    bytes_added: int
+    layer: Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed:
+    """A step failed; the error follows as an exception."""
+
+    index: int
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """A remark that stops nothing, at a line of the Dockerfile (0: none in particular)."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDone:
+    """The image is written and tagged; ``tags`` are familiar names."""
+
+    image_id: Digest
+    tags: tuple[str, ...]
+
+
+Event: TypeAlias = "PlanReady | StepStarted | StepOutput | StepDone | StepFailed | Warned | ImageDone"
