@@ -156,6 +156,11 @@ def mount_setattr(directory: int, path: str, flags: int, *, set_: int = 0, clear
     syscall("mount_setattr", directory, os.fsencode(path), flags, attr, ctypes.sizeof(attr), path=path)
 
 
+def syncfs(fd: int) -> None:
+    """syncfs(2): write everything of the file system that ``fd`` lies on to the disk."""
+    check("syncfs", _libc.syncfs(ctypes.c_int(fd)))
+
+
 def seccomp_set_filter(program: bytes) -> None:
     """Install a classic BPF program (struct sock_filter array) as this thread's seccomp filter."""
     buffer = ctypes.create_string_buffer(program, len(program))

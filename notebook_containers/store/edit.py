@@ -1,0 +1,143 @@
+"""Carries out operations on a snapshot's merged view, without a mount that anybody else could see.
+
+Root does it here, on a detached overlay mount. An ordinary user may mount overlays only in a user name space of its own, which a
+process with threads cannot enter: there a worker (:mod:`.worker`) does the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from notebook_containers.errors import DiskFull, Error, InvalidArgument, NotFound, StoreError, Unsupported
+from notebook_containers.linux.paths import SafeRoot
+from notebook_containers.oci.image import Digest
+from notebook_containers.store.compression import uncompressed
+from notebook_containers.store.copy import Ownership, copy_tree, file_target, make_directories
+from notebook_containers.store.operations import (
+    CopyTree,
+    ExtractTar,
+    HostDirectory,
+    LayersView,
+    MakeDirectory,
+    Operation,
+    Source,
+    WriteFile,
+)
+from notebook_containers.store.overlay import Stack, mounted
+from notebook_containers.store.tar_reader import TarReader
+from notebook_containers.store.unpack import Rules, unpack
+
+__all__ = ["CopyTree", "ExtractTar", "HostDirectory", "LayersView", "MakeDirectory", "Operation", "Source", "WriteFile", "edit", "perform"]
+
+ViewOf = Callable[[tuple[Digest, ...]], Stack]
+
+
+def edit(target: Stack, operations: Sequence[Operation], view: ViewOf, *, rootless: bool) -> None:
+    """Carry out the operations, in order; ``view`` gives the directories of a :class:`LayersView`.
+
+    Raises NotFound (a source that is missing), InvalidArgument, InvalidDocument (an archive), DiskFull, StoreError, Unsupported.
+    What was done before an error stays: the caller throws the snapshot away.
+    """
+    if rootless:
+        from notebook_containers.store.worker import run_in_worker
+
+        run_in_worker(target, operations, view)
+    else:
+        perform(target, operations, view, single_id=False, userxattr=False)
+
+
+def perform(target: Stack, operations: Sequence[Operation], view: ViewOf, *, single_id: bool, userxattr: bool) -> None:
+    """Do the work in this process, which must be allowed to mount."""
+    editor = _Editor(view, single_id=single_id, userxattr=userxattr)
+    with explained("the snapshot"), mounted(target, userxattr=userxattr) as fd:
+        root = SafeRoot(os.dup(fd), follow=True)
+        try:
+            for operation in operations:
+                with explained(getattr(operation, "destination", "") or getattr(operation, "path", "")):
+                    editor.one(root, operation)
+        finally:
+            root.close()
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn the block's OSError into an error of ours that names ``what``."""
+    try:
+        yield
+    except OSError as err:
+        raise _explain(err, what) from err
+
+
+def _explain(err: OSError, what: str) -> Error:
+    where = err.filename if isinstance(err.filename, str) and err.filename and not err.filename.startswith("/proc/") else what
+    reason = (os.strerror(err.errno) if err.errno else str(err)).lower()
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space left for {where}", hint="free space with 'nbc system prune', or set NBC_ROOT to a larger disk")
+    if err.errno == errno.ENOENT:
+        return NotFound(f"{where} is not there")
+    if err.errno in (errno.ELOOP, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG):
+        return InvalidArgument(f"cannot write {where}: {reason}")
+    if err.errno in (errno.EPERM, errno.ENODEV, errno.ENOSYS):
+        return Unsupported(f"cannot work on {where}: {reason}", hint="overlay mounts need root, or user name spaces and Linux 5.11")
+    return StoreError(f"cannot write {where}: {reason}")
+
+
+class _Editor:
+    def __init__(self, view: ViewOf, *, single_id: bool, userxattr: bool) -> None:
+        self._view, self._single_id, self._userxattr = view, single_id, userxattr
+
+    def one(self, root: SafeRoot, operation: Operation) -> None:
+        if isinstance(operation, MakeDirectory):
+            make_directories(root, operation.path, owner=self._owner(operation.uid, operation.gid), mode=operation.mode)
+        elif isinstance(operation, WriteFile):
+            self._write(root, operation)
+        elif isinstance(operation, CopyTree):
+            with self._source(operation.source) as source:
+                paths = (source, operation.path), (root, operation.destination)
+                copy_tree(*paths, self._ownership(operation), skip=operation.skip)
+        else:
+            with self._source(operation.source) as source:
+                self._extract(root, source, operation)
+
+    def _owner(self, uid: int, gid: int) -> tuple[int, int]:
+        return (0, 0) if self._single_id else (uid, gid)
+
+    def _ownership(self, operation: CopyTree) -> Ownership:
+        from_host = isinstance(operation.source, HostDirectory)
+        uid, gid = operation.uid, operation.gid
+        return Ownership(
+            uid=0 if uid is None and from_host else uid,
+            gid=0 if gid is None and from_host else gid,
+            mode=operation.mode,
+            single_id=self._single_id,
+            devices=not from_host and not self._single_id,
+        )
+
+    def _write(self, root: SafeRoot, operation: WriteFile) -> None:
+        path = file_target(root, operation.path, operation.name) if operation.name else operation.path
+        make_directories(root, path.rpartition("/")[0], owner=self._owner(operation.uid, operation.gid))
+        root.write(path, operation.data, operation.mode)
+        owner = self._owner(operation.uid, operation.gid)
+        if owner != (0, 0):
+            with root.parent(path) as (fd, name):
+                os.chown(name, *owner, dir_fd=fd, follow_symlinks=False)
+
+    def _extract(self, root: SafeRoot, source: SafeRoot, operation: ExtractTar) -> None:
+        owner = None if operation.uid is None and operation.gid is None else (operation.uid or 0, operation.gid or 0)
+        make_directories(root, operation.destination, owner=self._owner(*(owner or (0, 0))))
+        fd = source.open(operation.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        rules = Rules(layer=False, single_id=self._single_id, owner=owner)
+        with uncompressed(os.fdopen(fd, "rb", 1 << 16)) as stream:
+            unpack(TarReader(stream), root, rules, below=operation.destination)
+
+    @contextmanager
+    def _source(self, source: Source) -> Iterator[SafeRoot]:
+        if isinstance(source, HostDirectory):
+            with SafeRoot.at(source.path, follow=True) as root:
+                yield root
+            return
+        with mounted(self._view(source.layers), userxattr=self._userxattr) as fd, SafeRoot(os.dup(fd), follow=True) as root:
+            yield root

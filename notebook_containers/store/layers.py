@@ -1,0 +1,177 @@
+"""Layers: a tar diff, the tree unpacked from it, and the record that says both are whole.
+
+Keyed by diff_id, so identical diffs are one object on disk whatever lies below them. A tree appears by one rename, after everything in
+it is on the disk (``syncfs``); the record follows. What a dead process leaves lies in the store's staging directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from notebook_containers.errors import Corrupt, StoreError
+from notebook_containers.linux import syscalls
+from notebook_containers.linux.paths import SafeRoot
+from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
+from notebook_containers.store.compression import uncompressed
+from notebook_containers.store.content import ContentStore
+from notebook_containers.store.disk import translated
+from notebook_containers.store.failpoints import fp
+from notebook_containers.store.pump import Pump, Tee
+from notebook_containers.store.records import Records
+from notebook_containers.store.tar_reader import Limits, TarReader
+from notebook_containers.store.unpack import Rules, Unpacked, unpack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer on disk. ``size`` is the uncompressed tar's bytes; ``tree`` an overlay lower directory; ``root`` the (mode, uid, gid) that
+    the diff gives ``/``, if it does; ``warnings`` what could not be kept.
+    """
+
+    diff_id: Digest
+    blob: Descriptor
+    size: int
+    tree: Path
+    root: tuple[int, int, int] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class LayerStore:
+    """All layers; thread-safe, and safe for several processes at once. Hold the store's lease until something refers to a new layer."""
+
+    def __init__(self, root: Path, content: ContentStore, records: Records) -> None:
+        self._root, self.content, self._records = root, content, records
+        self.disk = content.disk
+        self.rootless = os.geteuid() != 0
+
+    def has(self, diff_id: Digest) -> bool:
+        """Say whether the layer is here, whole."""
+        return self._records.layer(diff_id) is not None
+
+    def get(self, diff_id: Digest) -> Layer:
+        """Return a layer; raises StoreError when it is not here."""
+        document = self._records.layer(diff_id)
+        if document is None:
+            raise StoreError(f"layer {diff_id.short} is not in the store", hint="build or pull the image again")
+        return self._layer(diff_id, document)
+
+    def list(self) -> list[Layer]:
+        """Return every layer."""
+        return [self._layer(diff_id, document) for diff_id, document in self._records.layers()]
+
+    def remove(self, diff_id: Digest) -> None:
+        """Take the record and the tree away (not the blob); nothing happens when there is none. Only for what nothing refers to."""
+        self._records.remove_layer(diff_id)
+        self.disk.discard(self.directory(diff_id))
+
+    def remove_orphan(self, name: str) -> None:
+        """Take a directory below ``layers/`` away that has no record."""
+        self.disk.discard(self._root / "layers" / name)
+
+    def directory(self, diff_id: Digest) -> Path:
+        """Return the directory that holds the layer's tree as ``diff``."""
+        return self._root / "layers" / diff_id.hex
+
+    def apply(self, stream: BinaryIO, *, expected: Digest | None = None) -> Layer:
+        """Make a layer of an uncompressed tar stream: blob, tree and record in one pass; a layer that is here already is returned.
+
+        With ``expected`` nothing is read when that layer is here, and Corrupt is raised when the bytes are others. InvalidDocument for an
+        archive that is no clean layer; nothing of it remains.
+        """
+        if expected is not None and self.has(expected):
+            return self.get(expected)
+        with self.disk.lease(), self.staged() as directory:
+            with self.content.writer(expected=expected) as blob, Pump(blob.write) as pump:
+                unpacked = self._unpack(Tee(stream, pump), directory)
+            descriptor = Descriptor(media_type=LAYER_TAR, digest=blob.digest, size=blob.size)
+            return self.publish(directory, blob.digest, descriptor, blob.size, root=unpacked.root, warnings=unpacked.warnings)
+
+    def apply_blob(self, blob: Descriptor, *, expected: Digest) -> Layer:
+        """Make a layer of a blob in the content store (tar, gzip, zstd); Corrupt when its uncompressed digest is not ``expected``."""
+        if self.has(expected):
+            return self.get(expected)
+        digest, size = hashlib.new(expected.algorithm), 0
+
+        def count(piece: bytes) -> None:
+            nonlocal size
+            size += len(piece)
+            digest.update(piece)
+
+        with self.disk.lease(), self.staged() as directory:
+            with uncompressed(self.content.open(blob.digest)) as stream, Pump(count) as pump:
+                unpacked = self._unpack(Tee(stream, pump), directory)
+            if digest.hexdigest() != expected.hex:
+                found = digest.hexdigest()[:12]
+                raise Corrupt(f"blob {blob.digest.short} is not the layer {expected.short}: its uncompressed digest is {found}")
+            return self.publish(directory, expected, blob, size, root=unpacked.root, warnings=unpacked.warnings)
+
+    def open_tar(self, diff_id: Digest) -> BinaryIO:
+        """Open the layer's uncompressed tar for reading; the caller closes it."""
+        return uncompressed(self.content.open(self.get(diff_id).blob.digest))
+
+    @contextmanager
+    def staged(self) -> Iterator[Path]:
+        """Yield a private directory in the store's staging; what is left of it at the end is deleted. Hold a lease around it."""
+        directory = self.disk.staged_path()
+        with translated(directory):
+            os.mkdir(directory, 0o700)
+        try:
+            yield directory
+        finally:
+            with suppress(OSError):
+                self.disk.discard(directory)
+
+    def publish(
+        self,
+        directory: Path,
+        diff_id: Digest,
+        blob: Descriptor,
+        size: int,
+        *,
+        root: tuple[int, int, int] | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> Layer:
+        """Make a staged directory with a complete ``diff`` the layer's own, unless the layer has one already; return the layer."""
+        with translated(directory):
+            fp("layers.publish.before_sync")
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                syscalls.syncfs(fd)
+            finally:
+                os.close(fd)
+            fp("layers.publish.before_rename")
+            self.disk.publish(directory, self.directory(diff_id))
+            fp("layers.publish.before_record")
+        document = {"blob": blob.to_json(), "size": size, "root": root, "warnings": warnings}
+        self._records.add_layer(diff_id, json.dumps(document))
+        fp("layers.publish.after_record")
+        return self.get(diff_id)
+
+    def _unpack(self, stream: Tee, directory: Path) -> Unpacked:
+        space = os.statvfs(directory)
+        limits = Limits(total_bytes=space.f_bavail * space.f_frsize)
+        with translated(directory):
+            os.mkdir(directory / "diff", 0o755)
+            os.chmod(directory / "diff", 0o755)
+            with SafeRoot.at(directory / "diff") as root:
+                rules = Rules(layer=True, single_id=self.rootless, userxattr=self.rootless)
+                return unpack(TarReader(stream, limits=limits), root, rules)
+
+    def _layer(self, diff_id: Digest, document: str) -> Layer:
+        found = json.loads(document)
+        root = found.get("root")
+        return Layer(
+            diff_id=diff_id,
+            blob=Descriptor.from_json(found["blob"]),
+            size=found["size"],
+            tree=self.directory(diff_id) / "diff",
+            root=(root[0], root[1], root[2]) if root else None,
+            warnings=tuple(found.get("warnings", ())),
+        )
