@@ -23,7 +23,7 @@ from notebook_containers.build.patterns import Automaton
 from notebook_containers.errors import InvalidArgument, InvalidDocument, NotFound
 from notebook_containers.linux.paths import SafeRoot
 
-_MAGIC = "*?["
+MAGIC = "*?["
 
 
 class OutsideContext(ValueError):
@@ -32,11 +32,16 @@ class OutsideContext(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A file or directory that a source word means: its path below the context (links followed), and the name it was called by."""
+    """A file or directory that a source word means: its path as written (cleaned), the same with links followed, and which it is."""
 
     path: str
-    name: str
+    real: str
     is_directory: bool
+
+    @property
+    def name(self) -> str:
+        """The name it was called by."""
+        return posixpath.basename(self.path)
 
 
 class Context:
@@ -81,13 +86,13 @@ class Context:
         Raises OutsideContext for ``..`` above the context, PatternError for a wrong pattern.
         """
         parts = clean(pattern)
-        wild = any(c in part for part in parts for c in _MAGIC)
+        wild = any(c in part for part in parts for c in MAGIC)
         paths = self._glob("", parts) if wild else iter(["/".join(parts)])
         return tuple(source for path in paths if (source := self._source(path)) is not None)
 
     def digest(self, source: Source) -> TreeDigest:
         """Return the digest of a source and all below it; raises OSError for what cannot be read."""
-        return self._digests.tree(source.path)
+        return self._digests.tree(source.real)
 
     def missing(self, pattern: str) -> tuple[str, str]:
         """Say in words why a source word means nothing, and what may have been meant: (message, hint)."""
@@ -96,7 +101,7 @@ class Context:
         if rule is not None and self.root.exists(path):
             shown = ("!" if rule.negated else "") + rule.pattern
             return f"{path} is left out of the build context by {self.rules.name}", f"line {rule.line} says {shown!r}"
-        noun = "no file matches" if any(c in path for c in _MAGIC) else "no such file"
+        noun = "no file matches" if any(c in path for c in MAGIC) else "no such file"
         near = self._near(path)
         return f"{noun} {path} in the build context {self.path}", f"did you mean {near}?" if near else ""
 
@@ -122,7 +127,7 @@ class Context:
         if not parts:
             yield head
             return
-        if not any(c in parts[0] for c in _MAGIC):
+        if not any(c in parts[0] for c in MAGIC):
             path = posixpath.join(head, parts[0])
             if self.root.exists(path):
                 yield from self._glob(path, parts[1:])
@@ -143,7 +148,7 @@ class Context:
         hidden = [p for p in {path, real} if self.rules.rule_for(p) is not None]
         if hidden and not (is_directory and self._digests.has_below(real)):
             return None
-        return Source(path=real, name=posixpath.basename(path), is_directory=is_directory)
+        return Source(path=path, real=real, is_directory=is_directory)
 
     def _real(self, path: str) -> tuple[str, bool]:
         """Follow links inside the context; the path comes from the descriptor, so that it is where the kernel went."""

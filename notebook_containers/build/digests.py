@@ -33,11 +33,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeDigest:
-    """A tree (or one file): its digest as hex, its entries in order, and the directories below which something was left out."""
+    """A tree (or one file): its digest as hex, its entries in order, and the topmost paths in it that are left out."""
 
     digest: str
     entries: tuple[Entry, ...]
-    partial: frozenset[str]
+    skipped: frozenset[str]
 
 
 class FileDigests:
@@ -92,7 +92,7 @@ class _Walk:
         self.rules, self.known = rules, known
         self.checked = bool(rules.rules)
         self.entries: list[Entry] = []
-        self.partial: set[str] = set()
+        self.skipped: list[str] = []
 
     def directory(self, parent: int, name: str, path: str, state: State, status: os.stat_result) -> None:
         self.entries.append(Entry(path=path, kind="d", mode=status.st_mode & 0o7777, value=""))
@@ -109,25 +109,21 @@ class _Walk:
         state = self.rules.enter(inside, name) if self.checked else inside
         excluded = self.checked and self.rules.excluded(state)
         if excluded and not self.rules.may_return(state):
-            self._left_out(above)
+            self.skipped.append(path)
             return
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         is_directory = stat.S_ISDIR(status.st_mode)
         if is_directory:
-            before = len(self.entries)
+            before, mark = len(self.entries), len(self.skipped)
             self.directory(fd, name, path, state, status)
             if excluded and len(self.entries) == before + 1:
                 self.entries.pop()
-                self._left_out(above)
+                del self.skipped[mark:]
+                self.skipped.append(path)
         elif excluded or stat.S_ISSOCK(status.st_mode):  # a socket means nothing in a copy; Docker leaves it out too
-            self._left_out(above)
+            self.skipped.append(path)
         else:
             self.other(fd, name, path, status)
-
-    def _left_out(self, above: str) -> None:
-        while above not in self.partial:
-            self.partial.add(above)
-            above = above.rpartition("/")[0]
 
     def other(self, fd: int, name: str, path: str, status: os.stat_result) -> None:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), "?")
@@ -166,8 +162,7 @@ def _tree(top: str, walk: _Walk) -> TreeDigest:
         total.update(piece)
     cut = len(top) + 1 if top else 0
     entries = tuple(Entry(path=e.path[cut:], kind=e.kind, mode=e.mode, value=e.value) for e in walk.entries) if top else tuple(walk.entries)
-    partial = frozenset(p[cut:] for p in walk.partial if not top or p == top or p.startswith(top + "/"))
-    return TreeDigest(digest=total.hexdigest(), entries=entries, partial=partial)
+    return TreeDigest(digest=total.hexdigest(), entries=entries, skipped=frozenset(path[cut:] for path in walk.skipped))
 
 
 def _lines(top: str, entries: list[Entry]) -> Iterator[bytes]:

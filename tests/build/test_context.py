@@ -77,8 +77,8 @@ def test_bld01_links_are_followed_inside_only(tree: Path) -> None:
     (tree / "chain").symlink_to("absolute")
     (tree / "out").symlink_to(tree.parent)
     with Context.open(tree) as context:
-        assert [s.path for s in context.select("absolute")] == ["etc/passwd"]
-        assert [(s.path, s.name) for s in context.select("chain")] == [("etc/passwd", "chain")]
+        assert [s.real for s in context.select("absolute")] == ["etc/passwd"]
+        assert [(s.path, s.real) for s in context.select("chain")] == [("chain", "etc/passwd")]
         assert context.select("up") == ()
         assert context.select("out/secret") == ()
         assert context.select("out/*") == ()
@@ -119,12 +119,17 @@ def test_ignored_files_are_not_seen(tree: Path) -> None:
     assert paths(tree) == ["", "app.py", "src", "src/b.md", "src/deep", "src/deep/c.txt"]
     with Context.open(tree) as context:
         assert context.select("src/a.txt") == ()
-        assert context.digest(context.select("src")[0]).partial == {""}
-        assert context.digest(context.select("src/deep")[0]).partial == frozenset()
+        assert context.digest(context.select(".")[0]).skipped == {".dockerignore", "src/a.txt"}
+        assert context.digest(context.select("src")[0]).skipped == {"a.txt"}
+        assert context.digest(context.select("src/deep")[0]).skipped == frozenset()
 
 
 def test_an_excluded_directory_with_something_taken_back(tree: Path) -> None:
     (tree / ".dockerignore").write_text("*\n!src/deep\n")
+    (tree / "other/deep").mkdir(parents=True)
+    (tree / "other/deep/x").write_text("")
+    with Context.open(tree) as context:
+        assert "other" in context.digest(context.select(".")[0]).skipped
     assert paths(tree) == ["", "src", "src/deep", "src/deep/c.txt"]
     assert paths(tree, "src") == ["", "deep", "deep/c.txt"]
 
@@ -160,7 +165,7 @@ def test_sockets_are_left_out_and_fifos_never_opened(tree: Path) -> None:
         with Context.open(tree) as context:
             result = context.digest(context.select("src")[0])
     assert [e.path for e in result.entries] == ["", "a.txt", "b.md", "deep", "deep/c.txt", "fifo"]
-    assert result.partial == {""}
+    assert result.skipped == {"socket"}
 
 
 def test_bld01_ignore_file_that_is_no_plain_file(tree: Path) -> None:

@@ -1,0 +1,105 @@
+"""The plan: stages and steps with every variable replaced, what each does to files, and the config it leaves.
+
+Data only; ``expanding.py`` makes it. A plan is a DAG: a stage needs those in ``needs``, a step only its predecessor in its stage and the
+stages it copies from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from notebook_containers.build.parser import Node
+from notebook_containers.build.stages import Origin
+from notebook_containers.oci.image import ContainerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlineFile:
+    """A here-document that becomes a file."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execute:
+    """RUN: ``env`` goes into the cache key, ``hidden_env`` (proxies) does not; ``script`` is the file of a ``#!`` here-document."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    hidden_env: tuple[str, ...] = ()
+    cwd: str
+    user: str
+    script: InlineFile | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """COPY and ADD: ``origin`` is None for the build context; ``destination`` is absolute, a last ``/`` means a directory."""
+
+    sources: tuple[str, ...]
+    inline: tuple[InlineFile, ...] = ()
+    origin: Origin | None = None
+    destination: str
+    unpack: bool = False
+    owner: str = ""
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirectory:
+    """WORKDIR: the directory is made when it is missing."""
+
+    path: str
+
+
+Operation: TypeAlias = "Execute | Copy | MakeDirectory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One instruction: ``operation`` is None when it changes no file; ``created_by`` is its line of the image's history.
+
+    ``config`` and ``author`` are the image's after it.
+    """
+
+    node: Node
+    line: int
+    text: str
+    operation: Operation | None
+    created_by: str
+    config: ContainerConfig
+    author: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """A stage with its steps (FROM is not one of them); ``config`` and ``author`` are what it starts with."""
+
+    index: int
+    label: str
+    base: Origin
+    node: Node
+    steps: tuple[Step, ...]
+    config: ContainerConfig
+    author: str
+    needs: frozenset[int]
+
+    @property
+    def final(self) -> ContainerConfig:
+        """The config after the last step."""
+        return self.steps[-1].config if self.steps else self.config
+
+    @property
+    def final_author(self) -> str:
+        """The author after the last step."""
+        return self.steps[-1].author if self.steps else self.author
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The stages that the target needs, each after those it needs; the target is the last one; ``warnings`` are (line, text)."""
+
+    stages: tuple[StagePlan, ...]
+    warnings: tuple[tuple[int, str], ...]

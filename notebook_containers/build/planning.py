@@ -1,0 +1,96 @@
+"""Stages become a plan, once the configs of their base images are known (pure)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from notebook_containers.build import instructions as ins
+from notebook_containers.build.expanding import DEFAULT_PATH, PROXY_ARGUMENTS, Scope, expand_step
+from notebook_containers.build.interpret import interpret
+from notebook_containers.build.parser import parse
+from notebook_containers.build.plan import Plan, StagePlan, Step
+from notebook_containers.build.stages import Stage, Stages
+from notebook_containers.errors import DockerfileError
+from notebook_containers.oci.image import ContainerConfig, ImageConfig
+
+_BUILDER_ARGUMENTS = ("SOURCE_DATE_EPOCH",)
+
+
+def make_plan(stages: Stages, target: Stage, bases: Mapping[str, ImageConfig], build_args: Mapping[str, str]) -> Plan:
+    """Expand the stages that the target needs; ``bases`` has the config of each image that one of them starts from.
+
+    Raises DockerfileError; the warnings say which build arguments nobody declares.
+    """
+    scopes: dict[int, Scope] = {}
+    plans: list[StagePlan] = []
+    for stage in stages.needed(target):
+        scope = _start(stage, stages, bases, build_args, scopes)
+        config, author = scope.config, scope.author
+        steps = tuple(_steps(stage, scope))
+        scopes[stage.index] = scope
+        plans.append(
+            StagePlan(
+                index=stage.index,
+                label=stage.label,
+                base=stage.base,
+                node=stage.start.node,
+                steps=steps,
+                config=config,
+                author=author,
+                needs=stage.needs(),
+            )
+        )
+    warnings = [w for scope in scopes.values() for w in scope.warnings]
+    return Plan(stages=tuple(plans), warnings=tuple(dict.fromkeys([*sorted(warnings), *_unused(stages, build_args)])))
+
+
+def _start(stage: Stage, stages: Stages, bases: Mapping[str, ImageConfig], given: Mapping[str, str], scopes: Mapping[int, Scope]) -> Scope:
+    """The scope a stage begins with: its base image's config, or that of the stage it builds on with the ARGs declared there."""
+    if stage.base.stage is not None:
+        below = scopes[stage.base.stage]
+        return Scope(config=below.config, author=below.author, arguments=dict(below.arguments), outer=stages.arguments, given=given)
+    if stage.base.image:
+        image = bases[stage.base.image]
+        return Scope(config=image.config, author=image.author, outer=stages.arguments, given=given)
+    return Scope(config=ContainerConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/"), outer=stages.arguments, given=given)
+
+
+def _steps(stage: Stage, scope: Scope) -> Iterator[Step]:
+    triggers = scope.config.on_build
+    if triggers:
+        scope.config = replace(scope.config, on_build=())
+        yield from _trigger_steps(stage, scope, triggers)
+    for instruction in stage.instructions:
+        yield expand_step(instruction, scope, stage.copies)
+
+
+def _trigger_steps(stage: Stage, scope: Scope, triggers: Sequence[str]) -> Iterator[Step]:
+    """The base's ONBUILD instructions; they stand at the line of FROM."""
+    start = stage.start
+    name = f"ONBUILD of {start.image.text}"
+    for text in triggers:
+        try:
+            for instruction in interpret(parse(text, name=name)):
+                if isinstance(instruction, ins.From | ins.OnBuild) or (isinstance(instruction, ins.Copy) and instruction.from_):
+                    raise instruction.node.error("an ONBUILD trigger of this form is not supported yet")
+                step = expand_step(instruction, scope, {})
+                yield replace(step, line=start.line, text=f"ONBUILD {step.text}")
+        except DockerfileError as err:
+            raise start.node.error(
+                f"the base image's trigger {text.splitlines()[0][:60]!r} is wrong: {err.message}",
+                offset=start.image.offset, length=len(start.image.text), hint=err.hint,
+            ) from err  # fmt: skip
+
+
+def _unused(stages: Stages, build_args: Mapping[str, str]) -> list[tuple[int, str]]:
+    declared = {p.key for s in stages.all for i in s.instructions if isinstance(i, ins.Arg) for p in i.pairs}
+    known = declared | set(stages.arguments)
+    warnings = []
+    for name in build_args:
+        if name in known or name in PROXY_ARGUMENTS or name in _BUILDER_ARGUMENTS or name.startswith("BUILDKIT_"):
+            continue
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        warnings.append((0, f"no ARG {name} takes the build argument" + (f"; did you mean {near[0]}?" if near else "")))
+    return warnings

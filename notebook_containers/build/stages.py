@@ -1,0 +1,186 @@
+"""Instructions to stages: what each is based on and takes from, and which ones the target needs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from notebook_containers.build import instructions as ins
+from notebook_containers.build.parser import Node
+from notebook_containers.build.platforms import platform_arguments, platform_text, same_platform
+from notebook_containers.build.words import WordError, expand
+from notebook_containers.errors import InvalidArgument, InvalidReference
+from notebook_containers.oci.image import Platform
+from notebook_containers.oci.reference import Reference
+
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where files come from: a stage of this Dockerfile (its number), or an image; neither is ``scratch`` or the build context."""
+
+    stage: int | None = None
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage: its number, name (may be empty), base, instructions without FROM, and the origin of each ``COPY --from`` by line."""
+
+    index: int
+    name: str
+    base: Origin
+    start: ins.From
+    instructions: tuple[ins.Instruction, ...]
+    copies: Mapping[int, Origin]
+
+    @property
+    def label(self) -> str:
+        """The name, or the number where there is none."""
+        return self.name or str(self.index)
+
+    def needs(self) -> frozenset[int]:
+        """The numbers of the stages that this one needs."""
+        return frozenset(o.stage for o in (self.base, *self.copies.values()) if o.stage is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """All stages in order, and the values of the ARGs before the first FROM."""
+
+    all: tuple[Stage, ...]
+    arguments: Mapping[str, str]
+
+    def target(self, name: str) -> Stage:
+        """Return the stage of this name or number, the last one for an empty name; raises InvalidArgument."""
+        if not name:
+            return self.all[-1]
+        found = _find(self.all, name)
+        if found is None:
+            names = [s.label for s in self.all]
+            near = difflib.get_close_matches(name.lower(), names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the stages are {', '.join(names)}"
+            raise InvalidArgument(f"no stage {name!r} in the Dockerfile", hint=hint)
+        return self.all[found]
+
+    def needed(self, target: Stage) -> tuple[Stage, ...]:
+        """Return the stages to build for the target, in an order in which each comes after those it needs."""
+        wanted, todo = {target.index}, [target.index]
+        while todo:
+            new = self.all[todo.pop()].needs() - wanted
+            wanted |= new
+            todo.extend(new)
+        return tuple(self.all[i] for i in sorted(wanted))
+
+
+def cut(instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str], platform: Platform) -> Stages:
+    """Cut instructions into stages; raises DockerfileError for one outside any stage and for origins that mean nothing."""
+    arguments = platform_arguments(platform)
+    known = dict(arguments)
+    stages: list[Stage] = []
+    body: list[ins.Instruction] = []
+    start: ins.From | None = None
+    for instruction in instructions:
+        if isinstance(instruction, ins.From):
+            if start is not None:
+                stages.append(_stage(start, body, stages, known, platform))
+            start, body = instruction, []
+        elif start is not None:
+            body.append(instruction)
+        elif isinstance(instruction, ins.Arg):
+            _global_arguments(instruction, known, build_args)
+        else:
+            node = instruction.node
+            raise node.error(f"{node.keyword} stands before the first FROM", hint="only ARG may stand there")
+    if start is None:
+        raise InvalidArgument("the Dockerfile has no FROM", hint="start it with FROM IMAGE, or FROM scratch")
+    stages.append(_stage(start, body, stages, known, platform))
+    return Stages(all=tuple(stages), arguments=known)
+
+
+def _global_arguments(instruction: ins.Arg, known: dict[str, str], build_args: Mapping[str, str]) -> None:
+    for pair in instruction.pairs:
+        if pair.key in build_args:
+            known[pair.key] = build_args[pair.key]
+        elif pair.value is not None:
+            known[pair.key] = _expand(instruction.node, pair.value, pair.offset, known)
+
+
+def _expand(node: Node, text: str, offset: int, variables: Mapping[str, str]) -> str:
+    try:
+        return expand(text, variables, escape=node.escape).text
+    except WordError as err:
+        raise node.error(err.message, offset=offset + err.offset, length=err.length) from err
+
+
+def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], known: Mapping[str, str], platform: Platform) -> Stage:
+    _check_platform(start, known, platform)
+    image = _expand(start.node, start.image.text, start.image.offset, known)
+    word = start.image
+    if not image:
+        raise start.node.error(
+            f"the image {word.text!r} is empty once its variables are replaced", offset=word.offset, length=len(word.text),
+            hint="give the ARG before FROM a default, or set it with --build-arg",
+        )  # fmt: skip
+    names = [s.name for s in before if s.name]
+    if start.name in names:
+        raise start.node.error(
+            f"two stages are named {start.name}", offset=start.node.text.lower().rindex(start.name), length=len(start.name)
+        )
+    copies = {i.line: _copy_origin(i, before) for i in body if isinstance(i, ins.Copy) and i.from_}
+    return Stage(index=len(before), name=start.name, base=_base(start, image, before), start=start, instructions=tuple(body), copies=copies)
+
+
+def _check_platform(start: ins.From, known: Mapping[str, str], platform: Platform) -> None:
+    if not start.platform:
+        return
+    wanted = _expand(start.node, start.platform, start.node.text.index(start.platform), known)
+    if wanted and not same_platform(wanted, platform):
+        flag = start.node.flags[0]
+        raise start.node.error(
+            f"images for {wanted} cannot be built on this machine", offset=flag.offset, length=flag.length,
+            hint=f"this machine builds for {platform_text(platform)}",
+        )  # fmt: skip
+
+
+def _base(start: ins.From, image: str, before: list[Stage]) -> Origin:
+    found = next((s.index for s in before if s.name and s.name == image.lower()), None)
+    if found is not None:
+        return Origin(stage=found)
+    if image == SCRATCH:
+        return Origin()
+    return Origin(image=_checked(start.node, image, start.image.offset, len(start.image.text)))
+
+
+def _copy_origin(instruction: ins.Copy, before: list[Stage]) -> Origin:
+    node = instruction.node
+    flag = next(f for f in node.flags if f.name == "from")
+    if "$" in instruction.from_:
+        raise node.error(
+            "variables are not replaced in --from", offset=flag.offset, length=flag.length, hint="name a stage: FROM $IMAGE AS name"
+        )
+    found = _find(before, instruction.from_)
+    if found is not None:
+        return Origin(stage=found)
+    if instruction.from_.isdigit():
+        raise node.error(f"no stage {instruction.from_} comes before this one", offset=flag.offset, length=flag.length)
+    if instruction.from_ == SCRATCH:
+        raise node.error("there is nothing to copy in scratch", offset=flag.offset, length=flag.length)
+    return Origin(image=_checked(node, instruction.from_, flag.offset, flag.length))
+
+
+def _checked(node: Node, image: str, offset: int, length: int) -> str:
+    """Check what names no stage as an image name, or as an id."""
+    try:
+        Reference.parse(image)
+    except InvalidReference as err:
+        if image.removeprefix("sha256:").isalnum():
+            return image
+        raise node.error(err.message, offset=offset, length=length, hint=err.hint) from err
+    return image
+
+
+def _find(stages: Iterable[Stage], name: str) -> int | None:
+    return next((s.index for s in stages if name.lower() == s.name or name == str(s.index)), None)

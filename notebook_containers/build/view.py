@@ -1,0 +1,121 @@
+"""Look-ups in a stack of layers without mounting it: what ``COPY --from`` names, whether a destination is a directory, who a user is."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from notebook_containers.build.context import MAGIC, Source, clean
+from notebook_containers.build.patterns import Automaton
+from notebook_containers.oci.image import Digest
+from notebook_containers.store.layers import LayerStore
+from notebook_containers.store.merged import Merged
+
+_MAX_LINKS = 40
+_MAX_ACCOUNTS = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A path with no link left in it, and what is there."""
+
+    path: str
+    mode: int
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+
+class View:
+    """Layers seen as one root filesystem, bottom first; close it, or use it in a ``with`` statement."""
+
+    def __init__(self, layers: LayerStore, diff_ids: Sequence[Digest]) -> None:
+        self._merged = Merged([layers.get(d).tree for d in diff_ids], userxattr=layers.rootless)
+
+    def close(self) -> None:
+        """Close the layers' descriptors."""
+        self._merged.close()
+
+    def __enter__(self) -> Self:
+        """Return the view."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
+
+    def resolve(self, path: str) -> Place | None:
+        """Follow links as a process inside would; None where nothing is, or links run in a circle."""
+        todo = [p for p in path.split("/") if p not in ("", ".")][::-1]
+        at: list[str] = []
+        mode, links = stat.S_IFDIR, 0
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                at[-1:] = []
+                mode = stat.S_IFDIR
+                continue
+            found = self._find("/".join(at), part)
+            if found is None or (todo and not (stat.S_ISDIR(found[0]) or stat.S_ISLNK(found[0]))):
+                return None
+            mode, link = found
+            if stat.S_ISLNK(mode):
+                links += 1
+                if links > _MAX_LINKS:
+                    return None
+                at = [] if link.startswith("/") else at
+                todo.extend(p for p in link.split("/")[::-1] if p not in ("", "."))
+                mode = stat.S_IFDIR
+            else:
+                at.append(part)
+        return Place(path="/".join(at), mode=mode)
+
+    def select(self, pattern: str) -> tuple[Source, ...]:
+        """Return what a source word of ``COPY --from`` means, in order of names."""
+        found: list[Source] = []
+        for path in self._glob("", clean(pattern)):
+            place = self.resolve(path)
+            if place is not None:
+                found.append(Source(path=path, real=place.path, is_directory=place.is_directory))
+        return tuple(found)
+
+    def account(self, name: str, *, group: bool = False) -> tuple[int, int] | None:
+        """Return (uid, gid) of a user in /etc/passwd, or (gid, gid) of a group in /etc/group; None when it is not there."""
+        data = self._merged.read_file("etc/group" if group else "etc/passwd", max_bytes=_MAX_ACCOUNTS) or b""
+        for line in data.decode("utf-8", "surrogateescape").split("\n"):
+            fields = line.split(":")
+            if len(fields) >= 4 and fields[0] == name and fields[2].isdigit():
+                gid = fields[2] if group or not fields[3].isdigit() else fields[3]
+                return int(fields[2]), int(gid)
+        return None
+
+    def _find(self, directory: str, name: str) -> tuple[int, str] | None:
+        with self._merged.directory(directory) as here:
+            found = here.find(name)
+            if found is None:
+                return None
+            mode = found.status.st_mode
+            return mode, os.readlink(name, dir_fd=found.directory) if stat.S_ISLNK(mode) else ""
+
+    def _glob(self, head: str, parts: list[str]) -> Iterator[str]:
+        if not parts:
+            yield head
+        elif not any(c in parts[0] for c in MAGIC):
+            yield from self._glob(posixpath.join(head, parts[0]), parts[1:])
+        else:
+            place = self.resolve(head)
+            matcher = Automaton([parts[0]], deep=False)
+            for name in self._names(place) if place is not None and place.is_directory else ():
+                if matcher.matches(name):
+                    yield from self._glob(posixpath.join(head, name), parts[1:])
+
+    def _names(self, place: Place) -> list[str]:
+        with self._merged.directory(place.path) as here:
+            return here.names()
