@@ -1,0 +1,3 @@
+import { sidebar } from './sidebar';
+
+export default [sidebar];
