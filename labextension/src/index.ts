@@ -1,3 +1,5 @@
+import { layers } from './layers';
+import { magics } from './magics';
 import { sidebar } from './sidebar';
 
-export default [sidebar];
+export default [sidebar, layers, magics];

@@ -1,6 +1,6 @@
 /** The sidebar: notices on top, then the two lists, fetched only while somebody can see them. */
 
-import { CommandToolbarButton, SidePanel, Toolbar } from '@jupyterlab/ui-components';
+import { CommandToolbarButton, SidePanel } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import { AccordionPanel } from '@lumino/widgets';
 
@@ -19,9 +19,9 @@ export class ContainersPanel extends SidePanel {
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', trans.__('Containers'));
     this.header.addWidget(notices(context));
-    this.toolbar.addItem('spacer', Toolbar.createSpacerItem());
-    this.toolbar.addItem('refresh', new CommandToolbarButton({ commands, id: CommandIDs.refresh, args: { toolbar: true } }));
-    this.addWidget(section(trans.__('Containers'), Containers, context));
+    const containers = section(trans.__('Containers'), Containers, context);
+    containers.toolbar.addItem('refresh', new CommandToolbarButton({ commands, id: CommandIDs.refresh, args: { toolbar: true } }));
+    this.addWidget(containers);
     this.addWidget(section(trans.__('Images'), Images, context));
     (this.content as AccordionPanel).setRelativeSizes([3, 2]);
   }

@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Time } from '@jupyterlab/coreutils';
-import { deleteIcon, LabIcon, ReactWidget, runIcon, stopIcon } from '@jupyterlab/ui-components';
+import { deleteIcon, LabIcon, PanelWithToolbar, ReactWidget, runIcon, stopIcon } from '@jupyterlab/ui-components';
 import type { CommandRegistry } from '@lumino/commands';
 import React from 'react';
 
@@ -33,11 +33,13 @@ class ModelWidget extends ReactWidget {
   }
 }
 
-export function section(label: string, view: (context: IContext) => JSX.Element, context: IContext): ReactWidget {
-  const widget = new ModelWidget(view, context);
-  widget.addClass('jp-nbc-Section');
-  widget.title.label = label;
-  return widget;
+/** One part of the sidebar, with its own title and toolbar. */
+export function section(label: string, view: (context: IContext) => JSX.Element, context: IContext): PanelWithToolbar {
+  const panel = new PanelWithToolbar();
+  panel.addClass('jp-nbc-Section');
+  panel.title.label = label;
+  panel.addWidget(new ModelWidget(view, context));
+  return panel;
 }
 
 export function notices(context: IContext): ReactWidget {

@@ -32,7 +32,7 @@ CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
 IMAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:@-]|/(?![./])){0,1023}", re.ASCII)
 FALSE = frozenset({"", "0", "no", "false", "none"})
 MAX_GRACE_S = 3600
-MAX_TAIL = 100_000
+TAIL, MAX_TAIL = 1000, 100_000
 
 
 def guarded(verb: Verb) -> Verb:
@@ -65,9 +65,11 @@ class EngineHandler(APIHandler):  # type: ignore[misc]  # jupyter_server has no 
         """Return a query argument as Docker reads a boolean; absent is false."""
         return self.get_query_argument(name, "").lower() not in FALSE
 
-    def number(self, name: str, default: int, maximum: int) -> int:
-        """Return a query argument as a whole number from 0 to ``maximum``."""
-        text = self.get_query_argument(name, str(default))
+    def number(self, name: str, maximum: int) -> int | None:
+        """Return a query argument as a whole number from 0 to ``maximum``; None when it is absent."""
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return None
         if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) > maximum:
             raise InvalidArgument(f"{name} is {shapes.quoted(text)}", hint=f"give a whole number from 0 to {maximum}")
         return int(text)
@@ -140,8 +142,8 @@ class ContainerLogsHandler(EngineHandler):
     @guarded
     async def get(self, name: str) -> None:
         """Send the last ``tail`` lines (1000 unless told) of the container's output as it was written."""
-        name, tail = container_name(name), self.number("tail", 1000, MAX_TAIL)
-        await self.answer(lambda engine: engine.containers.get(name).logs(tail=tail))
+        name, tail = container_name(name), self.number("tail", MAX_TAIL)
+        await self.answer(lambda engine: engine.containers.get(name).logs(tail=TAIL if tail is None else tail))
 
 
 class ContainerStartHandler(EngineHandler):
@@ -159,8 +161,8 @@ class ContainerStopHandler(EngineHandler):
 
     @guarded
     async def post(self, name: str) -> None:
-        """Ask it to end, and kill it after ``t`` seconds (10 unless told)."""
-        name, grace_s = container_name(name), self.number("t", 10, MAX_GRACE_S)
+        """Ask it to end, and kill it after ``t`` seconds (unless told, as it was made to)."""
+        name, grace_s = container_name(name), self.number("t", MAX_GRACE_S)
         await self.answer(lambda engine: engine.containers.get(name).stop(timeout=grace_s))
 
 
@@ -175,13 +177,13 @@ class ContainerRestartHandler(EngineHandler):
 
 
 class ContainerHandler(EngineHandler):
-    """``DELETE containers/<id>?force=1``."""
+    """``DELETE containers/<id>?force=1&v=1``."""
 
     @guarded
     async def delete(self, name: str) -> None:
-        """Remove it; a running one only with ``force``."""
-        name, force = container_name(name), self.flag("force")
-        await self.answer(lambda engine: engine.containers.get(name).remove(force=force))
+        """Remove it, a running one only with ``force``; ``v`` takes its anonymous volumes along."""
+        name, force, volumes = container_name(name), self.flag("force"), self.flag("v")
+        await self.answer(lambda engine: engine.containers.get(name).remove(force=force, v=volumes))
 
 
 class ImagesHandler(EngineHandler):
@@ -213,12 +215,12 @@ class InfoHandler(EngineHandler):
 
 
 class VersionHandler(EngineHandler):
-    """``GET version``: answered even when the engine cannot be opened, for the front end compares versions first."""
+    """``GET version``."""
 
     @guarded
     async def get(self) -> None:
         """Show the versions."""
-        self.finish(json.dumps(shapes.version()))
+        await self.answer(lambda engine: engine.version())
 
 
 ROUTES: tuple[tuple[str, type[EngineHandler]], ...] = (

@@ -1,20 +1,14 @@
-"""The engine's objects as the Docker Engine API writes them (v1.47: ``ContainerSummary``, ``ImageSummary``, ``SystemVersion``)."""
+"""The engine's objects as the Docker Engine API writes them (``ContainerSummary``, ``ImageSummary``)."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 from typing import TYPE_CHECKING
 
-from notebook_containers import __version__
-
 if TYPE_CHECKING:
-    from notebook_containers.engine.containers import Container
+    from notebook_containers.engine.container import Container
     from notebook_containers.engine.images import Image
-    from notebook_containers.network.ports import PortMapping
-
-API_VERSION = "1.47"
+    from notebook_containers.engine.options import Port
 
 
 def container_row(container: Container) -> dict[str, object]:
@@ -25,15 +19,15 @@ def container_row(container: Container) -> dict[str, object]:
         "Image": container.image,
         "Command": container.command,
         "Created": int(container.created),
-        "State": container.state,
-        "Status": container.status,
+        "State": container.status,
+        "Status": container.status_text,
         "ExitCode": container.exit_code,
         "Ports": [port(each) for each in container.ports],
         "Labels": dict(container.labels),
     }
 
 
-def port(mapping: PortMapping) -> dict[str, object]:
+def port(mapping: Port) -> dict[str, object]:
     """Return one published port of a container."""
     return {
         "IP": mapping.host_ip,
@@ -51,21 +45,7 @@ def image_row(image: Image) -> dict[str, object]:
         "RepoDigests": [],
         "Created": int(image.created),
         "Size": image.size,
-        "LayerCount": image.layers,
-    }
-
-
-def version() -> dict[str, object]:
-    """Return ``GET /version``: what this package and this kernel are."""
-    machine = os.uname()
-    return {
-        "Platform": {"Name": "notebook-containers"},
-        "Version": __version__,
-        "ApiVersion": API_VERSION,
-        "Os": machine.sysname.lower(),
-        "Arch": machine.machine,
-        "KernelVersion": machine.release,
-        "PythonVersion": platform.python_version(),
+        "LayerCount": len(image.layers),
     }
 
 
