@@ -6,6 +6,7 @@ import errno
 import hashlib
 import ipaddress
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -19,6 +20,7 @@ from notebook_containers.network.owned import OwnBridge, own_bridges
 
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _DEFAULT_MTU = 1500
+_SETTLE_TIMEOUT_S = 2.0
 # Another program that routes makes links of these kinds: while one is there, forwarding may be its need too.
 _ROUTING_KINDS = frozenset({"bridge", "veth", "tun", "wireguard", "macvlan", "ipvlan"})
 
@@ -56,6 +58,7 @@ def attach(config: NetworkConfig, *, pid: int, container_id: str, address: str, 
         try:
             _write(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6", "1")
             in_network_namespace(namespace, lambda: _configure(config, interface, address))
+            _settle(kernel, port)
         except BaseException:
             _delete(kernel, port)
             raise
@@ -72,7 +75,7 @@ def detach(config: NetworkConfig, *, container_id: str) -> None:
 
 
 def remove(config: NetworkConfig) -> None:
-    """Delete the bridge, what hangs on it and its firewall rules; with the last one the table goes, and forwarding as it was. Idempotent."""
+    """Delete the bridge with its ports and firewall rules; after the last one the table goes, and forwarding is as it was. Idempotent."""
     with _kernel(f"network {config.name}") as kernel:
         bridge = _find(kernel, config)
         known = OwnBridge.of(bridge) if bridge else None
@@ -167,9 +170,20 @@ def _configure(config: NetworkConfig, interface: str, address: str) -> None:
         if link is None:
             raise NetworkError(f"interface {interface} vanished from the container")
         inside.execute([links.add_address(link.index, address, config.subnet), links.set_link(link.index)])
+        _settle(inside, interface)
         has_way_out = any(route.destination == "0.0.0.0/0" for route in links.all_routes(inside))
         if not config.internal and not has_way_out:
             inside.execute([links.add_default_route(link.index, config.gateway)])
+
+
+def _settle(kernel: NetlinkSocket, name: str) -> None:
+    """Wait until a link that was brought up carries packets: the kernel sees to it in a worker, half a millisecond later as a rule.
+
+    Without it a container's first packet can be lost, and the next attempt comes a second later.
+    """
+    deadline = time.monotonic() + _SETTLE_TIMEOUT_S
+    while (link := links.find_link(kernel, name)) and not link.ready and time.monotonic() < deadline:
+        time.sleep(0.0002)
 
 
 def _delete(kernel: NetlinkSocket, name: str) -> None:

@@ -23,7 +23,7 @@ from notebook_containers.linux.netlink import (
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
 _RTM_NEWADDR, _RTM_GETADDR, _RTM_NEWROUTE, _RTM_GETROUTE = 20, 22, 24, 26
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE, _IFLA_LINKINFO = 1, 3, 4, 10, 16, 18
 _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 20, 28, 29
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE, _IFLA_BR_MCAST_SNOOPING = 1, 5, 23
@@ -31,7 +31,7 @@ _RTEXT_FILTER_SKIP_STATS = 8
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
-_IFF_UP = 1
+_IFF_UP, _IF_OPER_UP = 1, 6
 
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
@@ -40,7 +40,10 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A link as the kernel has it; ``kind`` is "" for hardware, ``alias`` the text somebody gave it, ``master`` an index or 0."""
+    """A link as the kernel has it; ``kind`` is "" for hardware, ``alias`` the text somebody gave it, ``master`` an index or 0.
+
+    ``up`` is what was asked for; ``ready`` that the kernel has acted on it: its queue takes packets, its bridge port forwards.
+    """
 
     index: int
     name: str
@@ -50,6 +53,7 @@ class Link:
     alias: str
     master: int
     up: bool
+    ready: bool
 
 
 def find_link(kernel: NetlinkSocket, name: str) -> Link | None:
@@ -82,6 +86,7 @@ def _link(body: bytes) -> Link:
         alias=text(found.get(_IFLA_IFALIAS, b"")),
         master=_number(found.get(_IFLA_MASTER, b"")),
         up=bool(flags & _IFF_UP),
+        ready=found.get(_IFLA_OPERSTATE) == bytes([_IF_OPER_UP]),
     )
 
 

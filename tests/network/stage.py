@@ -54,8 +54,12 @@ class Place:
             os.close(self.namespace)
 
     def reaches(self, address: str, port: int) -> bool:
-        """Return whether a tcp connection from inside comes about within half a second."""
+        """Return whether a tcp connection from inside comes about."""
         return self.run(lambda: reaches(address, port))
+
+    def blocked(self, address: str, port: int) -> bool:
+        """Return whether no tcp connection from inside comes about, dropped or refused."""
+        return self.run(lambda: not reaches(address, port, timeout_s=0.4))
 
     @contextmanager
     def listening(self, address: str = "0.0.0.0", port: int = 0) -> Iterator[int]:
@@ -69,9 +73,9 @@ def loopback_up() -> None:
         kernel.execute([links.set_link(1)])
 
 
-def reaches(address: str, port: int) -> bool:
+def reaches(address: str, port: int, *, timeout_s: float = 3) -> bool:
     try:
-        with socket.create_connection((address, port), timeout=0.5) as connection:
+        with socket.create_connection((address, port), timeout=timeout_s) as connection:
             return connection.recv(5) == b"hello"
     except OSError:
         return False
