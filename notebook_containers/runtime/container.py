@@ -1,0 +1,204 @@
+"""One life of a container as its monitor holds it: init in its namespaces, the streams, the channel to it.
+
+A restart makes a new one that joins the network (and user) namespace of the last, so that links and addresses survive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+
+from notebook_containers.errors import RuntimeFailure, StartFailed, Unsupported
+from notebook_containers.linux import namespaces, process as processes
+from notebook_containers.runtime import document, init
+from notebook_containers.runtime.document import Table
+
+
+class Bundle:
+    """A bundle as read from its directory; plain tables, no dataclasses."""
+
+    __slots__ = ("config", "options", "path", "root_mounts", "seccomp")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.config = document.read(os.path.join(path, "config.json"))
+        self.root_mounts = list(document.tables(document.read(os.path.join(path, "rootfs.json")), "mounts"))
+        self.options = document.read(os.path.join(path, "monitor.json"))
+        self.seccomp = b""
+        if document.table(document.table(self.config, "linux"), "seccomp"):
+            with open(os.path.join(path, "seccomp.bpf"), "rb") as file:
+                self.seccomp = file.read()
+
+    def process(self) -> Table:
+        """Return the Spec's process object."""
+        return document.table(self.config, "process")
+
+    def linux(self) -> Table:
+        """Return the Spec's linux object."""
+        return document.table(self.config, "linux")
+
+
+class Kept:
+    """Namespaces that outlive a life of the container: kind → descriptor."""
+
+    __slots__ = ("fds",)
+
+    def __init__(self) -> None:
+        self.fds: dict[str, int] = {}
+
+    def take(self, pid: int, kinds: frozenset[str]) -> None:
+        """Hold the new user and network namespaces of ``pid``."""
+        for kind in kinds & {"user", "network"}:
+            self.fds[kind] = namespaces.open_namespace(pid, kind)
+
+
+class Life:
+    """Init (later the command) as a child of this process; the descriptors are closed by :meth:`close`."""
+
+    __slots__ = ("channel", "master", "outputs", "pid", "stdin")
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.channel: socket.socket
+        self.outputs: dict[int, str] = {}  # read end → stream
+        self.stdin = -1
+        self.master = -1
+
+    def close(self) -> None:
+        """Close every descriptor that is left."""
+        self.channel.close()
+        for fd in {*self.outputs, self.stdin, self.master} - {-1}:
+            os.close(fd)
+        self.outputs, self.stdin, self.master = {}, -1, -1
+
+
+def create(bundle: Bundle, kept: Kept, enter_cgroup: Callable[[], None]) -> Life:
+    """Make the namespaces with init in them and wait until it has built everything; nothing is left when it fails.
+
+    ``enter_cgroup`` is called by init itself before it does anything else. Raises RuntimeFailure (or StartFailed) that says which step
+    failed, Unsupported when the kernel refuses the namespaces.
+    """
+    life = Life()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    life.channel = ours
+    plan = init.Plan(bundle.path, bundle.config, bundle.root_mounts, theirs, bundle.seccomp, enter_cgroup)
+    try:
+        if not document.flag(bundle.process(), "terminal"):
+            plan.stdio = _pipes(life, with_stdin=document.flag(bundle.options, "stdinOpen"))
+        _spawn(life, plan, bundle.linux(), kept)
+        _close_all(plan, theirs)
+        _prepare(life, plan, bundle)
+        _await_ready(life)
+        if document.text(bundle.options, "restart", "no") != "no":
+            kept.take(life.pid, plan.made)
+    except BaseException:
+        _close_all(plan, theirs)
+        _abandon(life)
+        raise
+    return life
+
+
+def _pipes(life: Life, *, with_stdin: bool) -> list[int]:
+    if with_stdin:
+        reading, life.stdin = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(life.stdin, False)
+    else:
+        reading = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    fds = [reading]
+    for stream in ("stdout", "stderr"):
+        output, writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(output, False)
+        life.outputs[output] = stream
+        fds.append(writing)
+    return fds
+
+
+def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
+    new, joins, made = 0, [], set()
+    for entry in document.tables(linux, "namespaces"):
+        kind, path = document.text(entry, "type"), document.text(entry, "path")
+        if kind not in namespaces.FLAGS:
+            raise Unsupported(f"a {kind} namespace is not supported")
+        if kind in kept.fds:
+            joins.append((kind, os.dup(kept.fds[kind])))
+        elif path:
+            joins.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+        else:
+            made.add(kind)
+            new |= namespaces.FLAGS[kind] if kind != "cgroup" else 0
+    plan.made = frozenset(made)
+    plan.mapped = any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces"))
+    plan.set_groups = not plan.mapped or not _single(linux)
+    joins.sort(key=lambda pair: pair[0] != "user")  # the user namespace first: it gives the right to join the others
+    try:
+        life.pid = namespaces.spawn(lambda: init.run(plan), new=new, join=[(fd, namespaces.FLAGS[kind]) for kind, fd in joins])
+    except OSError as err:
+        raise Unsupported(f"the kernel refuses the container's namespaces: {err.strerror}", hint=_namespace_hint()) from err
+    finally:
+        for _kind, fd in joins:
+            os.close(fd)
+
+
+def _single(linux: Table) -> bool:
+    return sum(document.number(entry, "size") for entry in document.tables(linux, "gidMappings")) <= 1
+
+
+def _namespace_hint() -> str:
+    if os.geteuid() == 0:
+        return "CAP_SYS_ADMIN is needed; inside another container it must be granted by that container's owner"
+    return "user namespaces must be allowed for ordinary users: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone"
+
+
+def _prepare(life: Life, plan: init.Plan, bundle: Bundle) -> None:
+    linux = bundle.linux()
+    if "user" in plan.made:
+        namespaces.write_id_maps(life.pid, _map(linux, "uidMappings"), _map(linux, "gidMappings"))
+    if "oomScoreAdj" in bundle.process():
+        with open(f"/proc/{life.pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(document.number(bundle.process(), "oomScoreAdj")))
+    life.channel.send(b"g")
+
+
+def _map(linux: Table, key: str) -> list[tuple[int, int, int]]:
+    return [
+        (document.number(entry, "containerID"), document.number(entry, "hostID"), document.number(entry, "size"))
+        for entry in document.tables(linux, key)
+    ]
+
+
+def _await_ready(life: Life) -> None:
+    while True:
+        message, fds = processes.recv_fds(life.channel, 65536, 1)
+        if message == b"t":
+            life.master = fds[0]
+            os.set_blocking(life.master, False)
+            life.outputs = {os.dup(life.master): "stdout"}
+        elif message == b"r":
+            return
+        else:
+            raise failure(message)
+
+
+def failure(message: bytes) -> RuntimeFailure:
+    """Return the error init reported; an empty message says that it died without one."""
+    if not message:
+        return RuntimeFailure("the container's first process died while it was set up", hint="it may have been killed for its memory limit")
+    value = json.loads(message)
+    return StartFailed(
+        document.text(value, "message"), hint=document.text(value, "hint"), exit_status=document.number(value, "status", 125)
+    )
+
+
+def _close_all(plan: init.Plan, theirs: socket.socket) -> None:
+    theirs.close()
+    for fd in plan.stdio:
+        os.close(fd)
+    plan.stdio = []
+
+
+def _abandon(life: Life) -> None:
+    life.close()
+    if life.pid:
+        processes.kill_and_reap(life.pid)

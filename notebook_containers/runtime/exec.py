@@ -1,0 +1,143 @@
+"""A further process in a running container: joins its namespaces and its cgroup, takes the asked-for rights, execve.
+
+One small process per exec stays outside as the command's parent and reports its exit code. The one that is half inside is not dumpable,
+so the container can neither trace it nor read what it holds (CVE-2016-9962), and is gone when the command runs.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+
+from notebook_containers.errors import Error, RuntimeFailure, StartFailed
+from notebook_containers.linux import namespaces, process as processes, syscalls
+from notebook_containers.runtime import console, container, document, launch, limits, wire
+from notebook_containers.runtime.document import Table
+from notebook_containers.runtime.monitor import read_request
+
+_JOINED = ("mount", "pid", "network", "ipc", "uts", "cgroup")
+
+
+def main(conn: socket.socket, stdio: list[int]) -> None:
+    """Serve one exec request on ``conn``; the command gets ``stdio``, or a terminal whose master is sent to the caller."""
+    processes.keep_only([conn.fileno(), *stdio])
+    os.chdir("/")
+    gc.freeze()
+    try:
+        pid, master = _run(wire.parse(read_request(conn)), stdio)
+    except Error as err:
+        _tell(conn, wire.json_frame(wire.ANSWER, {"error": wire.error_table(err)}), [])
+        return
+    except (OSError, ValueError) as err:
+        _tell(conn, wire.json_frame(wire.ANSWER, {"error": wire.error_table(RuntimeFailure(f"cannot exec: {err}"))}), [])
+        return
+    _tell(conn, wire.json_frame(wire.ANSWER, {"pid": pid, "terminal": bool(master)}), master)
+    for fd in [*stdio, *master]:
+        os.close(fd)
+    processes.stdio_to_null()
+    code = processes.exit_code(os.waitpid(pid, 0)[1])
+    _tell(conn, wire.json_frame(wire.EXIT, {"exitCode": code}), [])
+
+
+def _tell(conn: socket.socket, data: bytes, fds: list[int]) -> None:
+    try:
+        processes.send_fds(conn, data, fds)
+    except OSError:
+        pass  # nobody is interested any more
+
+
+def _run(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
+    """Start the command; returns its pid and the terminal's master, if it has one. StartFailed when it cannot run."""
+    bundle = container.Bundle(document.text(request, "bundle"))
+    process = _complete(document.table(request, "process"), bundle.process())
+    init = document.number(request, "pid")
+    pidfd = processes.open_pidfd(init, document.number(request, "pidStarted"))
+    flags = [namespaces.FLAGS[kind] for kind in _JOINED if not namespaces.same_namespace(init, kind)]
+    mapped = not namespaces.same_namespace(init, "user")
+    join = [(pidfd, sum(flags) | (syscalls.CLONE_NEWUSER if mapped else 0))]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    entry = _Entry(process, theirs, stdio, bundle.seccomp, set_groups=not mapped or os.geteuid() == 0)
+    pid = namespaces.spawn(entry.run, new=0, join=join, before_join=limits.restore(request).enter)
+    theirs.close()
+    try:
+        return pid, _await_start(ours)
+    except BaseException:
+        processes.kill_and_reap(pid)
+        raise
+    finally:
+        ours.close()
+        os.close(pidfd)
+
+
+def _complete(process: Table, own: Table) -> Table:
+    """Fill in from the container's process what an exec request leaves out; it never gets more rights by silence."""
+    inherited = {key: own[key] for key in ("capabilities", "rlimits") if key in own and key not in process}
+    locked = {"noNewPrivileges": True} if document.flag(own, "noNewPrivileges") else {}
+    return {**process, **inherited, **locked}
+
+
+def _await_start(channel: socket.socket) -> list[int]:
+    master: list[int] = []
+    while True:
+        message, fds = processes.recv_fds(channel, 65536, 1)
+        if message == b"t":
+            master = fds
+        elif not message:
+            return master
+        else:
+            for fd in master:
+                os.close(fd)
+            raise container.failure(message)
+
+
+class _Entry:
+    """The process that enters the container; its namespaces are the container's from birth."""
+
+    __slots__ = ("_channel", "_process", "_seccomp", "_set_groups", "_stdio")
+
+    def __init__(self, process: Table, channel: socket.socket, stdio: list[int], seccomp: bytes, *, set_groups: bool) -> None:
+        self._process, self._channel, self._stdio = process, channel, stdio
+        self._seccomp, self._set_groups = seccomp, set_groups
+
+    def run(self) -> None:
+        """Take every step; never returns."""
+        step = "enter the container"
+        try:
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+            os.setsid()
+            step = "set up its streams"
+            self._connect()
+            step = "enter its working directory"
+            launch.enter_directory(document.text(self._process, "cwd", "/"), make=False)
+            step = "set its limits"
+            launch.set_limits(self._process)
+            step = "take its user and rights"
+            launch.take_identity(self._process, self._seccomp, may_set_groups=self._set_groups)
+            step = "execute its command"
+            launch.execute(self._process)
+        except StartFailed as err:
+            self._report({"message": err.message, "hint": err.hint, "status": err.exit_status})
+        except Exception as err:
+            self._report({"message": f"cannot {step}: {err}", "status": 125})
+        os._exit(125)
+
+    def _connect(self) -> None:
+        for number, fd in enumerate(self._stdio):
+            os.dup2(fd, number)
+        processes.keep_only([self._channel.fileno()])
+        uid = document.number(document.table(self._process, "user"), "uid")
+        if not document.flag(self._process, "terminal"):
+            console.give_pipes(uid)
+            return
+        pts = syscalls.openat2(syscalls.AT_FDCWD, "/dev/pts", os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_SYMLINKS)
+        master, slave = console.open_pty(pts)
+        console.set_up(slave, document.table(self._process, "consoleSize"), uid)
+        processes.send_fds(self._channel, b"t", [master])
+        os.close(master)
+        processes.take_terminal(slave)
+
+    def _report(self, failure: Table) -> None:
+        self._channel.sendall(json.dumps(failure).encode())
+        os._exit(document.number(failure, "status", 125))

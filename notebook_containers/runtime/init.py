@@ -1,0 +1,220 @@
+"""The container's first process before it is the container's: ONE straight list of steps that ends in execve.
+
+It starts as a child of the monitor inside the new namespaces and reports through one socket: ``r`` when everything is made and it
+waits, then, after the monitor's ``s``, either nothing (the socket closes by itself on execve) or a JSON object with the step that failed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable
+
+from notebook_containers.errors import StartFailed
+from notebook_containers.linux import process as processes, syscalls
+from notebook_containers.runtime import console, document, launch, rootfs
+from notebook_containers.runtime.document import Table
+
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
+
+
+class Plan:
+    """What init is told by the monitor, and what one step leaves for the next."""
+
+    __slots__ = ("bundle", "channel", "config", "enter_cgroup", "made", "mapped", "root_mounts", "seccomp", "set_groups", "stdio", "tree")
+
+    def __init__(
+        self, bundle: str, config: Table, root_mounts: list[Table], channel: socket.socket, seccomp: bytes, enter_cgroup: Callable[[], None]
+    ) -> None:
+        self.enter_cgroup = enter_cgroup
+        self.bundle, self.config, self.root_mounts, self.channel, self.seccomp = bundle, config, root_mounts, channel, seccomp
+        self.made: frozenset[str] = frozenset()  # kinds of the namespaces that are new, not joined
+        self.mapped = False  # in a user namespace
+        self.set_groups = True
+        self.stdio: list[int] = []  # three descriptors, or none when the process gets a terminal
+        self.tree: rootfs.Tree
+
+    def linux(self) -> Table:
+        """Return the Spec's linux object."""
+        return document.table(self.config, "linux")
+
+    def process(self) -> Table:
+        """Return the Spec's process object."""
+        return document.table(self.config, "process")
+
+
+def run(plan: Plan) -> None:
+    """Take every step; never returns. A failure is reported with its step's name and ends the process with status 125 to 127."""
+    gc.disable()  # the collector would write to every page shared with the spawner
+    step = ""
+    try:
+        for step, action in _STEPS:
+            action(plan)
+    except StartFailed as err:
+        _report(plan, {"message": err.message, "hint": err.hint, "status": err.exit_status})
+    except OSError as err:
+        what = f"{err.filename}: " if err.filename and str(err.filename) not in str(err.strerror) else ""
+        _report(plan, {"message": f"cannot {step}: {what}{err.strerror}", "errno": err.errno or 0, "status": 125})
+    except Exception as err:
+        _report(plan, {"message": f"cannot {step}: {type(err).__name__}: {err}", "status": 125})
+    os._exit(125)
+
+
+def _report(plan: Plan, failure: Table) -> None:
+    plan.channel.sendall(json.dumps(failure).encode())
+    os._exit(document.number(failure, "status", 125))
+
+
+def _wait_for_the_monitor(plan: Plan) -> None:
+    if plan.channel.recv(1) != b"g":
+        os._exit(125)
+    if plan.mapped:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    _die_with_the_monitor(plan)
+
+
+def _die_with_the_monitor(plan: Plan) -> None:
+    # a container without its monitor has no log and no exit code: it ends with it. A change of ids clears this, so it is set twice.
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    poll = select.poll()
+    poll.register(plan.channel, select.POLLHUP)
+    if any(event & select.POLLHUP for _, event in poll.poll(0)):
+        os._exit(125)
+
+
+def _lead_a_session(plan: Plan) -> None:
+    # first of all: this copy of the monitor holds the other end of the channel, and must not keep it open
+    os.setsid()
+    keep = [plan.channel.fileno(), *plan.stdio]
+    if plan.stdio:
+        for number, fd in enumerate(plan.stdio):
+            os.dup2(fd, number)
+    processes.keep_only(keep[:1])
+    os.umask(0)
+
+
+def _enter_cgroup(plan: Plan) -> None:
+    plan.enter_cgroup()
+    if "cgroup" in plan.made:  # only now: the new namespace's root is the cgroup that this process is in
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+
+
+def _set_host_name(plan: Plan) -> None:
+    if "uts" in plan.made and document.text(plan.config, "hostname"):
+        syscalls.sethostname(document.text(plan.config, "hostname"))
+
+
+def _bring_up_loopback(plan: Plan) -> None:
+    if "network" not in plan.made:
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+
+
+def _isolate_mounts(plan: Plan) -> None:
+    rootfs.isolate(document.text(plan.linux(), "rootfsPropagation"))
+
+
+def _mount_root(plan: Plan) -> None:
+    path = os.path.join(plan.bundle, document.text(document.table(plan.config, "root"), "path", "rootfs"))
+    plan.tree = rootfs.mount_root(path, plan.root_mounts, mapped=plan.mapped)
+
+
+def _mount_everything(plan: Plan) -> None:
+    rootfs.mount_all(plan.tree, list(document.tables(plan.config, "mounts")))
+
+
+def _make_devices(plan: Plan) -> None:
+    rootfs.make_devices(plan.tree, list(document.tables(plan.linux(), "devices")))
+
+
+def _open_terminal(plan: Plan) -> None:
+    process = plan.process()
+    if document.flag(process, "terminal"):
+        master, slave = console.open_pty(plan.tree.pts)
+        console.set_up(slave, document.table(process, "consoleSize"), document.number(document.table(process, "user"), "uid"))
+        rootfs.bind_console(plan.tree, slave)
+        processes.send_fds(plan.channel, b"t", [master])
+        os.close(master)
+        processes.take_terminal(slave)
+
+
+def _set_kernel_settings(plan: Plan) -> None:
+    settings = document.table(plan.linux(), "sysctl")
+    rootfs.write_sysctls(plan.tree, settings, network="network" in plan.made, ipc="ipc" in plan.made)
+
+
+def _protect_paths(plan: Plan) -> None:
+    linux = plan.linux()
+    rootfs.protect(plan.tree, document.texts(linux, "maskedPaths"), document.texts(linux, "readonlyPaths"))
+
+
+def _enter_root(plan: Plan) -> None:
+    rootfs.enter(plan.tree)
+
+
+def _enter_directory(plan: Plan) -> None:
+    launch.enter_directory(document.text(plan.process(), "cwd", "/"))
+
+
+def _make_root_readonly(plan: Plan) -> None:
+    if document.flag(document.table(plan.config, "root"), "readonly"):
+        syscalls.mount_setattr(syscalls.AT_FDCWD, "/", 0, set_=syscalls.MOUNT_ATTR_RDONLY)
+
+
+def _wait_for_start(plan: Plan) -> None:
+    plan.channel.sendall(b"r")
+    if plan.channel.recv(1) != b"s":
+        os._exit(125)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+
+def _set_limits(plan: Plan) -> None:
+    launch.set_limits(plan.process())
+
+
+def _give_stdio(plan: Plan) -> None:
+    # a program that opens /dev/stdout again as its own user must be allowed to (a pipe belongs to who made it)
+    uid = document.number(document.table(plan.process(), "user"), "uid")
+    if plan.stdio and uid:
+        console.give_pipes(uid)
+
+
+def _take_identity(plan: Plan) -> None:
+    launch.take_identity(plan.process(), plan.seccomp, may_set_groups=plan.set_groups)
+    _die_with_the_monitor(plan)
+
+
+def _execute(plan: Plan) -> None:
+    launch.execute(plan.process())
+
+
+_STEPS = (
+    ("lead a session", _lead_a_session),
+    ("wait for the monitor", _wait_for_the_monitor),
+    ("enter its cgroup", _enter_cgroup),
+    ("set the host name", _set_host_name),
+    ("bring up the loopback interface", _bring_up_loopback),
+    ("isolate its mounts", _isolate_mounts),
+    ("mount the root filesystem", _mount_root),
+    ("mount", _mount_everything),
+    ("make the devices", _make_devices),
+    ("open its terminal", _open_terminal),
+    ("set kernel settings", _set_kernel_settings),
+    ("protect the kernel's paths", _protect_paths),
+    ("enter its root", _enter_root),
+    ("enter its working directory", _enter_directory),
+    ("make its root read-only", _make_root_readonly),
+    ("wait for the start", _wait_for_start),
+    ("set its limits", _set_limits),
+    ("give it its standard streams", _give_stdio),
+    ("take its user and rights", _take_identity),
+    ("execute its command", _execute),
+)

@@ -1,0 +1,346 @@
+"""The verbs of a container: create, start, state, wait, kill, pause, resume, exec, attach, delete (runtime.md, "Operations").
+
+A :class:`Runtime` holds no state of its own but the spawner: everything else is on disk and in the monitors, so any process with the
+same run directory sees and controls the same containers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal as signals
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, RuntimeFailure
+from notebook_containers.linux import process as processes
+from notebook_containers.oci.runtime import Process
+from notebook_containers.runtime import limits, logs, wire
+from notebook_containers.runtime.bundle import Bundle
+from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession
+from notebook_containers.runtime.starter import Starter
+from notebook_containers.runtime.state import ContainerState, lost_state, read_exit, read_state
+
+_GONE_S = 10.0
+
+
+class Runtime:
+    """The runtime of one engine over a run directory, which is made 0700 and must belong to the caller. Thread-safe."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._containers = run_dir / "c"
+        self._starter = Starter()
+        _private_directory(run_dir)
+        _private_directory(self._containers)
+
+    def warm(self) -> None:
+        """Start the spawner now rather than with the first container."""
+        self._starter.warm()
+
+    def create(self, id: str, bundle: Bundle) -> ContainerState:  # noqa: A002 the contract's word
+        """Make the container: its monitor runs and its first process waits in its namespaces, everything mounted.
+
+        Conflict when one with this id is not over yet. On failure nothing is left; RuntimeFailure or StartFailed says which step it was.
+        """
+        directory = self._claim(id)
+        request: wire.Table = {"id": id, "bundle": os.fspath(bundle.path), "run": os.fspath(directory)}
+        try:
+            (bundle.path / "exit.json").unlink(missing_ok=True)
+            connection, answer = self._converse(b"create", request, [])
+            connection.close()
+            return ContainerState.from_json(answer["state"])  # type: ignore[arg-type]
+        except BaseException:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+    def start(self, id: str) -> None:  # noqa: A002
+        """Let the created container's command run; returns when it does.
+
+        StartFailed with ``exit_status`` 127 (no such command), 126 (it cannot be executed, and why) or 125; Conflict when the container is
+        not just created.
+        """
+        self._ask(id, {"op": "start"})
+
+    def state(self, id: str, bundle: Path | None = None) -> ContainerState:  # noqa: A002
+        """Return the truth about a container, also when its monitor or the machine died.
+
+        ``bundle`` is where to look when the run directory does not know the container any more (after a restart of the machine): its
+        exit.json, or else exit code 137 and an error that says lost. Without it, ContainerNotFound.
+        """
+        found = read_state(self._directory(id))
+        if found is not None:
+            return found
+        if bundle is None:
+            raise ContainerNotFound(f"no container {id[:12]} is known to the runtime")
+        return read_exit(bundle) or lost_state(id, bundle)
+
+    def wait(self, id: str, timeout_s: float | None = None) -> int:  # noqa: A002
+        """Wait until the container is over and return its exit code; TimeoutError after ``timeout_s``. Does not poll."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            connection = self._connect(id)
+        except (RuntimeFailure, Conflict):
+            return self._exit_code(id)
+        try:
+            connection.ask({"op": "wait"})
+            while received := connection.receive(None if deadline is None else deadline - time.monotonic()):
+                if received[0] == wire.EXIT:
+                    break
+        except RuntimeFailure:
+            return self._exit_code(id)
+        finally:
+            connection.close()
+        return self._exit_code(id)
+
+    def kill(self, id: str, signal: int = signals.SIGTERM, *, all: bool = False) -> None:  # noqa: A002
+        """Send a signal to the container's first process, or with ``all`` to every one. Conflict when it is not running.
+
+        SIGKILL and the container's stop signal also end its restarts. A paused container is killed without being resumed first.
+        """
+        if not 0 < signal <= 64:
+            raise InvalidArgument(f"{signal} is no signal")
+        try:
+            self._ask(id, {"op": "kill", "signal": int(signal), "all": all})
+        except RuntimeFailure:
+            state = self.state(id)
+            if not state.live():
+                raise Conflict(f"container {id[:12]} is not running") from None
+            _signal_orphan(state, signal)
+
+    def pause(self, id: str) -> None:  # noqa: A002
+        """Freeze every process of a running container; returns when all stand still."""
+        self._ask(id, {"op": "pause"})
+
+    def resume(self, id: str) -> None:  # noqa: A002
+        """Let a paused container go on."""
+        self._ask(id, {"op": "resume"})
+
+    def attach(self, id: str, *, stdin: bool = False, logs: bool = False) -> AttachSession:  # noqa: A002
+        """Connect to the first process's streams; between create and start, no byte is missed.
+
+        With ``logs`` the session first yields what is already in the log, without gap or overlap.
+        """
+        connection = self._connect(id)
+        try:
+            answer = connection.ask({"op": "attach", "stdin": stdin})
+        except BaseException:
+            connection.close()
+            raise
+        before = _log_until(answer.get("log")) if logs else iter(())
+        return AttachSession(connection, terminal=answer.get("terminal") is True, before=before, ended=lambda: self._exit_code(id))
+
+    def exec(self, id: str, process: Process, *, stdin: bool = False, detach: bool = False) -> ExecSession | None:  # noqa: A002
+        """Run a further process in a running container; None when detached.
+
+        What ``process`` leaves out of capabilities and limits is the container's own; no-new-privileges and the seccomp filter are always
+        the container's. StartFailed as :meth:`start`; Conflict when the container is not running.
+        """
+        state = self.state(id)
+        if state.status != "running":
+            raise Conflict(f"container {id[:12]} is {state.status}, not running")
+        request: wire.Table = {**state.to_json(), "process": process.to_json()}
+        if process.capabilities is not None:
+            request["process"] = {**process.to_json(), "capabilities": process.capabilities.to_json()}
+        pipes = _Pipes(terminal=process.terminal or detach, stdin=stdin)
+        try:
+            connection, _answer = self._converse(b"exec", request, pipes.theirs)
+        except BaseException:
+            pipes.close_all()
+            raise
+        pipes.close_theirs()
+        if detach:
+            for fd in connection.fds:
+                os.close(fd)
+            connection.close()
+            return None
+        if process.terminal:
+            master = connection.fds[0]
+            return ExecSession(connection, {master: "stdout"}, master, terminal=True)
+        return ExecSession(connection, pipes.outputs, pipes.stdin, terminal=False)
+
+    def pids(self, id: str) -> list[int]:  # noqa: A002
+        """Return the host's numbers of the container's processes, sorted."""
+        state = self.state(id)
+        if not state.pid:
+            return []
+        return limits.restore(state.to_json()).pids() or _same_pid_namespace(state.pid)
+
+    def delete(self, id: str, *, force: bool = False) -> None:  # noqa: A002
+        """Forget a container that is over; with ``force`` kill it first. The bundle stays. Returns when its processes are gone.
+
+        Conflict when it is not over and ``force`` is not given; ContainerNotFound when there is none.
+        """
+        directory = self._directory(id)
+        state = read_state(directory)
+        if state is None:
+            raise ContainerNotFound(f"no container {id[:12]} is known to the runtime")
+        if state.live():
+            if not force:
+                raise Conflict(f"container {id[:12]} is {state.status}", hint="stop it first, or force its removal")
+            self._kill_for_ever(state)
+        if not processes.wait_gone(state.monitor_pid, state.monitor_started, _GONE_S):
+            raise RuntimeFailure(f"the monitor of container {id[:12]} (pid {state.monitor_pid}) does not end")
+        _remove_cgroup(state)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the spawner. Containers go on. Idempotent."""
+        self._starter.close()
+
+    # -- inside --------------------------------------------------------------------------------------------------------------------
+
+    def _directory(self, identity: str) -> Path:
+        if not identity or not identity.isascii() or not identity.replace("-", "").replace("_", "").isalnum():
+            raise InvalidArgument(f"{identity!r} is no container id")
+        return self._containers / identity[:12]
+
+    def _claim(self, identity: str) -> Path:
+        directory = self._directory(identity)
+        for _ in range(2):
+            try:
+                directory.mkdir(mode=0o700)
+            except FileExistsError:
+                state = read_state(directory)
+                if state is None or state.live():
+                    raise Conflict(f"container {identity[:12]} exists and is {state.status if state else 'being created'}") from None
+                self.delete(identity)
+            else:
+                return directory
+        raise Conflict(f"container {identity[:12]} is being created by another process")
+
+    def _converse(self, word: bytes, request: wire.Table, fds: list[int]) -> tuple[Connection, wire.Table]:
+        ours, theirs = socket.socketpair()
+        connection = Connection(ours)
+        try:
+            self._starter.send(word, [theirs.fileno(), *fds])
+            theirs.close()
+            connection.send(wire.REQUEST, request)
+            return connection, connection.answer()
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            theirs.close()
+
+    def _connect(self, identity: str) -> Connection:
+        directory = self._directory(identity)
+        try:
+            place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise ContainerNotFound(f"no container {identity[:12]} is known to the runtime") from None
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # the directory by its descriptor: its path may be longer than a socket address
+            sock.connect(f"/proc/self/fd/{place}/ctl")
+        except OSError as err:
+            sock.close()
+            if err.errno in (errno.ENOENT, errno.ECONNREFUSED):
+                raise RuntimeFailure(f"container {identity[:12]} is not running") from err
+            raise RuntimeFailure(f"cannot reach the monitor of container {identity[:12]}: {err.strerror}") from err
+        finally:
+            os.close(place)
+        return Connection(sock)
+
+    def _ask(self, identity: str, request: wire.Table) -> wire.Table:
+        connection = self._connect(identity)
+        try:
+            return connection.ask(request)
+        finally:
+            connection.close()
+
+    def _exit_code(self, identity: str) -> int:
+        state = self.state(identity)
+        if state.live():
+            # only when init refused to die with its monitor: nobody else can tell when it ends
+            processes.wait_gone(state.pid, state.pid_started, 1e9)
+            state = self.state(identity)
+        return state.exit_code if state.exit_code is not None else 137
+
+    def _kill_for_ever(self, state: ContainerState) -> None:
+        try:
+            self.kill(state.id, signals.SIGKILL)
+        except Conflict:
+            return
+        self.wait(state.id, timeout_s=_GONE_S)
+
+
+def _private_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+    except OSError as err:
+        raise RuntimeFailure(f"cannot make {path}: {err.strerror}", hint="set NBC_RUN to a directory of your own") from err
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise RuntimeFailure(f"{path} must be a directory of your own that nobody else can write", hint="remove it, or set NBC_RUN")
+
+
+def _signal_orphan(state: ContainerState, number: int) -> None:
+    try:
+        processes.send_signal(state.pid, state.pid_started, number)
+    except ProcessLookupError:
+        raise Conflict(f"container {state.id[:12]} is not running") from None
+    if number == signals.SIGKILL:
+        processes.wait_gone(state.pid, state.pid_started, _GONE_S)
+
+
+def _remove_cgroup(state: ContainerState) -> None:
+    """Remove what a killed monitor could not."""
+    left = limits.restore(state.to_json())
+    left.kill()
+    left.remove()
+
+
+def _same_pid_namespace(pid: int) -> list[int]:
+    wanted = os.stat(f"/proc/{pid}/ns/pid").st_ino
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == wanted:
+                found.append(int(name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def _log_until(place: object) -> Iterator[tuple[str, bytes]]:
+    """Yield the log up to the place that the monitor gave when it began to send us what comes after."""
+    if isinstance(place, dict) and place:
+        for line in logs.read_log_until(str(place["path"]), inode=int(place["inode"]), size=int(place["size"])):
+            yield line.stream, line.data
+
+
+class _Pipes:
+    """The three streams of an exec: ``theirs`` go to the process, the others stay."""
+
+    def __init__(self, *, terminal: bool, stdin: bool) -> None:
+        self.outputs: dict[int, str] = {}
+        self.stdin = -1
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self.theirs = [null, os.dup(null), os.dup(null)]
+        if terminal:
+            return
+        if stdin:
+            reading, self.stdin = os.pipe2(os.O_CLOEXEC)
+            self._replace(0, reading)
+        for number, stream in ((1, "stdout"), (2, "stderr")):
+            output, writing = os.pipe2(os.O_CLOEXEC)
+            self.outputs[output] = stream
+            self._replace(number, writing)
+
+    def _replace(self, number: int, fd: int) -> None:
+        os.close(self.theirs[number])
+        self.theirs[number] = fd
+
+    def close_theirs(self) -> None:
+        for fd in self.theirs:
+            os.close(fd)
+        self.theirs = []
+
+    def close_all(self) -> None:
+        self.close_theirs()
+        for fd in {*self.outputs, self.stdin} - {-1}:
+            os.close(fd)

@@ -1,0 +1,105 @@
+"""A container's cgroup as its monitor uses it; without one (no path given, or none usable) every step is a no-op that is said."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from notebook_containers.errors import Unsupported
+from notebook_containers.linux import cgroups
+from notebook_containers.runtime import document
+from notebook_containers.runtime.document import Table
+
+_UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENODEV)
+
+
+class Limits:
+    """The cgroup at ``path`` (relative to the parent of all containers); ``warnings`` says in words what could not be enforced."""
+
+    __slots__ = ("_cgroup", "_oom_seen", "_resources", "locations", "path", "warnings")
+
+    def __init__(self, path: str, resources: Table) -> None:
+        self.path = path
+        self.locations: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self._resources = resources
+        self._cgroup: cgroups.Cgroup | None = None
+        self._oom_seen = 0
+
+    def create(self) -> None:
+        """Make the cgroup and set its limits; where cgroups cannot be used at all, a warning is left instead."""
+        if not self.path:
+            return
+        try:
+            self._cgroup = cgroups.open_cgroup(self.path)
+            self._cgroup.create()
+            self.warnings += self._cgroup.apply(self._resources)
+            self.locations = self._cgroup.locations()
+        except OSError as err:
+            if err.errno not in _UNUSABLE:
+                raise
+            self.warnings.append(f"limits are not enforced: no cgroup can be made here ({err.strerror})")
+            self._cgroup, self.path = None, ""
+
+    def reopen(self) -> None:
+        """Reach the cgroup that another process made at ``locations``."""
+        self._cgroup = cgroups.restore_cgroup(self.path, self.locations)
+
+    def enter(self) -> None:
+        """Put the calling process in."""
+        if self._cgroup is not None:
+            self._cgroup.enter()
+
+    def pids(self) -> list[int]:
+        """Return the processes in it."""
+        return self._cgroup.pids() if self._cgroup is not None else []
+
+    def signal(self, number: int) -> None:
+        """Signal every process in it."""
+        for pid in self.pids():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop or continue everything in it."""
+        if self._cgroup is None:
+            raise Unsupported("pausing needs a cgroup, and none can be made here")
+        if frozen:
+            self._cgroup.freeze()
+        else:
+            self._cgroup.thaw()
+
+    def oom_killed(self) -> bool:
+        """Tell whether the kernel killed something in it for its memory limit since this was last asked."""
+        if self._cgroup is None:
+            return False
+        seen, self._oom_seen = self._oom_seen, self._cgroup.oom_kills()
+        return self._oom_seen > seen
+
+    def kill(self) -> None:
+        """Kill everything that is left in it."""
+        if self._cgroup is not None:
+            self._cgroup.kill()
+
+    def remove(self) -> str:
+        """Remove the cgroup; returns a warning when it could not be."""
+        if self._cgroup is None:
+            return ""
+        try:
+            self._cgroup.remove()
+        except OSError as err:
+            return f"cgroup {self.path} is left behind: {err.strerror}"
+        self._cgroup = None
+        return ""
+
+
+def restore(state: Table) -> Limits:
+    """Return the cgroup that a state.json names, as its monitor made it."""
+    limits = Limits(document.text(state, "cgroup"), {})
+    locations = document.table(state, "cgroupLocations")
+    limits.locations = {key: document.text(locations, key) for key in locations}
+    if limits.path and limits.locations:
+        limits.reopen()
+    return limits

@@ -1,0 +1,294 @@
+"""A container's file tree: the root's mounts, the Spec's mounts, devices, masks, and the pivot into it (config-linux.md).
+
+Runs in init, inside the new mount namespace, before the pivot: the image is data that may lie, the host's paths are still there and
+true. Every place inside the root is opened once, by descriptor, and never named again. Failures are OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+
+from notebook_containers.linux import mounts, syscalls
+from notebook_containers.runtime import document
+from notebook_containers.runtime.document import Table
+
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+_LINKS = (
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("/proc/kcore", "core"),
+    ("pts/ptmx", "ptmx"),
+)
+_PROC_FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime", "slabinfo")
+_READ_ONLY = mounts.Options(["ro"])
+
+
+class Tree:
+    """The tree under construction: descriptors of its root and of the mounts that later steps need."""
+
+    __slots__ = ("dev", "mapped", "proc", "pts", "root")
+
+    def __init__(self, root: int, *, mapped: bool) -> None:
+        self.root = root
+        self.mapped = mapped  # inside a user namespace: device nodes cannot be made, only bound
+        self.dev = self.proc = self.pts = -1
+
+
+def isolate(propagation: str) -> None:
+    """Stop mounts made here from reaching the host; ``propagation`` is the Spec's rootfsPropagation, rslave when empty."""
+    flags = {"private": syscalls.MS_PRIVATE, "slave": syscalls.MS_SLAVE, "unbindable": syscalls.MS_UNBINDABLE}
+    syscalls.mount("", "/", "", syscalls.MS_REC | flags.get(propagation.removeprefix("r"), syscalls.MS_SLAVE))
+
+
+def mount_root(path: str, entries: list[Table], *, mapped: bool) -> Tree:
+    """Mount the root filesystem on the directory ``path``: the entries of rootfs.json, or ``path`` itself when there are none."""
+    root = -1
+    for entry in entries or [{"type": "bind", "source": path, "options": ["rbind"]}]:
+        tree = mounts.create(document.text(entry, "type"), document.text(entry, "source"), document.texts(entry, "options"))
+        inside = document.text(entry, "destination").strip("/")
+        if root >= 0 and inside:
+            target = mounts.open_target(root, inside, directory=True)
+        else:
+            target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            root = tree
+        mounts.attach(tree, target)
+        os.close(target)
+    return Tree(root, mapped=mapped)
+
+
+def mount_all(tree: Tree, entries: list[Table]) -> None:
+    """Mount the Spec's mounts in their order; an error names the destination."""
+    for entry in entries:
+        destination = posixpath.normpath("/" + document.text(entry, "destination"))
+        try:
+            _mount(tree, destination, entry)
+        except OSError as err:
+            raise OSError(err.errno, f"{destination}: {err.strerror}", err.filename) from err
+
+
+def _mount(tree: Tree, destination: str, entry: Table) -> None:
+    kind, source = document.text(entry, "type"), document.text(entry, "source")
+    words = [word for word in document.texts(entry, "options") if not (tree.mapped and _unmapped(word))]
+    if kind == "cgroup":
+        _mount_cgroup(tree.root, destination, words)
+        return
+    new = _create(kind, source, words, mapped=tree.mapped)
+    target = mounts.open_target(tree.root, destination, directory=mounts.is_directory(new), links=kind not in ("proc", "sysfs"))
+    _check_place(tree, destination, kind, target, new)
+    mounts.attach(new, target)
+    os.close(target)
+    _remember(tree, destination, kind, new)
+
+
+def _unmapped(word: str) -> bool:
+    # one mapped id: other owners cannot be expressed, the mount would be refused (EINVAL)
+    return word.startswith(("gid=", "uid=")) and word[4:] != "0"
+
+
+def _create(kind: str, source: str, words: list[str], *, mapped: bool) -> int:
+    try:
+        return mounts.create(kind, source, words)
+    except OSError as err:
+        if kind != "sysfs" or not mapped or err.errno not in (errno.EPERM, errno.EBUSY):
+            raise
+    # a new sysfs belongs to the owner of the network namespace; with the host's network only a bind of the host's is possible
+    return mounts.create("bind", "/sys", ["rbind", "ro", "nosuid", "nodev", "noexec"])
+
+
+def _check_place(tree: Tree, destination: str, kind: str, target: int, new: int) -> None:
+    """Refuse places where a mount could redirect writes that init or the engine make to procfs (CVE-2025-52881)."""
+    if destination == "/" or (destination == "/proc" and kind != "proc"):
+        raise OSError(errno.EPERM, "nothing may be mounted there")
+    if mounts.is_directory(new) != mounts.is_directory(target):
+        raise OSError(errno.ENOTDIR, "a directory and a file cannot be mounted on each other")
+    inside_proc = tree.proc >= 0 and os.fstat(target).st_dev == os.fstat(tree.proc).st_dev
+    if (inside_proc or destination.startswith("/proc/")) and destination.removeprefix("/proc/") not in _PROC_FILES:
+        raise OSError(errno.EPERM, "nothing may be mounted inside /proc")
+
+
+def _remember(tree: Tree, destination: str, kind: str, new: int) -> None:
+    if destination == "/proc":
+        tree.proc = new
+    elif destination == "/dev" and kind == "tmpfs":
+        tree.dev = new
+    elif kind == "devpts":
+        tree.pts = new
+    else:
+        os.close(new)
+
+
+def _mount_cgroup(root: int, destination: str, words: list[str]) -> None:
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        controllers = [line.split(":", 2)[1] for line in file]
+    target = mounts.open_target(root, destination, directory=True, links=False)
+    if controllers == [""]:
+        top = mounts.create("cgroup2", "cgroup", words)
+        mounts.attach(top, target)
+    else:
+        top = mounts.create("tmpfs", "cgroup", ["mode=755", "nosuid", "nodev", "noexec"])
+        mounts.attach(top, target)
+        for names in controllers:
+            _mount_controller(top, names, words)
+        mounts.change(top, _READ_ONLY)
+    os.close(top)
+    os.close(target)
+
+
+def _mount_controller(top: int, names: str, words: list[str]) -> None:
+    kind, options = ("cgroup", [*names.split(","), *words]) if names else ("cgroup2", words)
+    try:
+        hierarchy = mounts.create(kind, "cgroup", options)
+    except OSError as err:
+        if err.errno in (errno.EPERM, errno.EBUSY, errno.EINVAL):
+            return  # version 1 in a user namespace: shown empty, as nothing in it could be used
+        raise
+    target = _directory(top, names.removeprefix("name=") or "unified")
+    mounts.attach(hierarchy, target)
+    os.close(target)
+    os.close(hierarchy)
+
+
+def _directory(parent: int, name: str) -> int:
+    os.mkdir(name, 0o755, dir_fd=parent)
+    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+
+
+def make_devices(tree: Tree, extra: list[Table]) -> None:
+    """Fill /dev with the usual nodes and links, then the Spec's devices; only when /dev is a fresh tmpfs of ours."""
+    if tree.dev >= 0:
+        for name, major, minor in _DEVICES:
+            _device(tree.dev, name, stat.S_IFCHR | 0o666, os.makedev(major, minor), f"/dev/{name}", bind=tree.mapped)
+        for value, name in _LINKS:
+            try:
+                os.symlink(value, name, dir_fd=tree.dev)
+            except FileExistsError:
+                continue
+    for entry in extra:
+        _spec_device(tree, entry)
+
+
+def _device(directory: int, name: str, mode: int, number: int, host: str, *, bind: bool) -> None:
+    try:
+        if not bind:
+            os.mknod(name, mode, number, dir_fd=directory)
+            return
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=directory))
+    except FileExistsError:
+        return
+    target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    source = mounts.create("bind", host, ["bind"])
+    mounts.attach(source, target)
+    os.close(source)
+    os.close(target)
+
+
+def _spec_device(tree: Tree, entry: Table) -> None:
+    path = posixpath.normpath("/" + document.text(entry, "path"))
+    kind = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(document.text(entry, "type"), stat.S_IFCHR)
+    number = os.makedev(document.number(entry, "major"), document.number(entry, "minor"))
+    parent = mounts.open_target(tree.root, posixpath.dirname(path), directory=True)
+    name = posixpath.basename(path)
+    _device(parent, name, kind | document.number(entry, "fileMode", 0o666), number, path, bind=tree.mapped)
+    if not tree.mapped:
+        os.chown(name, document.number(entry, "uid"), document.number(entry, "gid"), dir_fd=parent, follow_symlinks=False)
+    os.close(parent)
+
+
+def bind_console(tree: Tree, slave: int) -> None:
+    """Show our own terminal as /dev/console: the descriptor, not a path, decides what is bound (CVE-2025-52565)."""
+    if tree.dev < 0:
+        return
+    os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=tree.dev))
+    target = os.open("console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree.dev)
+    source = mounts.clone(slave)
+    mounts.attach(source, target)
+    os.close(source)
+    os.close(target)
+
+
+def protect(tree: Tree, masked: list[str], readonly: list[str]) -> None:
+    """Hide ``masked`` paths (a file under the host's null device, a directory under an empty tmpfs) and bind ``readonly`` ones read-only.
+
+    Paths that do not exist are skipped. The null device is the host's and is checked: what the image calls /dev/null is not asked
+    (CVE-2025-31133).
+    """
+    null = _null_device()
+    empty = mounts.create("tmpfs", "tmpfs", ["ro", "nosuid", "nodev", "noexec", "size=0k", "mode=755"])
+    for path in readonly:
+        target = _existing(tree.root, path)
+        if target >= 0:
+            _cover(mounts.clone(target, recursive=True), target, read_only=True)
+    for path in masked:
+        target = _existing(tree.root, path)
+        if target >= 0:
+            _cover(mounts.clone(empty if mounts.is_directory(target) else null), target, read_only=False)
+    os.close(null)
+    os.close(empty)
+
+
+def _null_device() -> int:
+    null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+    found = os.fstat(null)
+    if not stat.S_ISCHR(found.st_mode) or found.st_rdev != os.makedev(1, 3):
+        raise OSError(errno.ENODEV, "the host's /dev/null is not the null device", "/dev/null")
+    return null
+
+
+def _existing(root: int, path: str) -> int:
+    try:
+        return mounts.open_in_root(root, path)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            return -1
+        raise
+
+
+def _cover(new: int, target: int, *, read_only: bool) -> None:
+    if read_only:
+        mounts.change(new, _READ_ONLY)
+    mounts.attach(new, target)
+    os.close(new)
+    os.close(target)
+
+
+def make_readonly(tree: Tree) -> None:
+    """Make the root itself read-only; mounts inside it keep their own mode."""
+    mounts.change(tree.root, _READ_ONLY)
+
+
+def write_sysctls(tree: Tree, settings: Table, *, network: bool, ipc: bool) -> None:
+    """Set kernel settings that belong to the container's own namespaces, through our own procfs; any other name is refused (EPERM)."""
+    for key in settings:
+        path = key.replace(".", "/") if "/" not in key else key
+        if not _namespaced(path, network=network, ipc=ipc):
+            raise OSError(errno.EPERM, "the setting is not the container's own", key)
+        flags = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV
+        fd = syscalls.openat2(tree.proc, f"sys/{path}", os.O_WRONLY, resolve=flags)
+        try:
+            os.write(fd, document.text(settings, key).encode())
+        finally:
+            os.close(fd)
+
+
+def _namespaced(path: str, *, network: bool, ipc: bool) -> bool:
+    if ".." in path.split("/") or not path.replace("/", "").replace("_", "").replace("-", "").isalnum():
+        return False
+    if path.startswith("net/"):
+        return network
+    return ipc and path.startswith(("kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue/"))
+
+
+def enter(tree: Tree) -> None:
+    """Make the tree this mount namespace's root and let go of the old one: no path and no descriptor leads back."""
+    os.fchdir(tree.root)
+    syscalls.pivot_root(".", ".")
+    # pivot_root(2): with both names ".", the old root is now mounted over the new one, at the current directory
+    syscalls.umount2(".", syscalls.MNT_DETACH)
+    os.chdir("/")
+    for fd in {tree.root, tree.dev, tree.proc, tree.pts} - {-1}:
+        os.close(fd)

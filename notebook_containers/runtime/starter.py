@@ -1,0 +1,122 @@
+"""The engine's end of the spawner: started on first use, replaced when it died, closed with the engine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import notebook_containers
+from notebook_containers.errors import RuntimeFailure, Unsupported
+from notebook_containers.linux import process as processes, syscalls
+
+_CODE = "import sys; sys.path.insert(0, {directory!r}); from notebook_containers.runtime.spawner import main; main({fd})"
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+class Starter:
+    """A warm spawner; thread-safe. :meth:`send` never blocks on what it starts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def warm(self) -> None:
+        """Start the spawner now, so that the first container need not wait for it."""
+        with self._lock:
+            self._running()
+
+    def send(self, word: bytes, fds: list[int]) -> None:
+        """Send a request; a spawner that has died is replaced once. RuntimeFailure when none can be started."""
+        with self._lock:
+            for attempt in (0, 1):
+                try:
+                    processes.send_fds(self._running(), word, fds)
+                except OSError as err:
+                    self._stop()
+                    if attempt:
+                        raise RuntimeFailure(f"cannot reach the process that starts containers: {err.strerror}") from err
+                else:
+                    return
+
+    def _running(self) -> socket.socket:
+        if self._socket is None or self._process is None or self._process.poll() is not None:
+            self._stop()
+            self._socket, self._process = _start()
+        return self._socket
+
+    def _stop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._socket = self._process = None
+
+    def close(self) -> None:
+        """End the spawner; containers go on. Idempotent."""
+        with self._lock:
+            self._stop()
+
+
+def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    if sys.platform != "linux":
+        raise Unsupported("containers need Linux")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = _CODE.format(directory=str(Path(notebook_containers.__file__).parents[1]), fd=theirs.fileno())
+    image = _unwritable(sys.executable)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-E", "-c", code],
+            executable=f"/proc/self/fd/{image}",
+            env=_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+            pass_fds=(theirs.fileno(), image),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+    except OSError as err:
+        ours.close()
+        raise RuntimeFailure(f"cannot start {sys.executable}: {err.strerror}") from err
+    finally:
+        theirs.close()
+        os.close(image)
+    return ours, process
+
+
+def _unwritable(program: str) -> int:
+    """Return a descriptor of ``program`` that nobody can ever write through: a container's command may be a link to /proc/self/exe.
+
+    What the kernel then executes is this very file, and its /proc/<pid>/exe could be opened for writing by the container's root
+    (CVE-2019-5736). As root it is a read-only mount of the file, else a sealed copy in memory.
+    """
+    try:
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, os.path.realpath(program), syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC)
+        syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, set_=syscalls.MOUNT_ATTR_RDONLY)
+    except OSError:
+        return _sealed_copy(program)
+    return tree
+
+
+def _sealed_copy(program: str) -> int:
+    copy = os.memfd_create("python", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(program, "rb") as source:
+        left = os.fstat(source.fileno()).st_size
+        while left > 0:
+            left -= os.sendfile(copy, source.fileno(), None, left)
+    _seal(copy)
+    return copy
+
+
+def _seal(fd: int) -> None:
+    import fcntl
+
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)

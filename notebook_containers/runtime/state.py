@@ -1,0 +1,92 @@
+"""What is known of a container: the state its monitor wrote, checked against the processes that really exist."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from notebook_containers.linux import process as processes
+from notebook_containers.oci.documents import JSON, Document, named, untrusted_json
+from notebook_containers.runtime import document
+
+LOST = 137
+LOST_TEXT = "lost: its monitor ended without writing an exit code (the machine restarted, or the monitor was killed)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState(Document):
+    """One container: ``status`` is created, running, paused, restarting or stopped; times are UTC seconds."""
+
+    id: str
+    status: str
+    bundle: str
+    pid: int = 0
+    pid_started: int = field(default=0, metadata=named("pidStarted"))
+    monitor_pid: int = field(default=0, metadata=named("monitorPid"))
+    monitor_started: int = field(default=0, metadata=named("monitorStarted"))
+    created_at: float = field(default=0.0, metadata=named("created"))
+    started_at: float | None = field(default=None, metadata=named("started"))
+    finished_at: float | None = field(default=None, metadata=named("finished"))
+    exit_code: int | None = field(default=None, metadata=named("exitCode"))
+    oom_killed: bool = field(default=False, metadata=named("oomKilled"))
+    restart_count: int = field(default=0, metadata=named("restartCount"))
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    cgroup: str = ""
+    cgroup_locations: Mapping[str, str] = field(default_factory=dict, metadata=named("cgroupLocations"))
+
+    def live(self) -> bool:
+        """Tell whether it is not over: created, running, paused or restarting."""
+        return self.status != "stopped"
+
+
+def read_state(directory: Path) -> ContainerState | None:
+    """Return the true state of the container whose run directory this is, or None when there is none."""
+    try:
+        written = ContainerState.from_json(_read(directory / "state.json"))
+    except (OSError, ValueError):
+        return None
+    if written.status == "stopped" or processes.alive(written.monitor_pid, written.monitor_started):
+        return written
+    finished = read_exit(Path(written.bundle))
+    if finished is not None and finished.monitor_pid == written.monitor_pid and finished.monitor_started == written.monitor_started:
+        return finished
+    return _lost(written)
+
+
+def read_exit(bundle: Path) -> ContainerState | None:
+    """Return what a bundle's exit.json says, or None when it has none."""
+    try:
+        return ContainerState.from_json(_read(bundle / _exit_name(bundle)))
+    except (OSError, ValueError):
+        return None
+
+
+def lost_state(identity: str, bundle: Path) -> ContainerState:
+    """Return the state of a container of which nothing but its bundle is left."""
+    return ContainerState(id=identity, status="stopped", bundle=str(bundle), exit_code=LOST, error=LOST_TEXT)
+
+
+def _exit_name(bundle: Path) -> str:
+    try:
+        return document.text(document.read(os.fspath(bundle / "monitor.json")), "exitPath", "exit.json")
+    except (OSError, ValueError):
+        return "exit.json"
+
+
+def _read(path: Path) -> dict[str, JSON]:
+    return untrusted_json(path.read_bytes(), what=path.name)
+
+
+def _lost(written: ContainerState) -> ContainerState:
+    # init dies with its monitor, unless the container's process asked not to: then it still runs, and can be killed, not attached
+    running = processes.alive(written.pid, written.pid_started)
+    return replace(
+        written,
+        status="running" if running else "stopped",
+        pid=written.pid if running else 0,
+        exit_code=None if running else LOST,
+        error=LOST_TEXT,
+    )
