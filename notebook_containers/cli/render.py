@@ -1,0 +1,66 @@
+"""Results on the command line: Docker's tables and lines, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from notebook_containers.commands import formatting, picture
+from notebook_containers.commands.results import Built, Documents, Ended, Layers, Names, Result, Started, Table, Text
+from notebook_containers.errors import Error
+
+
+def show(result: Result) -> int:
+    """Print a result and return the exit status."""
+    match result:
+        case Table(kind=kind, rows=rows):
+            _print(_table(kind, result, rows))
+        case Text(text=text):
+            _print(text)
+        case Names(names=names, failures=failures):
+            _print("\n".join(names))
+            for err in failures:
+                print(f"nbc: {err.one_line() if isinstance(err, Error) else err}", file=sys.stderr)
+            return 1 if failures else 0
+        case Documents(documents=documents, kind=kind):
+            _print(_documents(documents, kind))
+        case Started(container=container):
+            print(container.id)
+        case Ended(exit_code=code):
+            return code
+        case Built(image=image):
+            print(image.id)
+        case Layers(stacks=stacks):
+            _print(picture.as_text(stacks))
+    return 0
+
+
+def _table(kind: str, result: Table, rows: object) -> str:
+    if kind == "diff":
+        return "\n".join(f"{row['kind']} {row['path']}" for row in result.rows)
+    if kind == "port":
+        return "\n".join(f"{row['container']} -> {row['host']}" for row in result.rows)
+    return formatting.table(kind, result.rows)
+
+
+def _documents(documents: object, kind: str) -> str:
+    if kind in ("info", "version") and isinstance(documents, (list, tuple)):
+        return "\n".join(_outline(documents[0]))
+    return json.dumps(list(documents) if isinstance(documents, (list, tuple)) else documents, indent=4, ensure_ascii=False)
+
+
+def _outline(document: dict[str, object], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in document.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}:", *_outline(value, indent + " ")]
+        elif isinstance(value, list):
+            lines += [f"{indent}{key}:" + (" none" if not value else ""), *(f"{indent} - {item}" for item in value)]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return lines
+
+
+def _print(text: str) -> None:
+    if text:
+        print(text)

@@ -1,0 +1,223 @@
+"""Verbs on images: build, images, history, layers, tag, rmi, pull, push, prune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from notebook_containers.commands import formatting
+from notebook_containers.commands.face import face
+from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
+from notebook_containers.commands.results import Built, LayerBoxes, Layers, Names, Result, Row, Stack, Table, Text
+from notebook_containers.engine.quantities import human_size
+from notebook_containers.errors import Error, InvalidArgument
+from notebook_containers.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.images import Image
+
+
+def _build(context: str | None, **given: object) -> Result:
+    """Build an image from a Dockerfile."""
+    here = face()
+    directory, text, file = _source(context, given["file"])
+    args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
+    labels = dict(_pair("--label", word) for word in _many(given["label"]))
+    mode = "quiet" if given["quiet"] else str(given["progress"])
+    shown = text if text is not None else _read(file or directory / "Dockerfile")
+    with here.build_view(mode, shown) as progress:
+        result = here.engine.images.build(
+            directory,
+            text=text,
+            dockerfile=file,
+            tag=_many(given["tag"]),
+            buildargs=args,
+            target=str(given["target"] or ""),
+            nocache=bool(given["no_cache"]),
+            pull=bool(given["pull"]),
+            labels=labels,
+            network=str(given["network"]),
+            progress=progress,
+        )
+    if given["iidfile"]:
+        (here.cwd / str(given["iidfile"])).write_text(result.image.id)
+    return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]))
+
+
+def _source(context: str | None, file: object) -> tuple[Path, str | None, Path | None]:
+    """Return the context directory, the Dockerfile's text (from a cell or standard input) and its path otherwise."""
+    here = face()
+    directory = here.cwd / (context or ".")
+    if here.cell is not None:
+        return directory, here.cell, None
+    if context is None:
+        raise click.UsageError("the build context is missing: give a directory, for example 'nbc build -t hello .'")
+    if context == "-" or file == "-":
+        return here.cwd if context == "-" else directory, click.get_text_stream("stdin").read(), None
+    return directory, None, here.cwd / str(file) if file else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _many(value: object) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, tuple) else []
+
+
+def _pair(option: str, word: str) -> tuple[str, str]:
+    import os
+
+    name, equals, value = word.partition("=")
+    if not name:
+        raise InvalidArgument(f"{option} {word!r} has no name", hint="write NAME=VALUE")
+    return name, value if equals else os.environ.get(name, "")
+
+
+def image_rows(images: list[Image], *, full: bool = False) -> list[Row]:
+    """Return the rows of ``images``: one for each name."""
+    sizes = face().engine.images.sizes(images)
+    rows: list[Row] = []
+    for image in images:
+        unique, shared = sizes[image.id]
+        for name in image.tags or ("<none>:<none>",):
+            repository, _, tag = name.rpartition(":")
+            rows.append(
+                {
+                    "image_id": image.id if full else image.short_id,
+                    "repository": repository,
+                    "tag": tag,
+                    "created": image.created,
+                    "size": image.size,
+                    "unique_size": unique,
+                    "shared_size": shared,
+                    "layers": len(image.layers),
+                    "labels": dict(image.labels),
+                }
+            )
+    return rows
+
+
+def _images(name: str | None, *, all: bool, quiet: bool, format: str | None, no_trunc: bool) -> Result:  # noqa: A002
+    """List images."""
+    rows = image_rows(face().engine.images.list(name, all=all), full=no_trunc)
+    if quiet:
+        return Text(text="\n".join(dict.fromkeys(str(row["image_id"]) for row in rows)))
+    return Text(text=formatting.formatted("images", rows, format)) if format else Table(kind="images", rows=rows)
+
+
+def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> Result:  # noqa: A002
+    """Show the instructions an image was made with, newest first, and the layer of each."""
+    rows: list[Row] = [
+        {
+            "layer": (line.layer if no_trunc else line.layer.short) if line.layer else "",
+            "created": line.created,
+            "created_by": line.created_by,
+            "size": line.size,
+            "comment": line.comment,
+        }
+        for line in face().engine.images.find(image).history()
+    ]
+    if quiet:
+        return Text(text="\n".join(str(row["layer"]) for row in rows if row["layer"]))
+    return Text(text=formatting.formatted("history", rows, format)) if format else Table(kind="history", rows=rows)
+
+
+def _layers(images: tuple[str, ...]) -> Result:
+    """Draw the layers of images side by side, and what sharing saves (all images when none is named)."""
+    engine = face().engine
+    found = [engine.images.get(name) for name in images] if images else engine.images.list()
+    return Layers(stacks=[stack(image) for image in found])
+
+
+def stack(image: Image) -> Stack:
+    """Return one image's layers for the diagram, bottom first."""
+    boxes = [
+        LayerBoxes(diff_id=line.layer or "", instruction=line.created_by, size=line.size, empty=line.layer is None)
+        for line in reversed(image.history())
+    ]
+    return Stack(name=", ".join(image.tags) or image.short_id, id=image.id, layers=boxes)
+
+
+def _tag(source: str, target: str) -> Result:
+    """Give an image one more name."""
+    face().engine.images.tag(source, target)
+    return None
+
+
+def _rmi(images: tuple[str, ...], *, force: bool) -> Result:
+    """Remove one or more images."""
+    lines: list[str] = []
+    failures: list[Exception] = []
+    for name in images:
+        try:
+            lines += [f"{verb}: {what}" for line in face().engine.images.remove(name, force=force) for verb, what in line.items()]
+        except Error as err:
+            failures.append(err)
+    return Names(names=lines, failures=failures)
+
+
+def _pull(image: str) -> Result:
+    """Fetch an image from its registry."""
+    found = face().engine.images.pull(image)
+    return Text(text=f"{Reference.parse(image).tagged().familiar()}: {found.id}")
+
+
+def _push(image: str) -> Result:
+    """Send an image to its registry."""
+    digest = face().engine.images.push(image)
+    return Text(text=f"{Reference.parse(image).tagged().familiar()}: digest: {digest}")
+
+
+def _prune(*, all: bool, force: bool) -> Result:  # noqa: A002, ARG001
+    """Remove images without a name (all unused ones with --all) and layers nobody needs."""
+    result = face().engine.images.prune(all=all)
+    deleted = result["ImagesDeleted"]
+    lines = [f"Deleted: {name}" for name in deleted] if isinstance(deleted, list) else []
+    return Text(text="\n".join([*lines, f"Total reclaimed space: {human_size(int(str(result['SpaceReclaimed'])))}"]))
+
+
+def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:
+    return click.Command(name, callback=callback, params=list(params), help=callback.__doc__)
+
+
+_ALL = click.Option(["-a", "--all"], is_flag=True, help="Also those without a name.")
+_IMAGE = click.Argument(["image"])
+
+COMMANDS: Mapping[str, click.Command] = {
+    "build": _command(
+        "build",
+        _build,
+        click.Option(["-t", "--tag"], multiple=True, metavar="NAME[:TAG]", help="Name of the image."),
+        click.Option(["-f", "--file"], help="The Dockerfile (CONTEXT/Dockerfile), or - for standard input."),
+        click.Option(["--build-arg"], multiple=True, metavar="NAME=VALUE", help="Set an ARG."),
+        click.Option(["--target"], help="Stage to build."),
+        click.Option(["--no-cache"], is_flag=True, help="Run every step again."),
+        click.Option(["--pull"], is_flag=True, help="Ask the registry for newer base images."),
+        click.Option(["--label"], multiple=True, metavar="NAME=VALUE", help="Set a label."),
+        click.Option(["--network"], default="default", show_default=True, help="Network of RUN: default, none or host."),
+        click.Option(["--progress"], default="auto", show_default=True, help="auto, plain or quiet."),
+        click.Option(["--iidfile"], help="Write the image id to this file."),
+        QUIET,
+        click.Argument(["context"], required=False),
+    ),
+    "images": _command("images", _images, _ALL, QUIET, FORMAT, NO_TRUNC, click.Argument(["name"], required=False)),
+    "history": _command("history", _history, QUIET, FORMAT, NO_TRUNC, _IMAGE),
+    "layers": _command("layers", _layers, click.Argument(["images"], nargs=-1)),
+    "tag": _command("tag", _tag, click.Argument(["source"]), click.Argument(["target"])),
+    "rmi": _command(
+        "rmi",
+        _rmi,
+        click.Option(["-f", "--force"], is_flag=True, help="Remove all its names, even while a container uses it."),
+        click.Argument(["images"], nargs=-1, required=True),
+    ),
+    "pull": _command("pull", _pull, _IMAGE),
+    "push": _command("push", _push, _IMAGE),
+    "prune": _command("prune", _prune, _ALL, click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here).")),
+}

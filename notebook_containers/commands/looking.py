@@ -1,0 +1,271 @@
+"""Verbs that look at containers and into them: ps, logs, exec, attach, inspect, diff, top, port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from notebook_containers.commands import formatting
+from notebook_containers.commands.face import face
+from notebook_containers.commands.results import Documents, Ended, Names, Result, Row, Table, Text
+from notebook_containers.commands.run import GRAMMAR
+from notebook_containers.engine.quantities import rfc3339, unix_time
+from notebook_containers.errors import ImageNotFound, InvalidArgument, NotFound
+from notebook_containers.oci.documents import JSON
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.container import Container
+
+FORMAT = click.Option(["--format"], help="json, table, or a template such as '{{.ID}} {{.Names}}'.")
+QUIET = click.Option(["-q", "--quiet"], is_flag=True, help="Only the ids.")
+NO_TRUNC = click.Option(["--no-trunc"], is_flag=True, help="Do not cut long fields.")
+
+
+def container_row(container: Container, *, size: bool, full: bool = False) -> Row:
+    """Return one row of ``ps``."""
+    ports = [
+        {"container_port": p.container_port, "protocol": p.protocol, "host_ip": p.host_ip, "host_port": p.host_port}
+        for p in container.ports
+    ]
+    return {
+        "container_id": container.id if full else container.short_id,
+        "image": container.image,
+        "command": container.command,
+        "created": container.created,
+        "status": container.status_text,
+        "state": container.status,
+        "exit_code": container.exit_code,
+        "ports": ports,
+        "names": container.name,
+        "networks": [container.document.endpoint.network if container.document.endpoint else container.document.options.network],
+        "mounts": [m.volume or m.source for m in container.document.mounts],
+        "size_rw": container.size_rw() if size else 0,
+    }
+
+
+def _ps(
+    *,
+    all: bool,
+    quiet: bool,
+    last: int,
+    latest: bool,
+    filter: tuple[str, ...],
+    format: str | None,
+    no_trunc: bool,
+    size: bool,
+) -> Result:
+    """List containers."""
+    engine = face().engine
+    limit = 1 if latest else last
+    found = [c for c in engine.containers.list(all=all or bool(filter), limit=limit) if all or limit > 0 or _shown(c, filter)]
+    rows = [container_row(c, size=size or face().cell is None, full=no_trunc) for c in found if _matches(c, filter)]
+    if quiet:
+        return Text(text="\n".join(str(row["container_id"]) for row in rows))
+    return Text(text=formatting.formatted("ps", rows, format)) if format else Table(kind="ps", rows=rows)
+
+
+def _shown(container: Container, filters: tuple[str, ...]) -> bool:
+    asks_state = any(f.partition("=")[0] in ("status", "exited", "id", "name") for f in filters)
+    return asks_state or container.status in ("running", "paused", "restarting")
+
+
+def _matches(container: Container, filters: tuple[str, ...]) -> bool:
+    for word in filters:
+        key, equals, value = word.partition("=")
+        if not equals or key not in _FILTERS:
+            raise InvalidArgument(f"filter {word!r} is not understood", hint="write KEY=VALUE with " + ", ".join(_FILTERS))
+        if not _FILTERS[key](container, value):
+            return False
+    return True
+
+
+def _label(container: Container, value: str) -> bool:
+    name, equals, wanted = value.partition("=")
+    return name in container.labels and (not equals or container.labels[name] == wanted)
+
+
+_FILTERS: Mapping[str, Callable[[Container, str], bool]] = {
+    "id": lambda c, value: c.id.startswith(value),
+    "name": lambda c, value: value in c.name,
+    "status": lambda c, value: c.status == value,
+    "exited": lambda c, value: c.status == "exited" and str(c.exit_code) == value,
+    "ancestor": lambda c, value: c.image in (value, f"{value}:latest"),
+    "label": _label,
+    "network": lambda c, value: c.document.options.network == value,
+}
+
+
+def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, since: str | None, until: str | None) -> Result:
+    """Show the output of a container."""
+    if tail != "all" and not tail.isdigit():
+        raise InvalidArgument(f"--tail {tail!r} is no number", hint="write a number of lines, or all")
+    here = face()
+    found = here.engine.containers.get(container)
+    for line in found.log_lines(tail=tail, since=_moment(since), until=_moment(until), follow=follow):
+        prefix = f"{rfc3339(line.time)} ".encode() if timestamps else b""
+        here.write(line.stream, prefix + line.data)
+    return None
+
+
+def _moment(text: str | None) -> float | None:
+    """Return a Unix time for ``2026-01-31T12:00:00``, a Unix time or a duration ago such as ``10m``."""
+    import re
+    import time
+
+    if text is None:
+        return None
+    parts = re.findall(r"(\d+)([smhd])", text)
+    if parts and "".join(a + b for a, b in parts) == text:
+        return time.time() - sum(int(a) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[b] for a, b in parts)
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    moment = unix_time(text)
+    if not moment:
+        raise InvalidArgument(f"{text!r} is no time", hint="write 10m, 2026-01-31T12:00:00 or a Unix time")
+    return moment
+
+
+def _exec(container: str, command: tuple[str, ...], **given: object) -> Result:
+    """Run a command in a running container."""
+    here = face()
+    found = here.engine.containers.get(container)
+    env = given["env"]
+    session = found.exec_session(
+        command,
+        user=str(given["user"] or ""),
+        environment=[str(e) for e in env] if isinstance(env, tuple) else None,
+        workdir=str(given["workdir"]) if given["workdir"] else None,
+        tty=bool(given["tty"]),
+        stdin=bool(given["interactive"]),
+        privileged=bool(given["privileged"]),
+        detach=bool(given["detach"]),
+    )
+    if session is None:
+        return None
+    with session:
+        here.pump(session, found, stdin=bool(given["interactive"]), tty=bool(given["tty"]))
+    return Ended(exit_code=session.exit_code or 0, what=f"{' '.join(command)} in {found.name}", container_id=found.id)
+
+
+def _attach(container: str, *, no_stdin: bool) -> Result:
+    """Connect to the streams of a running container."""
+    here = face()
+    found = here.engine.containers.get(container)
+    options = found.document.options
+    stdin = options.stdin_open and not no_stdin
+    with found.attach(stdin=stdin) as session:
+        here.pump(session, found, stdin=stdin, tty=options.tty)
+        code = session.exit_code
+    return Ended(exit_code=code or 0, what=f"{found.command} in {found.image}", container_id=found.id)
+
+
+def _inspect(names: tuple[str, ...], *, format: str | None, type: str | None) -> Result:  # noqa: A002
+    """Show everything known of containers, images, networks or volumes."""
+    documents = [_document(name, type) for name in names]
+    if format:
+        return Text(text="\n".join(formatting.document_template(format, d) for d in documents))
+    return Documents(documents=documents)
+
+
+def _document(name: str, kind: str | None) -> Mapping[str, JSON]:
+    engine = face().engine
+    if kind in (None, "container"):
+        try:
+            return engine.containers.get(name).attrs
+        except NotFound:
+            if kind:
+                raise
+    if kind in (None, "image"):
+        try:
+            return engine.images.find(name).attrs
+        except (ImageNotFound, InvalidArgument) as err:
+            if kind:
+                raise
+            raise NotFound(
+                f"no such object: {name}", hint="there is neither a container nor an image of that name; see nbc ps -a and nbc images"
+            ) from err
+    raise InvalidArgument(f"--type {kind!r} is not understood", hint="use container or image")
+
+
+def _diff(container: str, *, format: str | None) -> Result:  # noqa: A002
+    """Show what a container changed on its filesystem."""
+    rows = [{"kind": change.kind, "path": change.path} for change in face().engine.containers.get(container).diff()]
+    return Text(text=formatting.formatted("diff", rows, format)) if format else Table(kind="diff", rows=rows)
+
+
+def _top(container: str) -> Result:
+    """Show the processes of a running container."""
+    return Table(kind="top", rows=face().engine.containers.get(container).top())
+
+
+def _port(container: str, port: str | None) -> Result:
+    """Show the published ports of a container."""
+    found = face().engine.containers.get(container)
+    rows = [{"container": f"{p.container_port}/{p.protocol}", "host": f"{p.host_ip}:{p.host_port}"} for p in found.ports]
+    if port is None:
+        return Table(kind="port", rows=rows)
+    wanted = port if "/" in port else f"{port}/tcp"
+    hosts = [str(row["host"]) for row in rows if row["container"] == wanted]
+    if not hosts:
+        raise NotFound(f"no public port {wanted!r} published for {container}", hint="see nbc port " + container)
+    return Names(names=hosts)
+
+
+def _command(name: str, callback: Callable[..., Result], *params: click.Parameter, grammar: bool = False) -> click.Command:
+    settings = GRAMMAR if grammar else None
+    return click.Command(name, callback=callback, params=list(params), help=callback.__doc__, context_settings=settings)
+
+
+_CONTAINER = click.Argument(["container"])
+
+COMMANDS: Mapping[str, click.Command] = {
+    "ps": _command(
+        "ps",
+        _ps,
+        click.Option(["-a", "--all"], is_flag=True, help="Also those that do not run."),
+        QUIET,
+        click.Option(["-n", "--last"], type=int, default=-1, help="The last N, whatever their state."),
+        click.Option(["-l", "--latest"], is_flag=True, help="The last one, whatever its state."),
+        click.Option(["-f", "--filter"], multiple=True, metavar="KEY=VALUE", help="Only those that match."),
+        FORMAT,
+        NO_TRUNC,
+        click.Option(["-s", "--size"], is_flag=True, help="Add up the bytes of the writable layers."),
+    ),
+    "logs": _command(
+        "logs",
+        _logs,
+        click.Option(["-f", "--follow"], is_flag=True, help="Wait for more until it ends."),
+        click.Option(["-n", "--tail"], default="all", show_default=True, help="Lines from the end."),
+        click.Option(["-t", "--timestamps"], is_flag=True, help="Show when each line was written."),
+        click.Option(["--since"], help="Only after this time, or as 10m."),
+        click.Option(["--until"], help="Only before this time."),
+        _CONTAINER,
+    ),
+    "exec": _command(
+        "exec",
+        _exec,
+        click.Option(["-d", "--detach"], is_flag=True, help="Do not wait for it."),
+        click.Option(["-i", "--interactive"], is_flag=True, help="Pass the standard input on."),
+        click.Option(["-t", "--tty"], is_flag=True, help="Give it a terminal."),
+        click.Option(["-u", "--user"], help="Run as this user."),
+        click.Option(["-w", "--workdir"], help="Working directory."),
+        click.Option(["-e", "--env"], multiple=True, metavar="NAME=VALUE", help="Set an environment variable."),
+        click.Option(["--privileged"], is_flag=True, help="Give it all capabilities."),
+        _CONTAINER,
+        click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED),
+        grammar=True,
+    ),
+    "attach": _command("attach", _attach, click.Option(["--no-stdin"], is_flag=True, help="Only show the output."), _CONTAINER),
+    "inspect": _command(
+        "inspect",
+        _inspect,
+        FORMAT,
+        click.Option(["--type"], help="container or image."),
+        click.Argument(["names"], nargs=-1, required=True),
+    ),
+    "diff": _command("diff", _diff, FORMAT, _CONTAINER),
+    "top": _command("top", _top, _CONTAINER),
+    "port": _command("port", _port, _CONTAINER, click.Argument(["port"], required=False)),
+}

@@ -1,0 +1,100 @@
+"""What verbs return: plain values that a face turns into a table, a DataFrame, a diagram or an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from notebook_containers.build.solver import Step
+    from notebook_containers.engine.container import Container
+    from notebook_containers.engine.images import Image
+    from notebook_containers.oci.documents import JSON
+
+Row: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of one ``kind`` (ps, images, history, diff, top, networks, volumes, port); keys are the DataFrame's columns."""
+
+    kind: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Text for people, or what ``--format`` and ``-q`` asked for."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What a verb acted on, one name a line as Docker prints it; ``failures`` are the errors of the others."""
+
+    names: Sequence[str]
+    failures: Sequence[Exception] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """JSON documents (inspect, info)."""
+
+    documents: Sequence[Mapping[str, JSON]]
+    kind: str = "inspect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A container that was made or goes on in the background."""
+
+    container: Container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A foreground process that ended; its output went to the face already."""
+
+    exit_code: int
+    what: str
+    container_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A finished build."""
+
+    image: Image
+    steps: Sequence[Step] = ()
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerBoxes:
+    """One layer of a stack: ``diff_id`` is empty for an instruction that made none."""
+
+    diff_id: str
+    instruction: str
+    size: int
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """One image's layers, bottom first."""
+
+    name: str
+    id: str
+    layers: Sequence[LayerBoxes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """The layers of one or several images, to be drawn side by side."""
+
+    stacks: Sequence[Stack] = field(default_factory=tuple)
+
+
+Result: TypeAlias = Table | Text | Names | Documents | Started | Ended | Built | Layers | None

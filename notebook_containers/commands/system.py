@@ -1,0 +1,57 @@
+"""Verbs on the whole: info, version, system info, system prune."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from notebook_containers.commands import formatting
+from notebook_containers.commands.face import face
+from notebook_containers.commands.results import Documents, Result, Text
+from notebook_containers.commands.tree import Verbs
+from notebook_containers.engine.quantities import human_size
+from notebook_containers.oci.documents import JSON
+
+
+def _info(*, format: str | None) -> Result:  # noqa: A002
+    """Show what this engine has, and what is active or weaker on this machine, and why."""
+    return _shown(face().engine.info(), format, "info")
+
+
+def _version(*, format: str | None) -> Result:  # noqa: A002
+    """Show versions."""
+    return _shown(face().engine.version(), format, "version")
+
+
+def _shown(document: Mapping[str, JSON], template: str | None, kind: str) -> Result:
+    if template:
+        return Text(text=formatting.document_template(template, document))
+    return Documents(documents=[document], kind=kind)
+
+
+def _prune(*, all: bool, force: bool) -> Result:  # noqa: A002, ARG001
+    """Remove containers that do not run, images without a name (all unused ones with --all) and layers nobody needs."""
+    engine = face().engine
+    containers = engine.containers.prune()
+    images = engine.images.prune(all=all)
+    freed = int(str(containers["SpaceReclaimed"])) + int(str(images["SpaceReclaimed"]))
+    return Text(text=f"Total reclaimed space: {human_size(freed)}")
+
+
+_FORMAT = click.Option(["-f", "--format"], help="json, or a template such as '{{.KernelVersion}}'.")
+
+COMMANDS: Mapping[str, click.Command] = {
+    "info": click.Command("info", callback=_info, params=[_FORMAT], help=_info.__doc__),
+    "version": click.Command("version", callback=_version, params=[_FORMAT], help=_version.__doc__),
+    "prune": click.Command(
+        "prune",
+        callback=_prune,
+        params=[
+            click.Option(["-a", "--all"], is_flag=True, help="All images that no container uses."),
+            click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here)."),
+        ],
+        help=_prune.__doc__,
+    ),
+    "system": Verbs("system", {"info": "system", "prune": "system"}, help="Look at and clean up the whole."),
+}

@@ -1,0 +1,103 @@
+"""The tree of commands: which module holds which verb; a module is imported when its verb is first used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+_CONTAINER = {
+    "attach": "looking",
+    "create": "run",
+    "diff": "looking",
+    "exec": "looking",
+    "inspect": "looking",
+    "kill": "lifecycle",
+    "logs": "looking",
+    "pause": "lifecycle",
+    "port": "looking",
+    "ps": "looking",
+    "rename": "lifecycle",
+    "restart": "lifecycle",
+    "rm": "lifecycle",
+    "run": "run",
+    "start": "lifecycle",
+    "stop": "lifecycle",
+    "top": "looking",
+    "unpause": "lifecycle",
+    "wait": "lifecycle",
+}
+_IMAGE = {"build": "images", "history": "images", "layers": "images", "pull": "images", "push": "images", "rmi": "images", "tag": "images"}
+
+ROOT: Mapping[str, str] = {
+    **_CONTAINER,
+    **_IMAGE,
+    "compose": "compose",
+    "container": "tree",
+    "image": "tree",
+    "images": "images",
+    "info": "system",
+    "network": "networks",
+    "system": "system",
+    "version": "system",
+    "volume": "volumes",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands live in modules of this package, imported on use; ``verbs`` maps a name to ``module`` or ``module:name``."""
+
+    def __init__(self, name: str, verbs: Mapping[str, str], *, help: str) -> None:  # noqa: A002
+        super().__init__(name=name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
+        self.verbs = dict(verbs)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in alphabetical order."""
+        return sorted({*super().list_commands(ctx), *self.verbs})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one verb."""
+        if cmd_name not in self.verbs:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = self.verbs[cmd_name].partition(":")
+        loaded = importlib.import_module(f"notebook_containers.commands.{module}")
+        command: click.Command = loaded.COMMANDS[name or cmd_name]
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; an unknown one is an error that names the nearest."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"see '{ctx.command_path} --help'"
+            raise click.UsageError(f"{name!r} is no {ctx.command_path} command; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+COMMANDS: Mapping[str, click.Command] = {
+    "container": Verbs(
+        "container", {**_CONTAINER, "ls": "looking:ps", "list": "looking:ps", "prune": "lifecycle:prune"}, help="Manage containers."
+    ),
+    "image": Verbs(
+        "image",
+        {
+            **{k: v for k, v in _IMAGE.items() if k != "rmi"},
+            "ls": "images:images",
+            "rm": "images:rmi",
+            "prune": "images:prune",
+            "inspect": "looking:inspect",
+        },
+        help="Manage images.",
+    ),
+}
+
+
+def root(extra: Mapping[str, click.Command] | None = None) -> Verbs:
+    """Return the whole tree, with a face's own commands (``demo``, ``lab``) added."""
+    group = Verbs("nbc", ROOT, help="Containers without a daemon: build images and run them, with Docker's words.")
+    for name, command in (extra or {}).items():
+        group.add_command(command, name)
+    return group

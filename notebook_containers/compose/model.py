@@ -1,0 +1,242 @@
+"""The typed Project: what a canonical compose mapping means; keys that are not honoured yet are named, never skipped in silence."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from notebook_containers.compose.loader import Source
+from notebook_containers.oci.documents import JSON
+
+HONOURED = (
+    "build", "cap_add", "cap_drop", "command", "container_name", "cpus", "depends_on", "entrypoint", "environment", "expose",
+    "extra_hosts", "hostname", "image", "labels", "links", "mem_limit", "network_mode", "pids_limit", "ports", "privileged", "read_only",
+    "restart", "security_opt", "shm_size", "stdin_open", "stop_grace_period", "stop_signal", "tmpfs", "tty", "user", "volumes",
+    "working_dir",
+)  # fmt: skip
+KNOWN = (
+    "annotations", "attach", "blkio_config", "cgroup", "cgroup_parent", "configs", "cpu_count", "cpu_percent", "cpu_period", "cpu_quota",
+    "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "credential_spec", "deploy", "develop", "device_cgroup_rules", "devices",
+    "dns", "dns_opt", "dns_search", "domainname", "env_file", "extends", "external_links", "gpus", "group_add", "healthcheck", "init",
+    "ipc", "isolation", "label_file", "logging", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models", "networks",
+    "oom_kill_disable", "oom_score_adj", "pid", "platform", "post_start", "pre_stop", "profiles", "provider", "pull_policy", "runtime",
+    "scale", "secrets", "storage_opt", "sysctls", "ulimits", "use_api_socket", "userns_mode", "uts", "volumes_from",
+)  # fmt: skip
+TOP_LEVEL = ("configs", "include", "models", "name", "networks", "secrets", "services", "version", "volumes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """How a service's image is built."""
+
+    context: str
+    dockerfile: str = ""
+    target: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service; relative host paths are absolute already, ``depends_on`` includes ``links``."""
+
+    name: str
+    image: str = ""
+    build: Build | None = None
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    container_name: str = ""
+    text: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, bool] = field(default_factory=dict)
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A whole file: services in the order of their dependencies, named volumes, and the notes on what is not honoured."""
+
+    name: str
+    services: tuple[Service, ...]
+    volumes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def build_project(source: Source, *, directory: Path, name: str) -> Project:
+    """Return the typed project; raises ComposeError at the first key that is unknown or of a wrong type, and for a cycle."""
+    notes: list[str] = []
+    for key in source.data:
+        if key not in TOP_LEVEL and not key.startswith("x-"):
+            raise source.error(key, "unknown key", hint=_near(key, TOP_LEVEL))
+        if key in ("configs", "include", "models", "networks", "secrets"):
+            notes.append(f"{source.name}: {key}: not supported yet, ignored")
+    services = source.data.get("services")
+    if not isinstance(services, dict) or not services:
+        raise source.error("services", "a compose file needs services", hint="begin with 'services:'")
+    read = _Services(source, directory, notes)
+    found = {key: read.service(key, value) for key, value in services.items()}
+    volumes = source.data.get("volumes")
+    return Project(
+        name=str(source.data.get("name") or name),
+        services=_in_order(source, found),
+        volumes=tuple(volumes) if isinstance(volumes, dict) else (),
+        notes=tuple(notes),
+    )
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(known[:12]) + ", …"
+
+
+def _in_order(source: Source, services: Mapping[str, Service]) -> tuple[Service, ...]:
+    ordered: list[Service] = []
+    visiting: list[str] = []
+
+    def visit(name: str) -> None:
+        if any(s.name == name for s in ordered):
+            return
+        if name in visiting:
+            raise source.error(
+                f"services.{name}", "the dependencies form a cycle: " + " -> ".join([*visiting[visiting.index(name) :], name])
+            )
+        visiting.append(name)
+        for other in services[name].depends_on:
+            if other not in services:
+                raise source.error(f"services.{name}.depends_on", f"there is no service {other!r}", hint=_near(other, list(services)))
+            visit(other)
+        visiting.pop()
+        ordered.append(services[name])
+
+    for name in services:
+        visit(name)
+    return tuple(ordered)
+
+
+class _Services:
+    """Reads services one by one."""
+
+    def __init__(self, source: Source, directory: Path, notes: list[str]) -> None:
+        self._source, self._directory, self._notes = source, directory, notes
+
+    def service(self, name: str, raw: JSON) -> Service:
+        path = f"services.{name}"
+        if not isinstance(raw, dict):
+            raise self._source.error(path, "a service is a mapping", hint="give at least image: or build:")
+        for key in raw:
+            if key in KNOWN:
+                self._notes.append(f"{path}.{key}: not supported yet, ignored")
+            elif key not in HONOURED and not key.startswith("x-"):
+                raise self._source.error(f"{path}.{key}", "unknown key", hint=_near(key, (*HONOURED, *KNOWN)))
+        if not raw.get("image") and not raw.get("build"):
+            raise self._source.error(path, "the service has neither image nor build")
+        links = {w.partition(":")[2] or w: w.partition(":")[0] for w in self._words(raw, path, "links")}
+        depends = self._words(raw, path, "depends_on")
+        return Service(
+            name=name,
+            image=str(raw.get("image") or ""),
+            build=self._build(raw.get("build"), f"{path}.build"),
+            command=self._command(raw, path, "command"),
+            entrypoint=self._command(raw, path, "entrypoint"),
+            environment=self._mapping(raw, path, "environment"),
+            ports=tuple(self._ports(raw, path)),
+            volumes=tuple(self._volume(word) for word in self._words(raw, path, "volumes")),
+            tmpfs=self._words(raw, path, "tmpfs"),
+            depends_on=tuple(dict.fromkeys([*depends, *links.values()])),
+            aliases={alias: target for alias, target in links.items() if alias != target},
+            extra_hosts=self._hosts(raw, path),
+            labels=self._mapping(raw, path, "labels"),
+            container_name=str(raw.get("container_name") or ""),
+            text={k: str(raw[k]) for k in _TEXT if raw.get(k) is not None},
+            flags={k: raw[k] is True for k in ("tty", "stdin_open", "privileged", "read_only") if k in raw},
+            lists={k: self._words(raw, path, k) for k in ("cap_add", "cap_drop", "security_opt", "expose") if k in raw},
+        )
+
+    def _build(self, raw: JSON, path: str) -> Build | None:
+        if raw is None:
+            return None
+        if isinstance(raw, str):
+            return Build(context=str(self._directory / raw))
+        if not isinstance(raw, dict):
+            raise self._source.error(path, "build is a directory or a mapping")
+        for key in raw:
+            if key not in ("context", "dockerfile", "target", "args"):
+                self._notes.append(f"{path}.{key}: not supported yet, ignored")
+        return Build(
+            context=str(self._directory / str(raw.get("context") or ".")),
+            dockerfile=str(raw.get("dockerfile") or ""),
+            target=str(raw.get("target") or ""),
+            args=self._mapping(raw, path, "args"),
+        )
+
+    def _command(self, raw: Mapping[str, JSON], path: str, key: str) -> tuple[str, ...] | None:
+        value = raw.get(key)
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return tuple(shlex.split(value))
+        return self._words(raw, path, key)
+
+    def _words(self, raw: Mapping[str, JSON], path: str, key: str) -> tuple[str, ...]:
+        value = raw.get(key)
+        if value is None:
+            return ()
+        if isinstance(value, str) and key == "tmpfs":
+            return (value,)
+        if isinstance(value, dict) and key == "depends_on":
+            return tuple(value)
+        if not isinstance(value, list) or any(isinstance(item, (dict, list)) for item in value):
+            raise self._source.error(f"{path}.{key}", f"{key} is a list of texts")
+        return tuple(str(item) for item in value)
+
+    def _mapping(self, raw: Mapping[str, JSON], path: str, key: str) -> dict[str, str]:
+        value = raw.get(key)
+        if value is None:
+            return {}
+        if isinstance(value, list):
+            return {str(w).partition("=")[0]: str(w).partition("=")[2] for w in value}
+        if not isinstance(value, dict):
+            raise self._source.error(f"{path}.{key}", f"{key} is a mapping or a list of NAME=value")
+        return {k: "" if v is None else str(v).lower() if isinstance(v, bool) else str(v) for k, v in value.items()}
+
+    def _ports(self, raw: Mapping[str, JSON], path: str) -> list[str]:
+        value = raw.get("ports") or []
+        if not isinstance(value, list):
+            raise self._source.error(f"{path}.ports", "ports is a list")
+        found = []
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                if "target" not in item:
+                    raise self._source.error(f"{path}.ports[{index}]", "a port needs a target")
+                host = f"{item['host_ip']}:" if item.get("host_ip") else ""
+                found.append(f"{host}{item.get('published') or 0}:{item['target']}/{item.get('protocol') or 'tcp'}")
+            else:
+                found.append(str(item))
+        return found
+
+    def _volume(self, word: str) -> str:
+        source, colon, rest = word.partition(":")
+        if colon and source.startswith((".", "~")):
+            return f"{(self._directory / Path(source).expanduser()).resolve()}:{rest}"
+        return word
+
+    def _hosts(self, raw: Mapping[str, JSON], path: str) -> dict[str, str]:
+        value = raw.get("extra_hosts") or []
+        if isinstance(value, dict):
+            return {k: str(v) for k, v in value.items()}
+        return {
+            w.partition("=" if "=" in w else ":")[0]: w.partition("=" if "=" in w else ":")[2]
+            for w in self._words(raw, path, "extra_hosts")
+        }
+
+
+_TEXT = ("cpus", "hostname", "mem_limit", "network_mode", "pids_limit", "restart", "shm_size", "stop_grace_period", "stop_signal", "user", "working_dir")  # fmt: skip # noqa: E501

@@ -1,0 +1,396 @@
+"""One container: docker-py's ``Container``, with the same verbs and meaning."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, overload
+
+from notebook_containers.engine import inspection, launch, users
+from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.options import environment_list
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import ago, human_duration
+from notebook_containers.engine.specgen import capability_set
+from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure
+from notebook_containers.network.ports import PortMapping
+from notebook_containers.oci.documents import JSON, untrusted_json
+from notebook_containers.oci.runtime import Capabilities, Process, User
+from notebook_containers.runtime.bundle import Bundle, signal_number
+from notebook_containers.runtime.logs import LogLine, read_log
+from notebook_containers.runtime.state import ContainerState
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.networks import Networks
+    from notebook_containers.runtime.sessions import Session
+    from notebook_containers.store.changes import Change
+    from notebook_containers.store.records import ContainerRow
+
+_KILL_TIMEOUT_S = 10
+
+Status = Literal["created", "running", "paused", "restarting", "exited"]
+_STATUS: Mapping[str, Status] = {
+    "created": "created",
+    "running": "running",
+    "paused": "paused",
+    "restarting": "restarting",
+    "stopped": "exited",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecResult:
+    """What ``exec_run`` returns; unpacks as ``code, output = ...``. ``stderr`` is apart only with ``demux=True``."""
+
+    exit_code: int | None
+    output: bytes
+    stderr: bytes = b""
+
+    def __iter__(self) -> Iterator[object]:
+        """Unpack as docker-py's pair."""
+        return iter((self.exit_code, self.output))
+
+
+class Container:
+    """A container, found again from the store by any process; attributes are as of the last look (``reload()`` looks again)."""
+
+    def __init__(self, parts: Parts, networks: Networks, row: ContainerRow) -> None:
+        self._parts, self._networks = parts, networks
+        self._adopt(row)
+
+    def _adopt(self, row: ContainerRow) -> None:
+        self.name = row.name
+        self.document = ContainerDocument.from_json(untrusted_json(row.document.encode(), what="container record"))
+        self.id = self.document.id
+        self._state: ContainerState | None = None
+
+    # what it is -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def short_id(self) -> str:
+        """The first twelve digits of the id."""
+        return self.id[:12]
+
+    @property
+    def image(self) -> str:
+        """The image's name as it was given."""
+        return self.document.image
+
+    @property
+    def command(self) -> str:
+        """The command line in shell words."""
+        return shlex.join(self.document.args)
+
+    @property
+    def created(self) -> float:
+        """When it was made, Unix time."""
+        return self.document.created
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels and the caller's."""
+        return self.document.labels
+
+    @property
+    def ports(self) -> Sequence[PortMapping]:
+        """The published ports while it runs."""
+        return self.document.ports if self.state.status in ("running", "paused") else ()
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What was asked for and cannot be enforced on this machine, in words."""
+        return (*self.document.warnings, *self.state.warnings)
+
+    @property
+    def state(self) -> ContainerState:
+        """The runtime's word on the container, looked up once per ``reload``."""
+        if self._state is None:
+            self._state = self._look()
+        return self._state
+
+    def _look(self) -> ContainerState:
+        return launch.state(self._parts, self.id)
+
+    @property
+    def status(self) -> Status:
+        """One of created, running, paused, restarting, exited (docker-py's words)."""
+        return _STATUS[self.state.status]
+
+    @property
+    def status_text(self) -> str:
+        """The words of Docker's STATUS column: ``Up 3 minutes``, ``Exited (0) 2 hours ago``."""
+        state = self.state
+        if state.status == "created":
+            return "Created"
+        if state.status == "stopped":
+            return f"Exited ({state.exit_code}) {ago(state.finished_at or self.created)}"
+        now = datetime.now().timestamp()  # noqa: DTZ005
+        up = human_duration(now - (state.started_at or now))
+        return {"running": f"Up {up}", "paused": f"Up {up} (Paused)"}.get(state.status, "Restarting")
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit status of the last run, None while it runs or when it never ran."""
+        return self.state.exit_code
+
+    @property
+    def attrs(self) -> dict[str, JSON]:
+        """Everything known, in the shape of ``docker inspect``."""
+        return inspection.container(self._parts, self.document, self.name, self.state)
+
+    def reload(self) -> None:
+        """Look at the store and the runtime again; raises ContainerNotFound when it is gone."""
+        self._adopt(self._parts.store.records.container(self.id))
+
+    def __repr__(self) -> str:
+        """Name and state in one line."""
+        return f"<Container {self.short_id} {self.name} {self.image} {self.status_text}>"
+
+    # life cycle -----------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it; nothing happens when it runs already; raises StartFailed when its command cannot be started."""
+        self.start_attached(attach=False)
+
+    def start_attached(self, *, attach: bool = True, stdin: bool = False) -> Session | None:
+        """Start it with a session that misses no byte of output; None with ``attach=False`` or when it runs already."""
+        found: list[Session] = []
+
+        def attached() -> None:
+            if attach:
+                found.append(self._parts.runtime.attach(self.id, stdin=stdin))
+
+        with self._parts.container_lock(self.id):
+            self.reload()
+            if self.state.status in ("running", "paused"):
+                return None
+            try:
+                self.document = launch.start(self._parts, self._networks, self.document, attached=attached)
+            except BaseException:
+                for session in found:
+                    session.close()
+                raise
+        self._state = None
+        return found[0] if found else None
+
+    def attach(self, *, stdin: bool = False, logs: bool = False) -> Session:
+        """Return a session with the running container's streams; raises Conflict when it does not run."""
+        self._running("attach to")
+        return self._parts.runtime.attach(self.id, stdin=stdin, logs=logs)
+
+    def stop(self, *, timeout: int | None = None) -> None:
+        """Ask it to end with its stop signal, and kill it after ``timeout`` seconds (10, or as it was made)."""
+        seconds = self.document.options.stop_timeout_s if timeout is None else timeout
+        with self._parts.container_lock(self.id):
+            self._stop(seconds)
+
+    def _stop(self, seconds: float) -> None:
+        self._state = None
+        if self.state.status not in ("running", "paused", "restarting"):
+            return
+        word = self.document.options.stop_signal or self.document.config.stop_signal or "SIGTERM"
+        self._parts.runtime.kill(self.id, signal_number(word))
+        try:
+            self._parts.runtime.wait(self.id, timeout_s=seconds)
+        except TimeoutError:
+            self._parts.runtime.kill(self.id, signal_number("SIGKILL"))
+            self._parts.runtime.wait(self.id, timeout_s=_KILL_TIMEOUT_S)
+        self._networks.release(self.id)
+        self._state = None
+
+    def restart(self, *, timeout: int | None = None) -> None:
+        """Stop it and start it again."""
+        self.stop(timeout=timeout)
+        self.start()
+
+    def kill(self, signal: str | int = "SIGKILL") -> None:
+        """Send a signal to its first process; raises Conflict when it does not run."""
+        self._running("kill")
+        self._parts.runtime.kill(self.id, signal_number(str(signal)))
+        self._state = None
+
+    def pause(self) -> None:
+        """Freeze all its processes."""
+        self._running("pause")
+        self._parts.runtime.pause(self.id)
+        self._state = None
+
+    def unpause(self) -> None:
+        """Let frozen processes go on."""
+        self._parts.runtime.resume(self.id)
+        self._state = None
+
+    def wait(self, *, timeout: float | None = None) -> dict[str, JSON]:
+        """Wait for its end; returns ``{"StatusCode": n, "Error": None}``."""
+        if self._look().status == "created":
+            raise Conflict(f"container {self.name} was never started", hint=f"start it: nbc start {self.name}")
+        code = self._parts.runtime.wait(self.id, timeout_s=timeout)
+        self._state = None
+        return {"StatusCode": code, "Error": None}
+
+    def remove(self, *, force: bool = False, v: bool = False) -> None:
+        """Remove it with its writable layer and logs; ``force`` kills it first, ``v`` takes its anonymous volumes along."""
+        with self._parts.container_lock(self.id):
+            self._state = None
+            if self.state.status in ("running", "paused", "restarting") and not force:
+                raise Conflict(
+                    f"container {self.name} is {self.status}", hint=f"stop it first, or remove it with force (nbc rm -f {self.name})"
+                )
+            launch.remove(self._parts, self._networks, self.id)
+        if v or self.document.options.auto_remove:
+            for point in self.document.mounts:
+                if point.anonymous:
+                    self._parts.store.volumes.remove(point.volume)
+
+    def rename(self, name: str) -> None:
+        """Give it another name; raises Conflict when that is taken."""
+        from notebook_containers.engine.options import check_name
+
+        self._parts.store.records.update_container(self.id, name=check_name(name))
+        self.reload()
+
+    def set_host_names(self, addresses: Mapping[str, str]) -> None:
+        """Write further names into its hosts file, also while it runs."""
+        launch.write_hosts(self.document, self._parts.bundle_path(self.id), more=addresses)
+
+    # looking inside -------------------------------------------------------------------------------------------------------------
+
+    @overload
+    def logs(self, *, stdout: bool = ..., stderr: bool = ..., stream: Literal[False] = ..., timestamps: bool = ..., tail: int | str = ..., since: float | None = ..., until: float | None = ...) -> bytes: ...  # fmt: skip # noqa: E501
+
+    @overload
+    def logs(self, *, stdout: bool = ..., stderr: bool = ..., stream: Literal[True], follow: bool = ..., timestamps: bool = ..., tail: int | str = ..., since: float | None = ..., until: float | None = ...) -> Iterator[bytes]: ...  # fmt: skip # noqa: E501
+
+    def logs(
+        self,
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        stream: bool = False,
+        follow: bool = False,
+        timestamps: bool = False,
+        tail: int | str = "all",
+        since: float | None = None,
+        until: float | None = None,
+    ) -> bytes | Iterator[bytes]:
+        """Return what it wrote: bytes, or with ``stream`` an iterator of lines (``follow`` waits for more until it ends)."""
+        wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
+        lines = self.log_lines(tail=tail, since=since, until=until, follow=follow and stream)
+        chunks = (self._log_bytes(line, timestamps=timestamps) for line in lines if line.stream in wanted)
+        return chunks if stream else b"".join(chunks)
+
+    def log_lines(
+        self, *, tail: int | str = "all", since: float | None = None, until: float | None = None, follow: bool = False
+    ) -> Iterator[LogLine]:
+        """Yield log lines with their time and stream."""
+        count = None if tail == "all" else int(tail)
+        path = self._parts.bundle_path(self.id) / "container.log"
+        return read_log(
+            path,
+            tail=count,
+            since=since,
+            until=until,
+            follow=follow,
+            alive=lambda: self._look().status in ("running", "paused", "restarting"),
+        )
+
+    @staticmethod
+    def _log_bytes(line: LogLine, *, timestamps: bool) -> bytes:
+        from notebook_containers.engine.quantities import rfc3339
+
+        return f"{rfc3339(line.time)} ".encode() + line.data if timestamps else line.data
+
+    def exec_run(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        detach: bool = False,
+        user: str = "",
+        environment: Mapping[str, str | None] | Sequence[str] | None = None,
+        workdir: str | None = None,
+        tty: bool = False,
+        privileged: bool = False,
+        demux: bool = False,
+    ) -> ExecResult:
+        """Run a command in the running container and return its exit code and output (docker-py's ``exec_run``)."""
+        session = self.exec_session(cmd, user=user, environment=environment, workdir=workdir, tty=tty, privileged=privileged, detach=detach)
+        if session is None:
+            return ExecResult(exit_code=None, output=b"")
+        out, err = bytearray(), bytearray()
+        with session:
+            for stream, data in session:
+                if stream == "stdout" and stdout:
+                    out += data
+                elif stream == "stderr" and stderr:
+                    (err if demux else out).extend(data)
+        return ExecResult(exit_code=session.exit_code, output=bytes(out), stderr=bytes(err))
+
+    def exec_session(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        user: str = "",
+        environment: Mapping[str, str | None] | Sequence[str] | None = None,
+        workdir: str | None = None,
+        tty: bool = False,
+        stdin: bool = False,
+        privileged: bool = False,
+        detach: bool = False,
+    ) -> Session | None:
+        """Start a command in the running container and return the session with its streams (None when detached)."""
+        self._running("exec in")
+        args = tuple(shlex.split(cmd)) if isinstance(cmd, str) else tuple(cmd)
+        if not args:
+            raise InvalidArgument("no command given", hint=f"for example: nbc exec {self.name} ls /")
+        process = self._exec_process(args, user, environment_list(environment), workdir, tty=tty, privileged=privileged)
+        return self._parts.runtime.exec(self.id, process, stdin=stdin, detach=detach)
+
+    def _exec_process(
+        self, args: tuple[str, ...], user: str, extra: Sequence[str], workdir: str | None, *, tty: bool, privileged: bool
+    ) -> Process:
+        base = Bundle(path=self._parts.bundle_path(self.id)).spec().process
+        if base is None:
+            raise RuntimeFailure(f"container {self.name} has no process description")
+        env = {entry.partition("=")[0]: entry for entry in (*base.env, *(["TERM=xterm"] if tty else []), *extra)}
+        capabilities = base.capabilities
+        if privileged:
+            options = replace(self.document.options, privileged=True)
+            names = capability_set(options, self._parts.host)
+            capabilities = Capabilities(bounding=names, effective=names, permitted=names)
+        identity, snapshots = base.user, self._parts.store.snapshots
+        if user:
+            found = users.resolve(user, lambda path: snapshots.read_file(self.document.layers, path, key=self.id))
+            identity = User(uid=found.uid, gid=found.gid, additional_gids=found.groups, umask=0o022)
+        return replace(
+            base,
+            terminal=tty,
+            args=args,
+            env=tuple(env.values()),
+            cwd=workdir or base.cwd,
+            user=identity,
+            capabilities=capabilities,
+            no_new_privileges=base.no_new_privileges and not privileged,
+        )
+
+    def diff(self) -> list[Change]:
+        """Return what it changed on its filesystem since it was made: kind A, C or D and the path."""
+        spec = Bundle(path=self._parts.bundle_path(self.id)).spec()
+        return self._parts.store.snapshots.changes(self.id, ignore=[mount.destination for mount in spec.mounts])
+
+    def top(self) -> list[dict[str, JSON]]:
+        """Return its processes: pid on this machine, user, elapsed seconds and command line."""
+        self._running("look into")
+        return inspection.processes(self._parts.runtime.pids(self.id))
+
+    def size_rw(self) -> int:
+        """Return the bytes of its writable layer."""
+        return self._parts.store.snapshots.usage(self.id)
+
+    def _running(self, verb: str) -> None:
+        self._state = None
+        if self.state.status not in ("running", "paused"):
+            raise Conflict(f"cannot {verb} container {self.name}: it is {self.status}", hint=f"start it: nbc start {self.name}")

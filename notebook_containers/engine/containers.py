@@ -1,0 +1,139 @@
+"""``engine.containers``: make, run, list and find containers; docker-py's verbs and keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Unpack
+
+from notebook_containers.engine import launch
+from notebook_containers.engine.container import Container
+from notebook_containers.engine.options import ContainerOptions, CreateKeywords, container_options
+from notebook_containers.engine.parts import Parts
+from notebook_containers.errors import Conflict, ContainerError, ContainerNotFound
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.images import Image, Images
+    from notebook_containers.engine.networks import Networks
+    from notebook_containers.engine.volumes import Volumes
+
+
+class Containers:
+    """The containers of one engine."""
+
+    def __init__(self, parts: Parts, images: Images, networks: Networks, volumes: Volumes) -> None:
+        self._parts, self._images, self._networks, self._volumes = parts, images, networks, volumes
+
+    def create(self, image: str | Image, command: str | Sequence[str] | None = None, **options: Unpack[CreateKeywords]) -> Container:
+        """Make a container without starting it; keywords are :class:`~notebook_containers.engine.options.CreateKeywords`."""
+        return self.create_from(image, container_options(command, options))
+
+    def create_from(self, image: str | Image, options: ContainerOptions) -> Container:
+        """Make a container from checked options."""
+        name = image if isinstance(image, str) else (image.tags[0] if image.tags else image.short_id)
+        record = self._images.obtain(name)
+        document = launch.create(self._parts, self._volumes, record, name, options)
+        return Container(self._parts, self._networks, self._parts.store.records.container(document.id))
+
+    def run(
+        self,
+        image: str | Image,
+        command: str | Sequence[str] | None = None,
+        *,
+        detach: bool = False,
+        remove: bool = False,
+        stdout: bool = True,
+        stderr: bool = False,
+        **options: Unpack[CreateKeywords],
+    ) -> bytes | Container:
+        """Run a command in a new container (docker-py's ``run``).
+
+        With ``detach`` the running Container is returned at once. Otherwise the output is (stdout, and stderr when asked for), and a
+        non-zero exit status raises ContainerError. ``remove`` takes the container away at its end, in both cases. Interrupting stops it.
+        """
+        if remove:
+            options["auto_remove"] = True
+        container = self.create(image, command, **options)
+        try:
+            if detach:
+                container.start()
+                return container
+            return self._foreground(container, stdout=stdout, stderr=stderr)
+        except BaseException:
+            with suppress(ContainerNotFound):
+                if remove or container.status == "created":
+                    container.remove(force=True)
+            raise
+
+    def _foreground(self, container: Container, *, stdout: bool, stderr: bool) -> bytes:
+        session = container.start_attached()
+        output, errors = bytearray(), bytearray()
+        if session is not None:
+            with session:
+                for stream, data in session:
+                    if stream == "stderr":
+                        errors += data
+                    if stdout if stream == "stdout" else stderr:
+                        output += data
+        code = session.exit_code if session else 0
+        if container.document.options.auto_remove:
+            container.remove(force=True)
+        if code:
+            tail = bytes(errors[-4096:]).decode("utf-8", "replace").strip()
+            raise ContainerError(
+                f"command {container.command!r} in image {container.image!r} ended with exit status {code}"
+                + (f": {tail.splitlines()[-1]}" if tail else ""),
+                exit_status=code,
+                container_id=container.id,
+                stderr=tail,
+            )
+        return bytes(output)
+
+    def list(self, *, all: bool = False, limit: int = -1) -> list[Container]:  # noqa: A002
+        """Return containers, newest first: the running ones, or with ``all`` every one."""
+        rows = sorted(self._parts.store.records.containers(), key=lambda row: row.created, reverse=True)
+        found = []
+        for row in rows:
+            container = Container(self._parts, self._networks, row)
+            if container.status == "exited" and container.document.options.auto_remove:
+                self._collect(container)
+            elif all or limit > 0 or container.status in ("running", "paused", "restarting"):
+                found.append(container)
+        return found[:limit] if limit > 0 else found
+
+    @staticmethod
+    def _collect(container: Container) -> None:
+        """Remove an ended ``--rm`` container that nobody waited for; another process may be doing the same."""
+        try:
+            container.remove(force=True)
+        except (ContainerNotFound, Conflict):
+            return
+
+    def get(self, name: str) -> Container:
+        """Return a container by name, id or id prefix; raises ContainerNotFound, or Conflict when a prefix fits several."""
+        word = name.removeprefix("/")
+        rows = self._parts.store.records.containers()
+        exact = [row for row in rows if word in (row.name, row.id)]
+        fitting = exact or [row for row in rows if len(word) >= 2 and row.id.startswith(word)]
+        if len(fitting) > 1:
+            raise Conflict(f"container id {word!r} is ambiguous: {len(fitting)} containers begin so", hint="give more digits")
+        if not fitting:
+            raise ContainerNotFound(f"no such container: {name}", hint=_near(word, [row.name for row in rows]))
+        return Container(self._parts, self._networks, fitting[0])
+
+    def prune(self) -> dict[str, object]:
+        """Remove every container that does not run; returns ``ContainersDeleted`` and ``SpaceReclaimed`` (bytes)."""
+        deleted, freed = [], 0
+        for container in self.list(all=True):
+            if container.status in ("created", "exited"):
+                freed += container.size_rw()
+                container.remove()
+                deleted.append(container.id)
+        return {"ContainersDeleted": deleted, "SpaceReclaimed": freed}
+
+
+def _near(word: str, names: Sequence[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, names, n=3)
+    return f"did you mean {', '.join(near)}?" if near else "see nbc ps -a"

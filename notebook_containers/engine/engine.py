@@ -1,0 +1,105 @@
+"""The engine: composition root of store, runtime and network, and the public Python API.
+
+``Engine()`` opens the store and is ready; there is no daemon. Any number of engines, in any number of processes, share one store and see
+the same containers. An engine owns one spawner process, which ends with it; containers do not.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from notebook_containers import __version__
+from notebook_containers.engine.containers import Containers
+from notebook_containers.engine.images import Images
+from notebook_containers.engine.networks import Networks
+from notebook_containers.engine.parts import Parts, check_machine, default_root, default_run, private_directory, read_host
+from notebook_containers.engine.volumes import Volumes
+from notebook_containers.oci.documents import JSON
+from notebook_containers.runtime.lifecycle import Runtime
+from notebook_containers.store.store import Store
+
+
+class Engine:
+    """Everything a notebook, the command line or the server asks for; usable as a context manager, safe for threads.
+
+    ``root`` holds images and containers, ``run`` volatile state (defaults: ``NBC_ROOT`` and ``NBC_RUN``, else the system's or the user's
+    directories). Raises Unsupported on a machine that cannot run containers, StoreError for places that cannot be written.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None, run: str | os.PathLike[str] | None = None) -> None:
+        check_machine()
+        root_path = Path(root).absolute() if root is not None else default_root()
+        run_path = Path(run).absolute() if run is not None else default_run()
+        private_directory(root_path)
+        private_directory(run_path)
+        store = Store.open(root_path)
+        self._parts = Parts(store=store, runtime=Runtime(run_path), root=root_path, run=run_path, host=read_host())
+        self.networks = Networks(self._parts)
+        self.volumes = Volumes(self._parts)
+        self.images = Images(self._parts, self.networks)
+        self.containers = Containers(self._parts, self.images, self.networks, self.volumes)
+
+    @property
+    def root(self) -> Path:
+        """Where images and containers are kept."""
+        return self._parts.root
+
+    @property
+    def run_dir(self) -> Path:
+        """Where volatile state is kept."""
+        return self._parts.run
+
+    def close(self) -> None:
+        """End the spawner and close the store; containers go on."""
+        self._parts.runtime.close()
+        self._parts.store.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
+
+    def version(self) -> dict[str, JSON]:
+        """Return versions and platform, in the Engine API's names."""
+        return {
+            "Version": __version__,
+            "ApiVersion": "1.51",
+            "Os": "linux",
+            "Arch": platform.machine(),
+            "KernelVersion": platform.release(),
+            "PythonVersion": platform.python_version(),
+        }
+
+    def info(self) -> dict[str, JSON]:
+        """Return what this engine has and what is really active here: limits, security and network, with the reasons for what is weaker."""
+        from notebook_containers.engine import explain
+
+        containers = self.containers.list(all=True)
+        states = [c.status for c in containers]
+        return {
+            "Name": platform.node(),
+            "ServerVersion": __version__,
+            "KernelVersion": platform.release(),
+            "Architecture": platform.machine(),
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": self._parts.host.memory_bytes,
+            "Rootless": self._parts.host.rootless,
+            "DockerRootDir": str(self.root),
+            "RunDir": str(self.run_dir),
+            "Containers": len(states),
+            "ContainersRunning": states.count("running"),
+            "ContainersPaused": states.count("paused"),
+            "ContainersStopped": states.count("exited") + states.count("created"),
+            "Images": len(self.images.list()),
+            "Limits": explain.limits(),
+            "Security": explain.security(self._parts.host),
+            "Network": explain.network(self._parts.host),
+            "Warnings": explain.warnings(self._parts.host),
+        }

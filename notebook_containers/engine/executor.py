@@ -1,0 +1,104 @@
+"""RUN, executed by the real runtime: the builder hands a prepared snapshot over and gets the exit status back.
+
+The container of a RUN has the same isolation as ``run`` gives; all its processes are gone and its mounts undone when ``run`` returns.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from notebook_containers.build.execution import RunRequest
+from notebook_containers.engine import launch, specgen, users
+from notebook_containers.engine.networks import Networks
+from notebook_containers.engine.options import ContainerOptions
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import new_id
+from notebook_containers.errors import InvalidArgument
+from notebook_containers.network import names
+from notebook_containers.oci.image import ContainerConfig
+from notebook_containers.oci.runtime import Mount
+from notebook_containers.runtime.bundle import Bundle, MonitorOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeExecutor:
+    """Runs RUN instructions; ``network`` is ``default`` (the bridge), ``none`` or ``host``."""
+
+    parts: Parts
+    networks: Networks
+    network: str = "default"
+
+    @classmethod
+    def on(cls, parts: Parts, networks: Networks, network: str) -> Self:
+        """Return an executor on a network; raises InvalidArgument for a word that is none."""
+        if network not in ("default", "none", "host"):
+            raise InvalidArgument(f"build network {network!r} is unknown", hint="use default, none or host")
+        return cls(parts=parts, networks=networks, network=network)
+
+    def run(self, request: RunRequest, output: Callable[[str, bytes], None]) -> int:
+        """Run one command on a snapshot; every byte goes to ``output(stream, data)``; returns the exit status."""
+        container_id = new_id()
+        with ExitStack() as undo:
+            directory = self.parts.store.disk.staged_path()
+            directory.mkdir(mode=0o700)
+            undo.callback(shutil.rmtree, directory, ignore_errors=True)
+            bundle = self._bundle(container_id, directory, request)
+            undo.callback(self.networks.release, container_id)
+            endpoint = self.networks.lease(self._network(request), container_id)
+            undo.callback(self.parts.runtime.delete, container_id, force=True)
+            state = self.parts.runtime.create(container_id, bundle)
+            if endpoint and endpoint.address:
+                self.networks.attach(endpoint, pid=state.pid, container_id=container_id)
+            with self.parts.runtime.attach(container_id) as session:
+                self.parts.runtime.start(container_id)
+                for stream, data in session:
+                    output(stream, data)
+            return session.exit_code if session.exit_code is not None else 137
+
+    def _network(self, request: RunRequest) -> str:
+        chosen = request.network if request.network not in ("", "default") else self.network
+        return "bridge" if chosen == "default" else chosen
+
+    def _bundle(self, container_id: str, path: Path, request: RunRequest) -> Bundle:
+        options = ContainerOptions(
+            command=request.args,
+            environment=request.env,
+            working_dir=request.cwd,
+            user=request.user,
+            network=self._network(request),
+            stop_timeout_s=0,
+        )
+        snapshots = self.parts.store.snapshots
+        layers = snapshots.layers(request.snapshot)
+        identity = users.resolve(request.user, lambda path: snapshots.read_file(layers, path))
+        capabilities = frozenset(specgen.capability_set(options, self.parts.host))
+        resolved = specgen.Resolved(
+            id=container_id,
+            uid=identity.uid,
+            gid=identity.gid,
+            groups=() if self.parts.host.rootless else identity.groups,
+            home=identity.home,
+            mounts=(*self._files(path, request), *request.binds),
+            network=options.network,
+            hostname=request.hostname,
+            seccomp=launch.seccomp_profile("default", capabilities),
+        )
+        spec = specgen.generate(options, ContainerConfig(), resolved, self.parts.host)
+        return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path=""))
+
+    @staticmethod
+    def _files(directory: Path, request: RunRequest) -> tuple[Mount, ...]:
+        texts = {
+            "hosts": names.hosts_file(request.hostname, "", {}),
+            "resolv.conf": names.resolv_conf(launch.host_resolver()),
+        }
+        for name, text in texts.items():
+            (directory / name).write_text(text)
+            (directory / name).chmod(0o644)
+        options = ("rbind", "rprivate", "ro", "nosuid", "nodev", "noexec")
+        return tuple(Mount(destination=f"/etc/{name}", type="bind", source=str(directory / name), options=options) for name in texts)

@@ -1,0 +1,54 @@
+"""What is really active on this machine, and why something is weaker here: the words of ``info()``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from notebook_containers.engine.specgen import DEFAULT_CAPABILITIES, Host
+from notebook_containers.linux import cgroups
+from notebook_containers.network import userland
+from notebook_containers.oci.documents import JSON
+
+
+def limits() -> dict[str, JSON]:
+    """Return, for each kind of limit, ``enforced`` or why it is not."""
+    return {name: reason or "enforced" for name, reason in cgroups.usable().items()}
+
+
+def security(host: Host) -> dict[str, JSON]:
+    """Return each isolation layer and its state."""
+    lsm = _read("/sys/kernel/security/lsm")
+    return {
+        "namespaces": "mount pid network ipc uts cgroup" + (" user" if host.rootless else ""),
+        "user namespace": "active: root inside is you outside"
+        if host.rootless
+        else "not used: root inside is root outside, with few capabilities",
+        "capabilities": f"{len(DEFAULT_CAPABILITIES)} of {len(host.capabilities)}",
+        "no new privileges": "on",
+        "seccomp": "default profile" if _read("/proc/sys/kernel/seccomp/actions_avail") else "not available in this kernel",
+        "masked paths": "on",
+        "security module": lsm or "none is loaded by the kernel",
+    }
+
+
+def network(host: Host) -> dict[str, JSON]:
+    """Return what a container can reach by default."""
+    if host.rootless:
+        return {"default": userland.describe()}
+    return {"default": "a bridge with address translation outward; this machine's own services are not reachable from containers"}
+
+
+def warnings(host: Host) -> list[JSON]:
+    """Return one sentence for everything that is weaker here than it could be."""
+    found: list[JSON] = [f"{name} limits are not enforced: {reason}" for name, reason in cgroups.usable().items() if reason]
+    if host.rootless:
+        found.append("one user id only: files of other owners in images become yours, and USER other than root does not work")
+        found.append(f"network: {userland.describe()}")
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,288 @@
+"""``engine.images``: build, find, tag and remove images; docker-py's verbs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notebook_containers.engine import inspection
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import unix_time
+from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
+from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.image import Digest
+from notebook_containers.oci.reference import Reference
+from notebook_containers.store.collect import collect, sizes
+from notebook_containers.store.images import ImageRecord
+
+if TYPE_CHECKING:
+    from notebook_containers.build.progress import Event
+    from notebook_containers.build.solver import Step
+    from notebook_containers.engine.networks import Networks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryLine:
+    """One line of ``docker history``: ``layer`` is None for an instruction that changed no file; ``size`` in bytes."""
+
+    created: float
+    created_by: str
+    size: int
+    layer: Digest | None
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """A finished build: the image and the verdict on every step; unpacks as docker-py's ``image, logs``."""
+
+    image: Image
+    steps: tuple[Step, ...]
+    log: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[object]:
+        """Unpack as docker-py's pair."""
+        return iter((self.image, iter({"stream": line} for line in self.log)))
+
+
+class Image:
+    """One image; attributes are as of the last look."""
+
+    def __init__(self, parts: Parts, record: ImageRecord) -> None:
+        self._parts, self.record = parts, record
+
+    @property
+    def id(self) -> str:
+        """The digest of its config."""
+        return self.record.id
+
+    @property
+    def short_id(self) -> str:
+        """The first twelve digits of the id."""
+        return self.record.id.short
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """Its names as people write them."""
+        return self.record.tags
+
+    @property
+    def created(self) -> float:
+        """When it was made, Unix time."""
+        return unix_time(self.record.config.created) or self.record.created
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its layers."""
+        return self.record.size
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+        return self.record.config.config.labels
+
+    @property
+    def layers(self) -> Sequence[Digest]:
+        """The diff ids of its layers, bottom first."""
+        return self.record.config.rootfs.diff_ids
+
+    @property
+    def attrs(self) -> dict[str, JSON]:
+        """Everything known, in the shape of ``docker inspect``."""
+        return inspection.image(self.record)
+
+    def history(self) -> list[HistoryLine]:
+        """Return its history, newest first as Docker prints it."""
+        layers = iter(self.layers)
+        lines = []
+        for entry in self.record.config.history:
+            layer = None if entry.empty_layer else next(layers, None)
+            size = self._parts.store.layers.get(layer).size if layer else 0
+            lines.append(
+                HistoryLine(created=unix_time(entry.created), created_by=entry.created_by, size=size, layer=layer, comment=entry.comment)
+            )
+        return lines[::-1]
+
+    def tag(self, repository: str, tag: str | None = None) -> None:
+        """Give it one more name."""
+        name = f"{repository}:{tag}" if tag else repository
+        self._parts.store.images.tag(self.record.id, Reference.parse(name).tagged())
+        self.reload()
+
+    def reload(self) -> None:
+        """Look at the store again."""
+        self.record = self._parts.store.images.resolve(self.record.id)
+
+    def __repr__(self) -> str:
+        """Names and id in one line."""
+        return f"<Image {self.short_id} {', '.join(self.tags) or '<none>'}>"
+
+
+class Images:
+    """The images of one engine."""
+
+    def __init__(self, parts: Parts, networks: Networks) -> None:
+        self._parts, self._networks = parts, networks
+
+    def get(self, name: str) -> Image:
+        """Return an image by name, id or id prefix, making an embedded base when that is what is named; raises ImageNotFound."""
+        return Image(self._parts, self.obtain(name))
+
+    def find(self, name: str) -> Image:
+        """Return an image the store has, without making one; raises ImageNotFound."""
+        return Image(self._parts, self._parts.store.images.resolve(name))
+
+    def list(self, name: str | None = None, *, all: bool = False) -> list[Image]:  # noqa: A002, ARG002
+        """Return images, newest first; with ``name`` those of that repository."""
+        records = self._parts.store.images.list()
+        if name:
+            wanted = Reference.parse(name)
+            records = [r for r in records if any(_fits(Reference.parse(t), wanted) for t in r.tags)]
+        return sorted((Image(self._parts, r) for r in records), key=lambda i: i.created, reverse=True)
+
+    def obtain(self, name: str) -> ImageRecord:
+        """Return the record of a name: what the store has, else an embedded base image, made now; raises ImageNotFound."""
+        try:
+            return self._parts.store.images.resolve(name)
+        except ImageNotFound:
+            from notebook_containers.engine import bases
+
+            reference = Reference.parse(name).tagged()
+            if reference.name in bases.BASES and reference.tag == "latest":
+                return bases.install(self._parts.store, reference)
+            raise
+
+    def image(self, reference: str, *, pull: bool = False) -> ImageRecord:
+        """Give the builder the image of a FROM; ``pull`` asks the registry first."""
+        if pull and Reference.parse(reference).registry != "localhost":
+            return self.pull(reference).record
+        return self.obtain(reference)
+
+    def build(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        text: str | None = None,
+        tag: str | Sequence[str] | None = None,
+        dockerfile: str | os.PathLike[str] | None = None,
+        buildargs: Mapping[str, str] | None = None,
+        target: str = "",
+        nocache: bool = False,
+        pull: bool = False,
+        labels: Mapping[str, str] | None = None,
+        network: str = "default",
+        progress: Callable[[Event], None] | None = None,
+    ) -> BuildResult:
+        """Build an image from the context directory ``path`` (docker-py's keywords) and its Dockerfile, or from ``text``.
+
+        Raises DockerfileError for a file that cannot be understood, BuildError when a step fails; nothing is tagged then, and the steps
+        that succeeded stay cached.
+        """
+        from notebook_containers.build import build as builder
+        from notebook_containers.engine.executor import RuntimeExecutor
+
+        context = Path(path) if path is not None else Path.cwd()
+        if not context.is_dir():
+            raise InvalidArgument(f"build context {str(context)!r} is no directory", hint="give the directory that holds the files to COPY")
+        source, name = _dockerfile(context, text, dockerfile)
+        names = [tag] if isinstance(tag, str) else list(tag or ())
+        result = builder.build(
+            self._parts.store,
+            source,
+            name=name,
+            context=context,
+            executor=RuntimeExecutor.on(self._parts, self._networks, network),
+            bases=self,
+            tags=[Reference.parse(n).tagged() for n in names],
+            build_args=dict(buildargs or {}),
+            target=target,
+            no_cache=nocache,
+            pull=pull,
+            labels=dict(labels or {}),
+            progress=progress or (lambda event: None),
+        )
+        return BuildResult(image=Image(self._parts, result.image), steps=result.steps)
+
+    def tag(self, source: str, name: str) -> Image:
+        """Give an image one more name."""
+        image = self.get(source)
+        image.tag(name)
+        return image
+
+    def pull(self, name: str) -> Image:
+        """Fetch an image from its registry."""
+        from notebook_containers.registry import transfer
+
+        return Image(self._parts, transfer.pull(self._parts.store, Reference.parse(name).tagged()))
+
+    def push(self, name: str) -> str:
+        """Send an image to its registry; returns the manifest digest there."""
+        from notebook_containers.registry import transfer
+
+        return str(transfer.push(self._parts.store, Reference.parse(name).tagged()))
+
+    def remove(self, name: str, *, force: bool = False) -> Sequence[Mapping[str, str]]:
+        """Take a name away, and the image with it when that was the last; returns Docker's ``Untagged``/``Deleted`` lines.
+
+        An image that a container uses is kept: Conflict, or with ``force`` only the names go.
+        """
+        record = self._parts.store.images.resolve(name)
+        by_name = not record.id.hex.startswith(name.removeprefix("sha256:"))
+        if by_name and len(record.tags) > 1:
+            reference = Reference.parse(name).tagged()
+            self._parts.store.images.untag(reference)
+            return [{"Untagged": reference.familiar()}]
+        if len(record.tags) > 1 and not force:
+            raise Conflict(
+                f"image {record.id.short} has {len(record.tags)} names: {', '.join(record.tags)}", hint="remove them by name, or use force"
+            )
+        users = [row.name for row in self._parts.store.records.containers() if row.image == record.id]
+        if users and not force:
+            raise Conflict(f"image {name} is used by container {users[0]}", hint=f"remove it first: nbc rm {users[0]}")
+        lines = [{"Untagged": tag} for tag in record.tags]
+        if users:
+            for tag in record.tags:
+                self._parts.store.images.untag(Reference.parse(tag))
+            return lines
+        self._parts.store.images.remove(record.id)
+        collect(self._parts.store)
+        return [*lines, {"Deleted": str(record.id)}]
+
+    def prune(self, *, all: bool = False) -> dict[str, object]:  # noqa: A002
+        """Remove images without a name (``all``: every one no container uses), the build cache they leave and unused layers."""
+        used = {row.image for row in self._parts.store.records.containers()}
+        deleted = []
+        for record in self._parts.store.images.list():
+            if record.id not in used and (all or not record.tags):
+                self._parts.store.images.remove(record.id)
+                deleted.append(str(record.id))
+        reclaimed = collect(self._parts.store)
+        return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes}
+
+    def sizes(self, images: Sequence[Image]) -> dict[str, tuple[int, int]]:
+        """Return each image's bytes that are its own alone, and that it shares with others of the store, by image id."""
+        found = sizes(self._parts.store.images.list())
+        return {image.id: found[image.record.id] for image in images}
+
+
+def _fits(tag: Reference, wanted: Reference) -> bool:
+    return tag.name == wanted.name and (not wanted.tag or tag.tag == wanted.tag)
+
+
+def _dockerfile(context: Path, text: str | None, dockerfile: str | os.PathLike[str] | None) -> tuple[str, str]:
+    if text is not None:
+        return text, "Dockerfile"
+    path = Path(dockerfile) if dockerfile is not None else context / "Dockerfile"
+    if dockerfile is not None and not path.is_absolute() and not path.exists():
+        path = context / path
+    try:
+        return path.read_text(encoding="utf-8-sig"), path.name
+    except OSError as err:
+        raise InvalidArgument(
+            f"cannot read the Dockerfile {str(path)!r}: {err.strerror}", hint="name it with -f, or make it in the context directory"
+        ) from err
+    except UnicodeDecodeError as err:
+        raise InvalidArgument(f"the Dockerfile {str(path)!r} is not UTF-8 text") from err

@@ -1,0 +1,170 @@
+"""Containers and images in the shape of ``docker inspect`` (Engine API), and a container's processes as ``docker top`` shows them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import rfc3339
+from notebook_containers.network.ports import PortMapping
+from notebook_containers.oci.documents import JSON
+from notebook_containers.runtime.state import ContainerState
+from notebook_containers.store.images import ImageRecord
+
+
+def container(parts: Parts, document: ContainerDocument, name: str, state: ContainerState) -> dict[str, JSON]:
+    """Return one container in the Engine API's shape."""
+    return {
+        "Id": document.id,
+        "Created": rfc3339(document.created),
+        "Path": document.args[0],
+        "Args": list(document.args[1:]),
+        "State": _state(state),
+        "Image": document.image_id,
+        "Name": f"/{name}",
+        "RestartCount": state.restart_count,
+        "LogPath": str(parts.bundle_path(document.id) / "container.log"),
+        "ResolvConfPath": str(parts.bundle_path(document.id) / "resolv.conf"),
+        "HostnamePath": str(parts.bundle_path(document.id) / "hostname"),
+        "HostsPath": str(parts.bundle_path(document.id) / "hosts"),
+        "HostConfig": _host_config(document),
+        "Mounts": [
+            {"Type": p.kind, "Name": p.volume, "Source": p.source, "Destination": p.target, "RW": not p.read_only} for p in document.mounts
+        ],
+        "Config": _config(document),
+        "NetworkSettings": _network(document, running=state.status in ("running", "paused")),
+        "Warnings": list(dict.fromkeys((*document.warnings, *state.warnings))),
+    }
+
+
+def _state(state: ContainerState) -> dict[str, JSON]:
+    word = "exited" if state.status == "stopped" else state.status
+    return {
+        "Status": word,
+        "Running": word in ("running", "paused"),
+        "Paused": word == "paused",
+        "Restarting": word == "restarting",
+        "OOMKilled": state.oom_killed,
+        "Dead": False,
+        "Pid": state.pid if word in ("running", "paused") else 0,
+        "ExitCode": state.exit_code or 0,
+        "Error": state.error,
+        "StartedAt": rfc3339(state.started_at),
+        "FinishedAt": rfc3339(state.finished_at),
+    }
+
+
+def _host_config(document: ContainerDocument) -> dict[str, JSON]:
+    options = document.options
+    return {
+        "NetworkMode": options.network,
+        "PortBindings": port_map(options.ports),
+        "RestartPolicy": {"Name": options.restart, "MaximumRetryCount": options.restart_max},
+        "AutoRemove": options.auto_remove,
+        "Memory": options.memory_bytes,
+        "MemoryReservation": options.memory_reservation_bytes,
+        "MemorySwap": options.memory_swap_bytes,
+        "NanoCpus": options.nano_cpus,
+        "CpuShares": options.cpu_shares,
+        "CpuPeriod": options.cpu_period,
+        "CpuQuota": options.cpu_quota,
+        "CpusetCpus": options.cpuset_cpus,
+        "PidsLimit": options.pids_limit,
+        "ShmSize": options.shm_bytes,
+        "CapAdd": list(options.cap_add),
+        "CapDrop": list(options.cap_drop),
+        "Privileged": options.privileged,
+        "ReadonlyRootfs": options.read_only,
+        "SecurityOpt": [f"no-new-privileges={str(options.no_new_privileges).lower()}", f"seccomp={options.seccomp}"],
+        "ExtraHosts": [f"{name}:{address}" for name, address in options.extra_hosts.items()],
+        "Dns": list(options.dns),
+        "Tmpfs": dict(options.tmpfs),
+    }
+
+
+def _config(document: ContainerDocument) -> dict[str, JSON]:
+    options, config = document.options, document.config
+    return {
+        "Hostname": document.hostname,
+        "User": options.user or config.user,
+        "Tty": options.tty,
+        "OpenStdin": options.stdin_open,
+        "Env": [*config.env, *options.environment],
+        "Cmd": list(options.command or config.cmd or ()),
+        "Entrypoint": list(options.entrypoint if options.entrypoint is not None else config.entrypoint or ()),
+        "Image": document.image,
+        "WorkingDir": options.working_dir or config.working_dir or "/",
+        "Labels": dict(document.labels),
+        "StopSignal": options.stop_signal or config.stop_signal or "SIGTERM",
+        "StopTimeout": options.stop_timeout_s,
+        "ExposedPorts": {name: {} for name in config.exposed_ports},
+        "Volumes": {name: {} for name in config.volumes},
+    }
+
+
+def _network(document: ContainerDocument, *, running: bool) -> dict[str, JSON]:
+    endpoint = document.endpoint if running else None
+    networks: dict[str, JSON] = {}
+    if endpoint:
+        networks[endpoint.network] = {
+            "NetworkID": endpoint.network_id,
+            "Gateway": endpoint.gateway,
+            "IPAddress": endpoint.address,
+            "IPPrefixLen": endpoint.prefix,
+            "MacAddress": endpoint.mac,
+        }
+    return {
+        "Ports": port_map(document.ports) if running else {},
+        "IPAddress": endpoint.address if endpoint else "",
+        "Gateway": endpoint.gateway if endpoint else "",
+        "MacAddress": endpoint.mac if endpoint else "",
+        "Networks": networks,
+    }
+
+
+def port_map(ports: Sequence[PortMapping]) -> dict[str, JSON]:
+    """Return ports as ``{"80/tcp": [{"HostIp": …, "HostPort": "8080"}]}``."""
+    result: dict[str, list[JSON]] = {}
+    for port in ports:
+        key = f"{port.container_port}/{port.protocol}"
+        result.setdefault(key, []).append({"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""})
+    return dict(result)
+
+
+def image(record: ImageRecord) -> dict[str, JSON]:
+    """Return one image in the Engine API's shape."""
+    config = record.config
+    return {
+        "Id": record.id,
+        "RepoTags": list(record.tags),
+        "RepoDigests": [],
+        "Created": config.created or rfc3339(record.created),
+        "Author": config.author,
+        "Architecture": config.architecture,
+        "Os": config.os,
+        "Size": record.size,
+        "Config": config.config.to_json(),
+        "RootFS": {"Type": "layers", "Layers": list(config.rootfs.diff_ids)},
+        "Descriptor": {"digest": record.manifest_digest},
+    }
+
+
+def processes(pids: Sequence[int]) -> list[dict[str, JSON]]:
+    """Return pid, user id, seconds since start and command line of processes; ones that ended meanwhile are left out."""
+    found: list[dict[str, JSON]] = []
+    ticks, uptime = os.sysconf("SC_CLK_TCK"), time.clock_gettime(time.CLOCK_BOOTTIME)
+    for pid in sorted(pids):
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            owner = os.stat(f"/proc/{pid}").st_uid
+        except OSError:
+            continue
+        name, fields = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
+        command = " ".join(w.decode("utf-8", "replace") for w in words) or f"[{name}]"
+        found.append({"PID": pid, "PPID": int(fields[1]), "UID": owner, "SECONDS": int(uptime - int(fields[19]) / ticks), "CMD": command})
+    return found

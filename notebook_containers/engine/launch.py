@@ -1,0 +1,253 @@
+"""Making a container on disk and starting it: the steps between an image and a running process, and their undoing.
+
+``create`` leaves a record, a snapshot and a bundle; ``start`` adds the monitor, the network and the published ports. A step that fails
+undoes the ones before it, so nothing half-made remains.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from socket import socket as Socket
+
+from notebook_containers.engine import specgen, users
+from notebook_containers.engine.documents import ContainerDocument, MountPoint
+from notebook_containers.engine.networks import Networks
+from notebook_containers.engine.options import ContainerOptions
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import new_id, new_name
+from notebook_containers.engine.volumes import Volumes
+from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
+from notebook_containers.linux import seccomp
+from notebook_containers.network import forward, names, ports
+from notebook_containers.network.ports import PortMapping
+from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.runtime import Mount, Spec
+from notebook_containers.runtime.bundle import Bundle, MonitorOptions
+from notebook_containers.runtime.state import ContainerState
+from notebook_containers.store.images import ImageRecord
+
+_NAME_TRIES = 20
+_STARTED = "started"
+
+
+def create(parts: Parts, volumes: Volumes, image: ImageRecord, image_name: str, options: ContainerOptions) -> ContainerDocument:
+    """Write a new container's record, snapshot and bundle; raises Conflict when the name is taken."""
+    container_id = new_id()
+    config = image.config.config
+    document = ContainerDocument(
+        id=container_id,
+        created=time.time(),
+        image=image_name,
+        image_id=image.id,
+        layers=image.config.rootfs.diff_ids,
+        args=specgen.arguments(options, config),
+        config=config,
+        options=options,
+        hostname=options.hostname or container_id[:12],
+        labels={**config.labels, **options.labels},
+    )
+    with ExitStack() as undo:
+        _reserve(parts, document)
+        undo.callback(parts.store.records.remove_container, container_id)
+        directory = parts.bundle_path(container_id)
+        directory.mkdir(mode=0o700, parents=True)
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        parts.store.snapshots.prepare(container_id, document.layers)
+        undo.callback(parts.store.snapshots.remove, container_id)
+        mounts = volumes.mount_points(options, config.volumes, document.layers)
+        document = replace(document, mounts=tuple(mounts))
+        write_bundle(parts, document, snapshot=container_id)
+        if mounts:
+            parts.store.records.update_container(container_id, document=text_of(document))
+        undo.pop_all()
+    return document
+
+
+def text_of(document: ContainerDocument) -> str:
+    """Return the document's JSON text for its row."""
+    return document.to_bytes().decode()
+
+
+def _reserve(parts: Parts, document: ContainerDocument) -> None:
+    given = document.options.name
+    for attempt in range(_NAME_TRIES):
+        name = given or (new_name() if attempt < _NAME_TRIES // 2 else f"{new_name()}{attempt}")
+        try:
+            parts.store.records.add_container(id=document.id, name=name, image=document.image_id, document=text_of(document))
+        except Conflict:
+            if given:
+                raise
+            continue
+        return
+    raise Conflict("no free name was found for the container", hint="give one with --name")
+
+
+def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str) -> Bundle:
+    """Write the generated files, the Spec and the bundle of a container."""
+    directory = parts.bundle_path(document.id)
+    (directory / "lock").touch(mode=0o600)
+    spec = _spec(parts, document, directory)
+    options = document.options
+    monitor = MonitorOptions(
+        stdin_open=options.stdin_open,
+        restart=options.restart,
+        restart_max=options.restart_max,
+        stop_signal=options.stop_signal or document.config.stop_signal or "SIGTERM",
+    )
+    return Bundle.create(directory, spec, parts.store.snapshots.mounts(snapshot), monitor)
+
+
+def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
+    options, config = document.options, document.config
+    identity = users.resolve(options.user or config.user, lambda path: parts.store.snapshots.read_file(document.layers, path))
+    if parts.host.rootless and (identity.uid or identity.gid):
+        raise InvalidArgument(
+            f"user {options.user or config.user!r} needs more than one user id, and an ordinary user has one here",
+            hint="run as user 0 (which is you outside), or run the notebook as root",
+        )
+    files = _generated_files(document, directory)
+    binds = [_bind(point) for point in document.mounts]
+    capabilities = frozenset(specgen.capability_set(options, parts.host))
+    resolved = specgen.Resolved(
+        id=document.id,
+        uid=identity.uid,
+        gid=identity.gid,
+        groups=() if parts.host.rootless else identity.groups,
+        home=identity.home,
+        mounts=(*files, *binds),
+        network=options.network,
+        hostname=document.hostname,
+        seccomp=seccomp_profile(options.seccomp, capabilities),
+    )
+    return specgen.generate(options, config, resolved, parts.host)
+
+
+def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object] | None:
+    """Return the profile for ``default``, ``unconfined`` or the path of a JSON file; raises InvalidArgument for an unreadable one."""
+    if word == "unconfined":
+        return None
+    if word in ("default", "builtin", ""):
+        return dict(seccomp.default_profile(capabilities))
+    try:
+        profile: JSON = json.loads(Path(word).read_text())
+    except (OSError, ValueError) as err:
+        raise InvalidArgument(
+            f"seccomp profile {word!r} cannot be read: {err}", hint="give the path of a JSON profile, or unconfined"
+        ) from err
+    if not isinstance(profile, dict):
+        raise InvalidArgument(f"seccomp profile {word!r} is no JSON object")
+    return dict(profile)
+
+
+def _generated_files(document: ContainerDocument, directory: Path) -> list[Mount]:
+    (directory / "hostname").write_text(document.hostname + "\n")
+    write_hosts(document, directory)
+    text = names.resolv_conf(host_resolver())
+    if document.options.dns:
+        text = "".join(f"nameserver {server}\n" for server in document.options.dns)
+    (directory / "resolv.conf").write_text(text)
+    for name in ("hostname", "hosts", "resolv.conf"):
+        (directory / name).chmod(0o644)
+    taken = {point.target for point in document.mounts}
+    targets = {f"/etc/{name}": directory / name for name in ("hostname", "hosts", "resolv.conf")}
+    options = ("rbind", "rprivate", "rw", "nosuid", "nodev", "noexec")
+    return [Mount(destination=t, type="bind", source=str(s), options=options) for t, s in targets.items() if t not in taken]
+
+
+def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
+    """Write the container's hosts file in place (it is bind mounted), with its address where it has one."""
+    address = document.endpoint.address if document.endpoint else ""
+    text = names.hosts_file(document.hostname, address, {**document.options.extra_hosts, **(more or {})})
+    with open(directory / "hosts", "w", encoding="utf-8") as handle:
+        handle.write(text)
+
+
+def host_resolver() -> str:
+    """Return the machine's resolver configuration, or an empty text."""
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
+
+
+def _bind(point: MountPoint) -> Mount:
+    mode = "ro" if point.read_only else "rw"
+    return Mount(destination=point.target, type="bind", source=point.source, options=("rbind", "rprivate", "nosuid", "nodev", mode))
+
+
+def start(
+    parts: Parts, networks: Networks, document: ContainerDocument, *, attached: Callable[[], None] | None = None
+) -> ContainerDocument:
+    """Start a created or ended container; ``attached`` is called when output can be caught and nothing has run yet.
+
+    Returns the document with its address and ports. On failure the monitor, the links and the ports are gone again.
+    """
+    with ExitStack() as undo:
+        sockets, mappings = _reserve_ports(document)
+        for socket in sockets:
+            undo.callback(socket.close)
+        endpoint = networks.lease(document.options.network, document.id)
+        undo.callback(networks.release, document.id)
+        changed = replace(document, endpoint=endpoint, ports=tuple(mappings))
+        if changed != document:
+            parts.store.records.update_container(document.id, document=text_of(changed))
+            write_hosts(changed, parts.bundle_path(document.id))
+        marker = parts.bundle_path(document.id) / _STARTED
+        marker.touch(mode=0o600)
+        undo.callback(marker.unlink, missing_ok=True)
+        state = parts.runtime.create(document.id, Bundle(path=parts.bundle_path(document.id)))
+        undo.callback(_forget, parts, document.id)
+        if endpoint and endpoint.address:
+            networks.attach(endpoint, pid=state.pid, container_id=document.id)
+        if sockets:
+            forward.start(sockets, mappings, pid=state.pid, address=endpoint.address if endpoint and endpoint.address else None)
+        if attached:
+            attached()
+        parts.runtime.start(document.id)
+        undo.pop_all()
+    return changed
+
+
+def _reserve_ports(document: ContainerDocument) -> tuple[Sequence[Socket], Sequence[PortMapping]]:
+    wanted = list(document.options.ports)
+    if document.options.publish_all:
+        wanted += [port for word in document.config.exposed_ports for port in ports.parse(word)]
+    if not wanted:
+        return (), ()
+    if document.options.network in ("host", "none"):
+        raise InvalidArgument(f"ports cannot be published with --network {document.options.network}", hint="leave out -p or --network")
+    return ports.reserve(wanted)
+
+
+def state(parts: Parts, container_id: str) -> ContainerState:
+    """Return the runtime's word on a container; one that was never started is ``created``."""
+    directory = parts.bundle_path(container_id)
+    try:
+        return parts.runtime.state(container_id)
+    except ContainerNotFound:
+        if (directory / _STARTED).exists():
+            return parts.runtime.state(container_id, directory)
+        return ContainerState(id=container_id, status="created", bundle=str(directory))
+
+
+def _forget(parts: Parts, container_id: str) -> None:
+    with suppress(ContainerNotFound):
+        parts.runtime.delete(container_id, force=True)
+
+
+def remove(parts: Parts, networks: Networks, container_id: str) -> None:
+    """Take everything of a container away: processes, addresses, record, writable layer, bundle; the caller holds its lock.
+
+    The record goes first, so that a crash leaves only garbage, which the store's sweep and the next collection free.
+    """
+    _forget(parts, container_id)
+    networks.release(container_id)
+    parts.store.records.remove_container(container_id)
+    parts.store.snapshots.remove(container_id)
+    parts.store.disk.discard(parts.bundle_path(container_id))

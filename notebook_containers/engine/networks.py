@@ -1,0 +1,173 @@
+"""``engine.networks``: the default bridge, made on first use, and each container's place in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from notebook_containers.engine.documents import Endpoint
+from notebook_containers.engine.options import check_name
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import new_id
+from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound, Unsupported
+from notebook_containers.network import bridge, ipam
+from notebook_containers.network.config import NetworkConfig
+from notebook_containers.oci.documents import Document, untrusted_json
+
+DEFAULT = "bridge"
+_BUILT_IN = ("bridge", "host", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkDocument(Document):
+    """A network's row."""
+
+    id: str
+    name: str
+    subnet: str
+    gateway: str
+    link: str
+    internal: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """One network as the caller sees it; ``driver`` is bridge, host or null."""
+
+    id: str
+    name: str
+    driver: str
+    subnet: str = ""
+    gateway: str = ""
+    containers: tuple[str, ...] = ()
+
+    @property
+    def short_id(self) -> str:
+        """The first twelve digits of the id."""
+        return self.id[:12]
+
+
+class Networks:
+    """The networks of one engine."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def list(self) -> list[Network]:
+        """Return every network: host and none, which always exist, the default bridge and the user's own."""
+        rows = [_parse(row.document) for row in self._parts.store.records.networks()]
+        found = [Network(id=d.id, name=d.name, driver="bridge", subnet=d.subnet, gateway=d.gateway) for d in rows]
+        if not any(n.name == DEFAULT for n in found):
+            found.insert(0, Network(id="", name=DEFAULT, driver="bridge"))
+        return [*found, Network(id="", name="host", driver="host"), Network(id="", name="none", driver="null")]
+
+    def get(self, name: str) -> Network:
+        """Return one network by name or id prefix; raises NetworkNotFound."""
+        for network in self.list():
+            if name == network.name or (network.id and len(name) >= 4 and network.id.startswith(name)):
+                return network
+        raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")
+
+    def create(self, name: str, *, internal: bool = False, labels: Mapping[str, str] | None = None) -> Network:
+        """Make a user-defined bridge network; raises Conflict when the name is taken, Unsupported for an ordinary user."""
+        check_name(name)
+        if name in _BUILT_IN:
+            raise Conflict(f"network {name!r} always exists", hint="choose another name")
+        if self._parts.host.rootless:
+            raise Unsupported("user-defined networks need root here", hint="use the default network; published ports work")
+        document = self._add(name, internal=internal, labels=labels or {})
+        return self.get(document.name)
+
+    def remove(self, name: str) -> None:
+        """Remove a user-defined network that no container uses."""
+        network = self.get(name)
+        if network.name in _BUILT_IN:
+            raise InvalidArgument(f"network {network.name!r} cannot be removed")
+        document = _parse(self._parts.store.records.network(network.id).document)
+        self._parts.store.records.remove_network(network.id)
+        bridge.remove(_config(document))
+
+    def lease(self, name: str, container_id: str) -> Endpoint | None:
+        """Reserve the container's place in the network ``name``: an address on a bridge, none for host, none and ordinary users."""
+        if name in ("host", "none"):
+            return None
+        if self._parts.host.rootless:
+            self._known(name)
+            return Endpoint(network=name)
+        document = self._document(name)
+        bridge.ensure(_config(document))
+        address = self._parts.store.records.lease_address(
+            document.id, container_id, lambda taken: ipam.choose_address(document.subnet, document.gateway, taken)
+        )
+        prefix = ip_network(document.subnet).prefixlen
+        return Endpoint(
+            network=name,
+            network_id=document.id,
+            address=address,
+            prefix=prefix,
+            gateway=document.gateway,
+            mac=ipam.mac_for(address),
+        )
+
+    def attach(self, endpoint: Endpoint, *, pid: int, container_id: str) -> None:
+        """Link the network namespace of process ``pid`` to the endpoint's bridge."""
+        document = _parse(self._parts.store.records.network(endpoint.network_id).document)
+        bridge.attach(_config(document), pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
+
+    def release(self, container_id: str) -> None:
+        """Give the container's addresses back."""
+        if not self._parts.host.rootless:
+            self._parts.store.records.release_addresses(container_id)
+
+    def _known(self, name: str) -> None:
+        if name != DEFAULT:
+            raise NetworkNotFound(f"no such network: {name}", hint="an ordinary user has bridge, host and none here")
+
+    def _document(self, name: str) -> NetworkDocument:
+        for row in self._parts.store.records.networks():
+            if row.name == name or row.id == name:
+                return _parse(row.document)
+        if name != DEFAULT:
+            raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")
+        try:
+            return self._add(DEFAULT, internal=False, labels={})
+        except Conflict:
+            return self._document(name)
+
+    def _add(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> NetworkDocument:
+        used = [_parse(row.document).subnet for row in self._parts.store.records.networks()]
+        subnet = ipam.choose_subnet(used, bridge.host_routes())
+        network_id = new_id()
+        link = f"nbc-{network_id[:8]}"
+        gateway = str(next(ip_network(subnet).hosts()))
+        document = NetworkDocument(id=network_id, name=name, subnet=subnet, gateway=gateway, link=link, internal=internal, labels=labels)
+        self._parts.store.records.add_network(id=network_id, name=name, document=document.to_bytes().decode())
+        return document
+
+    def shut_down(self) -> None:
+        """Take every bridge and the firewall table away (``system reset``, tests); containers must be gone."""
+        if os.geteuid() != 0:
+            return
+        for row in self._parts.store.records.networks():
+            bridge.remove(_config(_parse(row.document)))
+            self._parts.store.records.remove_network(row.id)
+
+
+def _parse(text: str) -> NetworkDocument:
+    return NetworkDocument.from_json(untrusted_json(text.encode(), what="network record"))
+
+
+def _config(document: NetworkDocument) -> NetworkConfig:
+    return NetworkConfig(
+        id=document.id,
+        name=document.name,
+        driver="bridge",
+        subnet=document.subnet,
+        gateway=document.gateway,
+        link=document.link,
+        internal=document.internal,
+        labels=dict(document.labels),
+    )

@@ -1,0 +1,84 @@
+"""``USER`` and ``--user`` words to numbers, from the image's own passwd and group files.
+
+The files come from untrusted layers: the store reads them inside the root only, one MiB at most (CVE-2024-9676, CVE-2026-47262). A word that is neither a known name nor a number in range is an error, never user 0 (CVE-2024-40635).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from notebook_containers.errors import InvalidArgument
+
+_NUMBER = re.compile(r"[0-9]{1,10}\Z", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?\Z", re.ASCII)
+_MAX_ID = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Numbers of a user inside the container, its supplementary groups and its home."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    home: str = "/root"
+
+
+Reader: TypeAlias = Callable[[str], "bytes | None"]
+
+
+def resolve(text: str, read: Reader) -> Identity:
+    """Return the identity for ``user[:group]``; ``read`` gives a small file of the root filesystem; raises InvalidArgument naming the word."""
+    user, colon, group = text.partition(":")
+    if colon and not group:
+        raise InvalidArgument(f"user {text!r} has an empty group")
+    entries = [e for e in _lines(read, "/etc/passwd") if len(e) >= 6 and _NUMBER.match(e[2]) and _NUMBER.match(e[3])]
+    uid, gid, home, name = _user(user or "0", entries)
+    members = [g for g in _lines(read, "/etc/group") if len(g) >= 4 and _NUMBER.match(g[2])]
+    if group:
+        return Identity(uid=uid, gid=_group(group, members), home=home)
+    extra = tuple(sorted({int(g[2]) for g in members if name and name in g[3].split(",")} - {gid}))
+    return Identity(uid=uid, gid=gid, groups=extra, home=home)
+
+
+def _lines(read: Reader, path: str) -> list[list[str]]:
+    return [line.split(":") for line in (read(path) or b"").decode("utf-8", "replace").splitlines()]
+
+
+def _user(word: str, entries: list[list[str]]) -> tuple[int, int, str, str]:
+    _check_word(word, "user")
+    for entry in entries:
+        if entry[0] == word:
+            return int(entry[2]), int(entry[3]), entry[5] or "/", entry[0]
+    number = _number(word, "user")
+    for entry in entries:
+        if int(entry[2]) == number:
+            return number, int(entry[3]), entry[5] or "/", entry[0]
+    return number, 0, "/root" if number == 0 else "/", ""
+
+
+def _group(word: str, entries: list[list[str]]) -> int:
+    _check_word(word, "group")
+    for entry in entries:
+        if entry[0] == word:
+            return int(entry[2])
+    return _number(word, "group")
+
+
+def _check_word(word: str, kind: str) -> None:
+    if not _WORD.match(word):
+        raise InvalidArgument(f"{word!r} is no {kind} name or number")
+
+
+def _number(word: str, kind: str) -> int:
+    if not _NUMBER.match(word):
+        raise InvalidArgument(
+            f"{kind} {word!r} is not known in the image",
+            hint=f"add it in the Dockerfile, or use a number; see the image's /etc/{'passwd' if kind == 'user' else 'group'}",
+        )
+    if int(word) > _MAX_ID:
+        raise InvalidArgument(f"{kind} id {word} is out of range", hint=f"0 to {_MAX_ID} are possible")
+    return int(word)

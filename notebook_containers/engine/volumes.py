@@ -1,0 +1,73 @@
+"""``engine.volumes``: named volumes, and the mounts a container's options and image ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from notebook_containers.engine.documents import MountPoint
+from notebook_containers.engine.options import ContainerOptions, check_name
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import new_id
+from notebook_containers.errors import InvalidArgument, VolumeNotFound
+from notebook_containers.oci.image import Digest
+from notebook_containers.store.volumes import Volume
+
+
+class Volumes:
+    """The volumes of one engine; docker-py's verbs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def create(self, name: str | None = None, *, labels: Mapping[str, str] | None = None) -> Volume:
+        """Make a volume (or return the one of that name, as Docker does)."""
+        chosen = check_name(name) if name else new_id()
+        try:
+            return self._parts.store.volumes.get(chosen)
+        except VolumeNotFound:
+            return self._parts.store.volumes.create(chosen, labels=dict(labels or {}))
+
+    def get(self, name: str) -> Volume:
+        """Return a volume; raises VolumeNotFound."""
+        return self._parts.store.volumes.get(name)
+
+    def list(self) -> Sequence[Volume]:
+        """Return every volume."""
+        return self._parts.store.volumes.list()
+
+    def remove(self, name: str) -> None:
+        """Delete a volume and the bytes in it."""
+        self._parts.store.volumes.remove(name)
+
+    def mount_points(self, options: ContainerOptions, declared: Iterable[str], layers: Sequence[Digest]) -> Sequence[MountPoint]:
+        """Return the mounts for a new container: the caller's, and an anonymous volume for each VOLUME of the image not covered by them.
+
+        A volume that is new is filled with what the image has at that path.
+        """
+        points = [self._point(m.kind, m.source, m.target, read_only=m.read_only, layers=layers) for m in options.volumes]
+        covered = {p.target for p in points} | set(options.tmpfs)
+        for target in sorted(declared):
+            clean = "/" + "/".join(part for part in target.split("/") if part not in ("", ".", ".."))
+            if clean not in covered and clean != "/":
+                points.append(self._point("volume", "", clean, read_only=False, layers=layers))
+        return sorted(points, key=lambda p: p.target.count("/"))
+
+    def _point(self, kind: str, source: str, target: str, *, read_only: bool, layers: Sequence[Digest]) -> MountPoint:
+        if kind == "bind":
+            return self._bind(Path(source), target, read_only=read_only)
+        fresh = not source or not any(v.name == source for v in self.list())
+        volume = self.create(source or None)
+        if fresh:
+            self._parts.store.snapshots.copy_out(layers, target, volume.path)
+        return MountPoint(
+            kind="volume", source=str(volume.path), target=target, volume=volume.name, read_only=read_only, anonymous=not source
+        )
+
+    def _bind(self, source: Path, target: str, *, read_only: bool) -> MountPoint:
+        if not source.exists():
+            try:
+                source.mkdir(parents=True)
+            except OSError as err:
+                raise InvalidArgument(f"volume source {source} does not exist and cannot be made: {err.strerror}") from err
+        return MountPoint(kind="bind", source=str(source), target=target, read_only=read_only)

@@ -1,0 +1,95 @@
+"""Tab completion in magics: verbs, options, containers, images, and the instructions of a Dockerfile cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+
+from notebook_containers.commands.tree import ROOT, Verbs, root
+from notebook_containers.errors import Error
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.engine import Engine
+
+INSTRUCTIONS = (
+    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER",
+    "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+)  # fmt: skip
+_MAGIC = re.compile(r"^\s*(?:[A-Za-z_]\w*\s*=\s*)?%{1,2}(container|container_\w+|dockerfile|compose)\s+(.*)$")
+
+
+@context_matcher()  # type: ignore[untyped-decorator]
+def container_matcher(context: CompletionContext) -> SimpleMatcherResult:
+    """Complete the word at the cursor in one of our magics; nothing elsewhere."""
+    lines = context.full_text.split("\n")
+    fragment = _fragment(context.line_with_cursor[: context.cursor_position])
+    if context.cursor_line > 0 and lines[0].startswith("%%dockerfile"):
+        return _result(_dockerfile_words(context.line_with_cursor[: context.cursor_position]), fragment)
+    match = _MAGIC.match(context.line_with_cursor[: context.cursor_position])
+    if not match:
+        return {"completions": []}
+    return _result(_words(match[1], match[2].split(), fragment), fragment)
+
+
+def _fragment(text: str) -> str:
+    return re.split(r"\s", text)[-1]
+
+
+def _result(words: Iterable[str], fragment: str) -> SimpleMatcherResult:
+    found = [SimpleCompletion(text=word, type="container") for word in dict.fromkeys(words) if word.startswith(fragment)]
+    return {"completions": found, "matched_fragment": fragment, "suppress": bool(found), "ordered": True}
+
+
+def _words(magic: str, typed: list[str], fragment: str) -> Iterable[str]:
+    words = typed[: -1 if fragment else None]
+    verb = (
+        magic.removeprefix("container_") if magic.startswith("container_") else {"dockerfile": "build", "compose": "compose"}.get(magic, "")
+    )
+    command: click.Command | None = root()
+    for name in [verb, *words] if verb else words:
+        if isinstance(command, Verbs) and not name.startswith("-"):
+            command = command.get_command(click.Context(command), name)
+    if isinstance(command, Verbs):
+        return [*command.verbs, *(ROOT if not verb and not words else ())]
+    if command is None:
+        return []
+    if fragment.startswith("-"):
+        return [option for p in command.params if isinstance(p, click.Option) for option in p.opts]
+    return _names(command)
+
+
+def _names(command: click.Command) -> Iterable[str]:
+    """Return containers or images, as the command's arguments ask."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    magics = shell.magics_manager.registry.get("ContainerMagics") if shell else None
+    if magics is None:
+        return []
+    arguments = {p.name for p in command.params if isinstance(p, click.Argument)}
+    try:
+        return _known(magics.face.engine, arguments)
+    except Error:
+        return []
+
+
+def _known(engine: Engine, arguments: set[str]) -> list[str]:
+    found: list[str] = []
+    if arguments & {"container", "containers", "names"}:
+        found += [c.name for c in engine.containers.list(all=True)]
+    if arguments & {"image", "images", "names", "source"}:
+        found += [tag for image in engine.images.list() for tag in image.tags]
+        found += ["localhost/base", "localhost/python"]
+    return found
+
+
+def _dockerfile_words(line: str) -> Iterable[str]:
+    if " " not in line.lstrip():
+        return [f"{word} " for word in INSTRUCTIONS] if line.strip() == line.strip().upper() else []
+    if line.lstrip().upper().startswith("FROM "):
+        return ["localhost/base", "localhost/python", "scratch"]
+    return []

@@ -1,0 +1,54 @@
+"""Results in a notebook: DataFrames, diagrams, objects; output that was streamed already is not shown twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from notebook_containers.commands import results
+from notebook_containers.engine.images import Image
+from notebook_containers.errors import ContainerError
+from notebook_containers.notebook import diagrams, tables
+from notebook_containers.notebook.face import NotebookFace
+
+
+def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> object:
+    """Return what the cell displays for a result; raises ContainerError for a non-zero exit status, and the first failure of several."""
+    match result:
+        case results.Table(kind=kind, rows=rows):
+            return tables.frame(kind, rows)
+        case results.Text(text=text):
+            face.write("stdout", f"{text}\n".encode() if text else b"")
+        case results.Names(names=names, failures=failures):
+            face.write("stdout", "".join(f"{name}\n" for name in names).encode())
+            if failures:
+                raise failures[0]
+        case results.Documents(documents=documents):
+            return documents[0] if len(documents) == 1 else list(documents)
+        case results.Started(container=container):
+            return container
+        case results.Ended(exit_code=code, what=what, container_id=container_id):
+            if code and raise_error:
+                raise ContainerError(f"{what} ended with exit status {code}", exit_status=code, container_id=container_id)
+        case results.Built(image=image, quiet=quiet):
+            return None if quiet else diagram([_stack(image)])
+        case results.Layers(stacks=stacks):
+            return diagram(stacks)
+    return None
+
+
+def value(result: results.Result, shown: object) -> object:
+    """Return what ``--out NAME`` keeps: the container, the image, or what was shown."""
+    if isinstance(result, results.Built):
+        return result.image
+    return shown
+
+
+def _stack(image: Image) -> results.Stack:
+    from notebook_containers.commands.images import stack
+
+    return stack(image)
+
+
+def diagram(stacks: Sequence[results.Stack]) -> diagrams.LayerDiagram:
+    """Return the drawing of stacks of layers."""
+    return diagrams.LayerDiagram(stacks)

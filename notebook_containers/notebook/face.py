@@ -1,0 +1,113 @@
+"""The notebook's side of a verb: streams into the cell's output, one updating display for a build, interrupts that stop the container."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from notebook_containers.engine.engine import Engine
+from notebook_containers.errors import Error, InvalidArgument
+from notebook_containers.notebook.progress import BuildView
+
+if TYPE_CHECKING:
+    from notebook_containers.build.progress import Event
+    from notebook_containers.engine.container import Container
+    from notebook_containers.runtime.sessions import Session
+
+MAX_OUTPUT_BYTES = 1_000_000
+_GRACE_S = 2.0
+
+
+class NotebookFace:
+    """One a kernel; the engine is opened on first use and shared by every magic."""
+
+    def __init__(self) -> None:
+        self.cell: str | None = None
+        self._engine: Engine | None = None
+        self._written = 0
+        self._decoders: dict[str, codecs.IncrementalDecoder] = {}
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, opened on first use."""
+        if self._engine is None:
+            self._engine = Engine()
+        return self._engine
+
+    @property
+    def cwd(self) -> Path:
+        """The notebook's directory, which is the kernel's."""
+        return Path.cwd()
+
+    def close(self) -> None:
+        """Close the engine; containers go on."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def begin(self, cell: str | None) -> None:
+        """Start a new cell's account of output."""
+        self.cell, self._written, self._decoders = cell, 0, {}
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Show output as it comes; after a megabyte only a pointer to the log is left, so that the page stays usable."""
+        before, self._written = self._written, self._written + len(data)
+        if before >= MAX_OUTPUT_BYTES:
+            return
+        decoder = self._decoders.setdefault(stream, codecs.getincrementaldecoder("utf-8")("replace"))
+        target = sys.stderr if stream == "stderr" else sys.stdout
+        target.write(decoder.decode(data[: MAX_OUTPUT_BYTES - before]))
+        if self._written >= MAX_OUTPUT_BYTES:
+            target.write("\n… output cut here at 1 MB; the whole is in the log (%container_logs --tail N NAME)\n")
+        target.flush()
+
+    def note(self, text: str) -> None:
+        """Show a warning, one line."""
+        sys.stderr.write(f"WARNING: {text}\n")
+
+    def pump(self, session: Session, container: Container, *, stdin: bool, tty: bool) -> None:
+        """Relay output until the process ends; an interrupt asks it to end, kills it after two seconds, and is raised again."""
+        if stdin and tty:
+            raise InvalidArgument(
+                "a cell has no terminal", hint="leave out -i and -t, or type the command with nbc in a JupyterLab terminal"
+            )
+        try:
+            self._relay(session)
+        except KeyboardInterrupt:
+            self._interrupt(session, container)
+            raise
+
+    def _relay(self, session: Session) -> None:
+        for stream, data in session:
+            self.write(stream, data)
+
+    def _interrupt(self, session: Session, container: Container) -> None:
+        kill = threading.Timer(_GRACE_S, self._end, args=(container, "SIGKILL"))
+        kill.daemon = True
+        kill.start()
+        try:
+            self._end(container, "SIGINT")
+            self._relay(session)
+        except KeyboardInterrupt:
+            self._end(container, "SIGKILL")
+        finally:
+            kill.cancel()
+
+    @staticmethod
+    def _end(container: Container, signal: str) -> None:
+        with suppress(Error):
+            container.kill(signal)
+
+    @contextmanager
+    def build_view(self, mode: str, text: str) -> Iterator[Callable[[Event], None]]:
+        """Show a build as one updating display, or nothing with ``quiet``."""
+        if mode == "quiet":
+            yield lambda _event: None
+            return
+        with BuildView(text) as view:
+            yield view
