@@ -33,11 +33,11 @@ class Machine:
         self.mounts.append(f"{number} 22 0:{number} {group} {point} rw,nosuid shared:9 - {fstype} {fstype} rw,{options}")
         return self.group(point.replace("\\040", " "))
 
-    def group(self, path: str, *, mode: int = 0o755, **files: str) -> Path:
+    def group(self, path: str, files: Mapping[str, str] | None = None, *, mode: int = 0o755) -> Path:
         directory = Path(f"{self.root}{path}")
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in {"cgroup.procs": "", **files}.items():
-            (directory / name.replace("_", ".", 1)).write_text(text)
+        for name, text in {"cgroup.procs": "", **(files or {})}.items():
+            (directory / name).write_text(text)
         if mode & 0o002:
             directory.chmod(0o777)
             for file in directory.glob("cgroup.*"):
@@ -77,13 +77,15 @@ def nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
-def delegated(path: str, **files: str) -> dict[str, str]:
-    return {"cgroup_controllers": "cpuset cpu io memory pids", "cgroup_subtree_control": "", "cgroup_type": "domain", **files}
+def delegated(controllers: str = "cpuset cpu io memory pids", processes: str = "") -> dict[str, str]:
+    files = {"cgroup.controllers": controllers, "cgroup.subtree_control": "", "cgroup.type": "domain"}
+    return {**files, "cgroup.procs": processes}
 
 
 def v2_tree(machine: Machine, own: str) -> None:
     machine.mount("/sys/fs/cgroup", "cgroup2", "nsdelegate")
-    machine.group("/sys/fs/cgroup", cgroup_controllers="cpuset cpu io memory pids", cgroup_subtree_control="cpu memory", cgroup_procs="1\n")
+    files = {"cgroup.controllers": "cpuset cpu io memory pids", "cgroup.subtree_control": "cpu memory", "cgroup.procs": "1\n"}
+    machine.group("/sys/fs/cgroup", files)
     machine.own(f"0::{own}")
 
 
@@ -171,10 +173,9 @@ def test_v2_user_gets_the_top_of_the_delegated_tree(machine: Machine) -> None:
     """What systemd gives to a user's own manager: memory and pids, not the rest."""
     service = "/user.slice/user-1000.slice/user@1000.service"
     v2_tree(machine, f"{service}/app.slice/jupyter.scope")
-    files = delegated("", cgroup_controllers="memory pids")
-    machine.group(f"/sys/fs/cgroup{service}", mode=0o777, **files)
-    machine.group(f"/sys/fs/cgroup{service}/app.slice", mode=0o777, **files)
-    machine.group(f"/sys/fs/cgroup{service}/app.slice/jupyter.scope", mode=0o777, **{**files, "cgroup_procs": "77\n"})
+    machine.group(f"/sys/fs/cgroup{service}", delegated("memory pids"), mode=0o777)
+    machine.group(f"/sys/fs/cgroup{service}/app.slice", delegated("memory pids"), mode=0o777)
+    machine.group(f"/sys/fs/cgroup{service}/app.slice/jupyter.scope", delegated("memory pids", "77\n"), mode=0o777)
     with nobody():
         places, usable = cgroup_view(machine)
     assert places["memory"] == places["pids"] == places["unified"] == f"/sys/fs/cgroup{service}"
@@ -183,7 +184,7 @@ def test_v2_user_gets_the_top_of_the_delegated_tree(machine: Machine) -> None:
 
 def test_v2_login_session_is_not_delegated(machine: Machine) -> None:
     v2_tree(machine, "/user.slice/user-1000.slice/session-3.scope")
-    machine.group("/sys/fs/cgroup/user.slice/user-1000.slice/session-3.scope", **delegated(""))
+    machine.group("/sys/fs/cgroup/user.slice/user-1000.slice/session-3.scope", delegated())
     with nobody():
         places, usable = cgroup_view(machine)
     assert usable == {name: f"no writable {name} cgroup for this user" for name in CONTROLLERS_V2}
@@ -193,7 +194,7 @@ def test_v2_login_session_is_not_delegated(machine: Machine) -> None:
 def test_v2_group_that_holds_processes(machine: Machine) -> None:
     """Inside a container with its own cgroup namespace the top holds this process: children can be killed and frozen, not limited."""
     machine.mount("/sys/fs/cgroup", "cgroup2", "nsdelegate", group="/../..")
-    machine.group("/sys/fs/cgroup", **delegated("", cgroup_procs="1\n20\n"))
+    machine.group("/sys/fs/cgroup", delegated(processes="1\n20\n"))
     machine.own("0::/")
     found = machine.detect()
     assert found.usable()["memory"] == "the group cgroup holds processes itself, so its children cannot get the memory controller"
@@ -256,10 +257,10 @@ def test_rt17_paths_that_lead_elsewhere(path: str) -> None:
 
 def test_the_import_is_cheap() -> None:
     """Loaded once per container: none of the expensive modules."""
+    modules = [f"notebook_containers.linux.{name}" for name in ("cgroups.v1", "cgroups.v2", "seccomp")]
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import types; sys.modules['notebook_containers'] = p = types.ModuleType('p'); "
-        "p.__path__ = [sys.argv[1] + '/notebook_containers']; import notebook_containers.linux.cgroups.v1, notebook_containers.linux.cgroups.v2, "
-        "notebook_containers.linux.seccomp; print(*sys.modules)"
+        "import sys, types; root = sys.argv[1]; package = sys.modules['notebook_containers'] = types.ModuleType('notebook_containers'); "
+        f"package.__path__ = [root + '/notebook_containers']; import {', '.join(modules)}; print(*sys.modules)"
     )
     root = str(Path(__file__).resolve().parents[2])
     command = [sys.executable, "-I", "-S", "-E", "-c", code, root]

@@ -1,0 +1,203 @@
+"""Limits that bite, in the real kernel, on whichever version has the controllers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from notebook_containers.linux import cgroups
+from notebook_containers.linux.cgroups import files, parent
+from notebook_containers.linux.cgroups.protocol import Cgroup
+from tests.linux.conftest import Groups
+
+pytestmark = pytest.mark.root
+
+MIB = 1 << 20
+EAT = (sys.executable, "-c", "import sys; data = bytearray(int(sys.argv[1]) << 20); print('ate it', flush=True)")
+FORK = """
+import os, time
+count = 0
+try:
+    while True:
+        if not os.fork():
+            time.sleep(60)
+        count += 1
+except OSError as error:
+    print(error.errno, count, flush=True)
+"""
+
+
+@pytest.fixture
+def groups(make_groups: Callable[[str], Groups]) -> Groups:
+    return make_groups("v2" if cgroups.detect().version == "v2" else "v1")
+
+
+@pytest.fixture
+def group(groups: Groups) -> Cgroup:
+    return groups.create()
+
+
+def limits_v1(group: Cgroup) -> tuple[int | None, int | None]:
+    """Return the limits of memory, and of memory with swap."""
+    directory = group.locations()["memory"]
+    return tuple(files.read_integer(f"{directory}/memory.{name}limit_in_bytes") for name in ("", "memsw."))  # type: ignore[return-value]
+
+
+def test_memory_limit_kills_and_is_counted(groups: Groups, group: Cgroup) -> None:
+    assert group.apply({"memory": {"limit": 64 * MIB, "swap": 64 * MIB}}) == []
+    small = groups.start(group, *EAT, "16")
+    assert small.communicate(timeout=20)[0] == "ate it\n"
+    assert group.oom_kills() == 0
+    large = groups.start(group, *EAT, "256")
+    assert large.wait(20) == -9
+    assert group.oom_kills() == 1
+    stats = group.stats()
+    assert stats["memory_limit_bytes"] == 64 * MIB
+    assert 32 * MIB < stats["memory_peak_bytes"] <= 64 * MIB
+    assert stats["memory_usage_bytes"] < 64 * MIB
+
+
+def test_oom_kill_in_a_group_below_is_counted(groups: Groups, group: Cgroup) -> None:
+    group.apply({"memory": {"limit": 64 * MIB, "swap": 64 * MIB}})
+    if groups.version == "v2":
+        pytest.skip("memory.events counts groups below by itself")
+    inner = f"{group.locations()['memory']}/inner"
+    os.mkdir(inner)
+    move = f"open('{inner}/cgroup.procs', 'w').write('0'); bytearray(256 << 20)"
+    assert groups.start(group, sys.executable, "-c", move).wait(20) == -9
+    assert group.oom_kills() == 1
+
+
+def test_pids_limit(groups: Groups, group: Cgroup) -> None:
+    assert group.apply({"pids": {"limit": 5}}) == []
+    process = groups.start(group, sys.executable, "-c", FORK)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "11 4\n"
+    assert group.stats()["pids_limit"] == 5
+    assert group.stats()["pids_current"] == 5
+    group.apply({"pids": {"limit": 0}})
+    assert "pids_limit" not in group.stats()
+
+
+def test_cpu_quota(groups: Groups, group: Cgroup) -> None:
+    """A fifth of one processor, measured over half a second."""
+    assert group.apply({"cpu": {"quota": 10_000, "period": 50_000}}) == []
+    groups.start(group, sys.executable, "-c", "while True: pass")
+    time.sleep(0.3)
+    before, start = group.stats()["cpu_usage_ns"], time.monotonic_ns()
+    time.sleep(0.5)
+    stats = group.stats()
+    share = (stats["cpu_usage_ns"] - before) / (time.monotonic_ns() - start)
+    assert 0.05 < share < 0.3
+    assert stats["cpu_throttled_periods"] > 0
+    assert stats["cpu_throttled_ns"] > 0
+
+
+def test_cpu_set_also_for_who_is_there_already(groups: Groups, group: Cgroup) -> None:
+    early = groups.start(group, "sleep", "60")
+    if cgroups.detect().usable()["cpuset"]:
+        pytest.skip("no cpuset controller")
+    last = max(os.sched_getaffinity(0))
+    assert group.apply({"cpu": {"cpus": str(last), "mems": "0"}}) == []
+    late = groups.start(group, "sleep", "60")
+    assert os.sched_getaffinity(early.pid) == {last}
+    assert os.sched_getaffinity(late.pid) == {last}
+
+
+def test_devices_deny_all_but(groups: Groups, group: Cgroup) -> None:
+    rules = [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"}]
+    warnings = group.apply({"devices": rules})
+    if groups.version == "v2":
+        assert "the device list is not enforced" in warnings[0]
+        return
+    assert warnings == []
+    script = "for name in null zero; do head -c0 /dev/$name && echo $name; done; mknod x c 1 3 || echo refused"
+    assert groups.start(group, "sh", "-c", script).communicate(timeout=20)[0].split() == ["null", "refused"]
+    assert Path(group.locations()["devices"], "devices.list").read_text() == "c 1:3 rw\n"
+
+
+def test_rt18_an_update_of_other_limits_leaves_the_devices(groups: Groups, group: Cgroup) -> None:
+    if groups.version == "v2":
+        pytest.skip("no devices controller")
+    group.apply({"devices": [{"allow": False, "access": "rwm"}]})
+    group.apply({"pids": {"limit": 7}})
+    assert Path(group.locations()["devices"], "devices.list").read_text() == ""
+
+
+def test_memory_limits_up_and_down_in_any_order(groups: Groups, group: Cgroup) -> None:
+    """The kernel refuses a limit above that of memory with swap at any moment: the order of the two writes matters."""
+    if groups.version == "v2":
+        pytest.skip("version 2 limits swap alone")
+    for limit, swap in ((64, 64), (128, 256), (32, 32), (32, 512), (256, 256), (256, -1), (64, 128), (16, 16)):
+        assert group.apply({"memory": {"limit": limit * MIB, "swap": swap * MIB if swap > 0 else -1}}) == []
+        memory, both = limits_v1(group)
+        assert memory == limit * MIB
+        assert both == swap * MIB if swap > 0 else both and both > 1 << 60
+    group.apply({"memory": {"limit": 300 * MIB}})  # more than before with swap: both grow
+    assert limits_v1(group) == (300 * MIB, 300 * MIB)
+    group.apply({"memory": {"limit": -1}})
+    assert all(limit and limit > 1 << 60 for limit in limits_v1(group))
+    assert "memory_limit_bytes" not in group.stats()
+
+
+def test_reservation_and_shares(groups: Groups, group: Cgroup) -> None:
+    assert group.apply({"memory": {"reservation": 32 * MIB}, "cpu": {"shares": 2048}}) == []
+    where = group.locations()
+    if groups.version == "v1":
+        assert files.read_integer(f"{where['memory']}/memory.soft_limit_in_bytes") == 32 * MIB
+        assert files.read_integer(f"{where['cpu']}/cpu.shares") == 2048
+    else:
+        assert files.read_integer(f"{where['unified']}/memory.low") == 32 * MIB
+        assert files.read_integer(f"{where['unified']}/cpu.weight") == 174
+
+
+def test_quota_and_period_inside_a_smaller_parent(groups: Groups, group: Cgroup) -> None:
+    """Whichever of the two must go first."""
+    group.apply({"cpu": {"quota": 100_000, "period": 100_000}})
+    inner = groups.create("one/inner")
+    for quota, period in ((50_000, 100_000), (10_000, 10_000), (90_000, 100_000), (1_000, 1_000)):
+        assert inner.apply({"cpu": {"quota": quota, "period": period}}) == []
+    inner.apply({"cpu": {"period": 2_000}})
+    inner.remove()
+
+
+@pytest.mark.parametrize(
+    ("resources", "file"),
+    [
+        ({"cpu": {"cpus": "4000"}}, "cpuset.cpus"),
+        ({"cpu": {"quota": 1, "period": 100_000}}, "cpu."),
+        ({"pids": {"limit": 1 << 40}}, "pids.max"),
+    ],
+)
+def test_values_that_the_kernel_refuses(group: Cgroup, resources: dict[str, object], file: str) -> None:
+    with pytest.raises(OSError, match=r"write '[0-9 ]+': ") as caught:
+        group.apply(resources)
+    assert file in str(caught.value.filename)
+
+
+def test_the_parent_leaves_memory_to_the_notebook(groups: Groups, group: Cgroup) -> None:
+    if groups.version == "v1":
+        path = f"{os.path.dirname(group.locations()['memory'])}/memory.limit_in_bytes"
+        shares = f"{os.path.dirname(group.locations()['cpu'])}/cpu.shares"
+        assert files.read_integer(shares) == 512
+    else:
+        path = f"{os.path.dirname(group.locations()['unified'])}/memory.max"
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = files.read_integer(path)
+    assert limit is not None
+    assert abs(limit - min(total - total // 10, total - (1 << 30))) < MIB
+    files.write(path, str(limit - MIB))
+    groups.create("two")
+    assert files.read_integer(path) == limit - MIB  # set once
+
+
+@pytest.mark.parametrize(
+    ("total", "limit"), [(64 << 30, (64 << 30) * 9 // 10), (4 << 30, 3 << 30), (1 << 30, 1 << 29), (512 * MIB, 256 * MIB)]
+)
+def test_what_the_parent_keeps_back(total: int, limit: int) -> None:
+    assert abs(parent.memory_limit(total) - limit) <= 1
