@@ -1,0 +1,90 @@
+"""The DataFrame that people see: every value stays what it is, only its display is for people. Imports pandas; import it late."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from notebook_containers.commands import figures
+from notebook_containers.commands.text import one_line
+
+_CELL_LIMIT = 60
+_BYTES = frozenset({"size", "size_rw", "size_root_fs", "unique_size", "shared_size", "bytes_added"})
+
+
+class Frame(pd.DataFrame):
+    """A pandas DataFrame in every way; sizes, times, ports and labels are written for people when it is displayed.
+
+    What is chained on it (``query``, ``sort_values``, column lists) is such a frame again. Text from containers cannot control the page
+    or the terminal it is shown on.
+    """
+
+    @property
+    def _constructor(self) -> Callable[..., Frame]:
+        return Frame
+
+    def _repr_html_(self) -> str | None:
+        if not pd.get_option("display.notebook_repr_html"):
+            return None
+        return self.to_html(
+            max_rows=pd.get_option("display.max_rows"),
+            max_cols=pd.get_option("display.max_columns"),
+            show_dimensions=self._is_cut(),
+            formatters=self._formatters(),
+            notebook=True,
+        )
+
+    def __repr__(self) -> str:
+        return self.to_string(
+            max_rows=pd.get_option("display.max_rows"),
+            min_rows=pd.get_option("display.min_rows"),
+            line_width=pd.get_option("display.width"),
+            show_dimensions=self._is_cut(),
+            formatters=self._formatters(),
+        )
+
+    def _is_cut(self) -> bool:
+        most = pd.get_option("display.max_rows")
+        return bool(most) and len(self) > most
+
+    def _formatters(self) -> dict[str, Callable[[object], str]]:
+        columns = {str(name): _formatter(str(name), kind) for name, kind in zip(self.columns, self.dtypes, strict=True)}
+        return {**columns, "__index__": _date if isinstance(self.index, pd.DatetimeIndex) else _cell}
+
+
+def _formatter(name: str, kind: object) -> Callable[[object], str]:
+    if isinstance(kind, pd.DatetimeTZDtype):
+        return _date
+    return _size if name in _BYTES and str(kind) in {"int64", "Int64"} else _cell
+
+
+def _date(value: object) -> str:
+    return value.strftime("%Y-%m-%d %H:%M:%S UTC") if isinstance(value, pd.Timestamp) else ""
+
+
+def _size(value: object) -> str:
+    return figures.size(float(value)) if isinstance(value, numbers.Real) else ""
+
+
+def _cell(value: object) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, Mapping):
+        shown = port(value) if "container_port" in value else ", ".join(f"{key}={item}" for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        shown = ", ".join(_cell(item) for item in value)
+    else:
+        shown = str(value)
+    return one_line(shown, limit=_CELL_LIMIT)
+
+
+def port(mapping: Mapping[object, object]) -> str:
+    """Return a published port as Docker writes it: ``127.0.0.1:8080->80/tcp``, or ``80/tcp`` when it is not published."""
+    inner = f"{mapping['container_port']}/{mapping.get('protocol', 'tcp')}"
+    if not mapping.get("host_port"):
+        return inner
+    address = str(mapping.get("host_ip") or "0.0.0.0")  # noqa: S104 - shown, not bound
+    address = f"[{address}]" if ":" in address else address
+    return f"{address}:{mapping['host_port']}->{inner}"

@@ -1,0 +1,185 @@
+"""Rows as pandas DataFrames: real values (UTC times, bytes as integers, lists and mappings), made readable only when shown.
+
+pandas is imported when the first table is made, so that loading the extension stays quick. An empty table has the same columns and types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, object]
+Kind = Literal["text", "bytes", "count", "exit", "flag", "time", "structure"]
+
+_TYPES: dict[Kind, str] = {
+    "text": "str",
+    "bytes": "int64",
+    "count": "int64",
+    "exit": "Int64",
+    "flag": "bool",
+    "time": "datetime64[us, UTC]",
+    "structure": "object",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table's columns with their kinds, in order; the first is the index."""
+
+    name: str
+    columns: Mapping[str, Kind]
+
+    def frame(self, rows: Iterable[Row]) -> pd.DataFrame:
+        """Return the rows as a frame; what a row does not say is empty, zero, ``NaT`` or ``<NA>``, and an unknown key is a ValueError."""
+        import pandas as pd
+
+        from notebook_containers.notebook.frames import Frame
+
+        kept = [self._known(row) for row in rows]
+        index, *rest = self.columns
+        series: dict[str, pd.Series[Any]] = {
+            name: pd.Series([_value(row.get(name), kind) for row in kept], dtype=_TYPES[kind]) for name, kind in self.columns.items()
+        }
+        return Frame({name: series[name] for name in rest}).set_index(pd.Index(series[index], name=index))
+
+    def _known(self, row: Row) -> Row:
+        for key in row:
+            if key not in self.columns:
+                raise ValueError(f"{self.name} has no column {key!r}")
+        return row
+
+
+PS = Table(
+    name="ps",
+    columns={
+        "container_id": "text",
+        "image": "text",
+        "command": "text",
+        "created": "time",
+        "status": "text",
+        "state": "text",
+        "exit_code": "exit",
+        "ports": "structure",
+        "names": "text",
+        "networks": "structure",
+        "mounts": "structure",
+        "size_rw": "bytes",
+    },
+)
+IMAGES = Table(
+    name="images",
+    columns={
+        "image_id": "text",
+        "repository": "text",
+        "tag": "text",
+        "created": "time",
+        "size": "bytes",
+        "unique_size": "bytes",
+        "shared_size": "bytes",
+        "layers": "count",
+        "labels": "structure",
+    },
+)
+HISTORY = Table(
+    name="history",
+    columns={
+        "step": "count",
+        "created": "time",
+        "created_by": "text",
+        "size": "bytes",
+        "layer": "text",
+        "empty": "flag",
+        "comment": "text",
+    },
+)
+DIFF = Table(name="diff", columns={"path": "text", "kind": "text"})
+NETWORKS = Table(
+    name="networks",
+    columns={
+        "network_id": "text",
+        "name": "text",
+        "driver": "text",
+        "subnet": "text",
+        "gateway": "text",
+        "internal": "flag",
+        "containers": "structure",
+        "created": "time",
+        "labels": "structure",
+    },
+)
+VOLUMES = Table(
+    name="volumes",
+    columns={
+        "name": "text",
+        "driver": "text",
+        "mountpoint": "text",
+        "created": "time",
+        "size": "bytes",
+        "containers": "structure",
+        "labels": "structure",
+    },
+)
+EVENTS = Table(
+    name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
+)
+
+
+def ps_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return containers, indexed by ``container_id``; ``ports`` and ``mounts`` are lists, ``created`` is UTC, ``size_rw`` bytes."""
+    return PS.frame(rows)
+
+
+def images_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return images, indexed by ``image_id``; sizes in bytes, ``layers`` how many, ``labels`` a mapping."""
+    return IMAGES.frame(rows)
+
+
+def history_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return an image's history, newest first as given, indexed by ``step``."""
+    return HISTORY.frame(rows)
+
+
+def diff_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return what a container changed, indexed by ``path``; ``kind`` is A (added), C (changed) or D (deleted)."""
+    return DIFF.frame(rows)
+
+
+def networks_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return networks, indexed by ``network_id``."""
+    return NETWORKS.frame(rows)
+
+
+def volumes_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return volumes, indexed by ``name``."""
+    return VOLUMES.frame(rows)
+
+
+def events_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return events, indexed by ``time`` (UTC)."""
+    return EVENTS.frame(rows)
+
+
+def _value(value: object, kind: Kind) -> object:
+    if kind == "time":
+        return _time(value)
+    if kind == "text":
+        return "" if value is None else str(value)
+    if kind in ("bytes", "count"):
+        return 0 if value is None else value
+    return bool(value) if kind == "flag" else value
+
+
+def _time(value: object) -> datetime | None:
+    """Take seconds since 1970, RFC 3339 text or a datetime (UTC unless it says otherwise)."""
+    if isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, str) and value:
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return None
