@@ -1,0 +1,174 @@
+"""A build in the notebook: one display that follows it at most eight times a second, and stays as a static summary."""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from notebook_containers.build.progress import Event, StepDone, StepFailed, StepOutput
+from notebook_containers.commands import figures
+from notebook_containers.commands.progress import BuildState, PlainBuildView, Status, StepState
+from notebook_containers.commands.text import one_line
+from notebook_containers.notebook.html import Markup, element, join
+
+SHORTEST_INTERVAL_S = 0.125
+TICK_S = 1.0
+
+_SIGNS: dict[Status, str] = {"waiting": "·", "running": "▶", "done": "✓", "cached": "↺", "failed": "✗", "stopped": "■"}
+_LEFT = {"style": "text-align: left"}
+
+
+def build_view(shell: object) -> BuildView | PlainBuildView:
+    """Return the view that suits a shell: one updating display under a kernel, plain lines in a terminal's IPython."""
+    return BuildView() if hasattr(shell, "kernel") else PlainBuildView(sys.stdout)
+
+
+class Snapshot:
+    """A build as it stood at one moment, for display in any front end."""
+
+    def __init__(self, *, html: Markup, text: str) -> None:
+        self._html, self._text = html, text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002
+        """Show it; IPython calls this, and picks from the bundle itself."""
+        return {"text/html": str(self._html), "text/plain": self._text}
+
+
+class BuildView:
+    """Follows a build in one display of the current cell; use it as a context manager around the build, and as its ``progress``.
+
+    The display is made on entering. A thread of its own updates it, so a step that prints nothing still shows its seconds, and a flood of
+    output costs no more than eight updates a second. On leaving, the last update stays: a summary, or the failed line with its output.
+    """
+
+    def __init__(self) -> None:
+        self.state = BuildState()
+        self._lock = threading.Lock()
+        self._changed, self._over = threading.Event(), threading.Event()
+        self._handle: object = None
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the build; never draws, so it costs the build nothing."""
+        with self._lock:
+            self.state.take(event)
+            if isinstance(event, StepOutput):
+                self.state.steps[event.index].output(stream=event.stream, data=event.data)
+            elif isinstance(event, (StepDone, StepFailed)):
+                self.state.steps[event.index].finish_output()
+        self._changed.set()
+
+    def __enter__(self) -> Self:
+        from IPython.display import display
+
+        self._handle = display(self.snapshot(), display_id=True)
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._follow,), name="build-view", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        with self._lock:
+            self.state.end(error)
+        self._over.set()
+        self._changed.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._draw()
+
+    def snapshot(self) -> Snapshot:
+        """Return how the build stands now."""
+        with self._lock:
+            return Snapshot(html=_html(self.state), text=_text(self.state))
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            self._changed.wait(TICK_S)
+            self._changed.clear()
+            if not self._over.is_set():
+                self._draw()
+                self._over.wait(SHORTEST_INTERVAL_S)
+
+    def _draw(self) -> None:
+        update = getattr(self._handle, "update", None)
+        if update is not None:
+            update(self.snapshot())
+
+
+def _html(state: BuildState) -> Markup:
+    table = element("table", None, element("tbody", None, *(_row(state, step) for step in state.steps.values())))
+    parts: list[str] = [element("div", None, element("strong", None, state.sentence()))]
+    if not state.ended:
+        parts += [_bar(state), table] if state.steps else []
+        parts += _running(state)
+    elif state.image is not None:
+        parts.append(element("details", None, element("summary", None, figures.count(len(state.steps), "step")), table))
+    else:
+        parts += [*_failure(state), table] if state.steps else []
+    return join(*parts, *_warnings(state))
+
+
+def _row(state: BuildState, step: StepState) -> Markup:
+    took = "" if step.status in ("waiting", "cached") else figures.seconds(state.step_seconds(step))
+    cells = (
+        f"{_SIGNS[step.status]} {step.status}",
+        f"{step.index}/{len(state.steps)}",
+        element("code", {"title": one_line(step.text, limit=2000)}, one_line(step.text, limit=110)),
+        took,
+        figures.size(step.bytes_added) if step.has_layer else "",
+        one_line(step.reason, limit=80),
+    )
+    return element("tr", None, *(element("td", _LEFT, cell) for cell in cells))
+
+
+def _bar(state: BuildState) -> Markup:
+    done = sum(step.status in ("done", "cached") for step in state.steps.values())
+    words = f"{done} of {figures.count(len(state.steps), 'step')}"
+    return element("progress", {"value": done, "max": max(len(state.steps), 1)}, words)
+
+
+def _running(state: BuildState) -> Iterator[Markup]:
+    for step in state.steps.values():
+        if step.status == "running" and (tail := step.shown_tail()):
+            yield element("pre", None, "\n".join(_cut(line) for line in tail))
+
+
+def _failure(state: BuildState) -> Iterator[Markup]:
+    failed = state.failed
+    if failed is None:
+        return
+    tail = failed.shown_tail()
+    output = ("\n\n" + "\n".join(_cut(line) for line in tail)) if tail else ""
+    yield element("pre", None, f"{failed.excerpt()}\n{failed.message}{output}")
+
+
+def _warnings(state: BuildState) -> Iterator[Markup]:
+    for warning in state.warnings[:50]:
+        where = f"line {warning.line}: " if warning.line else ""
+        yield element("div", None, element("em", None, f"warning: {where}{one_line(warning.message, limit=400)}"))
+
+
+def _cut(line: str) -> str:
+    """Return a line of output cut to what fits in a notebook, its spaces kept."""
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _text(state: BuildState) -> str:
+    lines = [state.sentence()]
+    for step in state.steps.values():
+        size = figures.size(step.bytes_added) if step.has_layer else ""
+        took = "" if step.status in ("waiting", "cached") else figures.seconds(state.step_seconds(step))
+        lines.append(f"  {_SIGNS[step.status]} {step.status:<7} {took:>9} {size:>9}  {one_line(step.text, limit=100)}")
+    shown = state.failed or next((step for step in state.steps.values() if step.status == "running"), None)
+    if state.failed is not None:
+        lines += ["", state.failed.excerpt(), state.failed.message]
+    if shown is not None:
+        lines += [f"  | {line}" for line in shown.shown_tail()]
+    lines += [f"  warning: {one_line(w.message, limit=400)}" for w in state.warnings[:50]]
+    return "\n".join(lines)
