@@ -144,6 +144,14 @@ class Images:
         except sqlite3.IntegrityError as err:
             raise self._not_found(image_id) from err
 
+    def add_digest(self, image_id: Digest, reference: Reference) -> None:
+        """Note that a registry has the image as ``name@digest``; idempotent; raises ImageNotFound."""
+        try:
+            with self._records.transaction() as connection:
+                _write_names(connection, image_id, [reference])
+        except sqlite3.IntegrityError as err:
+            raise self._not_found(image_id) from err
+
     def untag(self, reference: Reference) -> None:
         """Take the name away; the image stays, perhaps without any name; raises ImageNotFound when nothing has the name."""
         with self._records.transaction() as connection:
