@@ -14,7 +14,7 @@ const { chromium } = createRequire(join(options.modules, 'package.json'))('playw
 const context = await chromium.launchPersistentContext(options.profile, {
   executablePath: options.chromium,
   headless: true,
-  viewport: { width: 1280, height: 1600 },
+  viewport: { width: 1280, height: 800 },
   args: [
     '--no-sandbox',
     '--disable-gpu',

@@ -1,0 +1,93 @@
+"""Outputs and cells in notebooks: diagrams drawn from untrusted data, Dockerfiles shown as such."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import nbformat
+import pytest
+
+from notebook_containers.notebook.diagrams import LAYERS_MIME, ImageStack, LayerBox, LayerDiagram
+from tests.browser.conftest import Browser, Lab
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+HOSTILE = "<img src=x onerror=window.__pwned=1>"
+DOCKERFILE = """%%dockerfile -t hello
+# a comment
+FROM --platform=linux/amd64 localhost/base AS first
+ENV GREETING=hello \\
+    # between continued lines
+    WHO=you
+RUN <<END
+echo "$GREETING"
+END
+ONBUILD RUN true"""
+
+Cell = list[list[tuple[str, str]]]
+
+
+def layer(letter: str, instruction: str, size: int) -> LayerBox:
+    return LayerBox(diff_id=f"sha256:{letter * 64}", instruction=instruction, size=size)
+
+
+def stack(name: str, *layers: LayerBox) -> ImageStack:
+    return ImageStack(name=name, id="sha256:" + "0" * 64, layers=layers)
+
+
+def write(lab: Lab, name: str, *cells: nbformat.NotebookNode) -> None:
+    notebook = nbformat.v4.new_notebook(cells=list(cells))
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, lab.notebooks / name)
+
+
+def shown(*bundles: dict[str, object]) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell("", outputs=[nbformat.v4.new_output("display_data", bundle) for bundle in bundles])
+
+
+def test_diagrams_are_drawn_and_nothing_in_them_comes_alive(browser: Browser, lab: Lab) -> None:
+    base = layer("a", "FROM localhost/base", 4_567_890)
+    empty = LayerBox(diff_id="", instruction='CMD ["cat"]', empty=True)
+    diagram = LayerDiagram([stack("hello:latest", base, layer("b", f"RUN {HOSTILE}", 312), empty), stack(HOSTILE, base)])
+    strange = {
+        "version": 1,
+        "images": [],
+        "drawing": {"width": -1, "height": "x", "shapes": [{"kind": HOSTILE, "role": HOSTILE, "x": HOSTILE}]},
+    }
+    alternative = {"text/plain": "the text alternative"}
+    cell = shown(
+        diagram._repr_mimebundle_(), {LAYERS_MIME: strange}, {LAYERS_MIME: {"version": 99}, **alternative}, {LAYERS_MIME: [], **alternative}
+    )
+    write(lab, "layers.ipynb", cell)
+    steps = dict(browser.play("layers", lab))
+    drawn, odd, newer, none = cast("list[dict[str, object]]", steps["drawn"])
+    assert drawn["title"] == f"Layers of hello:latest, {HOSTILE}"
+    assert drawn["rows"] == 5
+    assert "sharing saves 4.57 MB" in str(drawn["text"])
+    assert set(cast("list[str]", drawn["elements"])) <= set("details div p path rect summary svg table td text th title tr tspan".split())
+    assert set(cast("list[str]", odd["elements"])) <= set("details div p rect summary svg table th title tr".split())
+    for refused in (newer, none):
+        assert "the text alternative" in str(refused["text"])
+        assert refused["elements"] == ["p", "pre"]
+
+
+def test_dockerfile_cells_are_shown_as_dockerfiles(browser: Browser, lab: Lab) -> None:
+    write(
+        lab,
+        "dockerfile.ipynb",
+        *map(nbformat.v4.new_code_cell, (DOCKERFILE, "import os\nfor x in range(3): pass", "FROM scratch\nRUN true")),
+    )
+    steps = dict(browser.play("dockerfile", lab))
+    opened = cast("dict[str, Cell]", steps["opened"])
+    look = {word: style for line in opened["dockerfile"] for word, style in line}
+    keyword, comment, string, marker = look["FROM"], look["# a comment"], look["=linux/amd64"], look["%%dockerfile"]
+    assert len({keyword, comment, string, marker}) == 4
+    assert {look[word] for word in ("ENV", "RUN", "AS", "ONBUILD")} == {keyword}
+    assert look["    # between continued lines"] == comment
+    assert look["WHO"] == look["GREETING"] not in {keyword, comment}
+    assert look['echo "$GREETING"'] == string
+    assert look["END"] == look["<<END"] == marker
+    python = {word: style for line in opened["python"] for word, style in line}
+    assert python["import"] == keyword
+    typed = {word: style for line in cast("Cell", steps["typed"]) for word, style in line}
+    assert (typed["FROM"], typed["RUN"]) == (keyword, keyword)
