@@ -69,12 +69,12 @@ class TerminalFace:
                 container.kill("SIGKILL" if interrupts > 2 else "SIGINT")
 
     @contextmanager
-    def build_view(self, mode: str, text: str) -> Iterator[Callable[[Event], None]]:
+    def build_view(self, mode: str) -> Iterator[Callable[[Event], None]]:
         """Show a build as plain lines on standard error, or nothing with ``quiet``."""
         if mode == "quiet":
             yield lambda _event: None
             return
-        with PlainBuildView(sys.stderr, text) as view:
+        with PlainBuildView(sys.stderr) as view:
             yield view
 
 

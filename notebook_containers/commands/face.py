@@ -39,8 +39,8 @@ class Face(Protocol):
     def pump(self, session: Session, container: Container, *, stdin: bool, tty: bool) -> None:
         """Relay a session until it ends or the user detaches; an interrupt is passed on to the container."""
 
-    def build_view(self, mode: str, text: str) -> AbstractContextManager[Callable[[Event], None]]:
-        """Return a view of a build's progress; ``mode`` is auto, plain, tty or quiet; ``text`` is the Dockerfile."""
+    def build_view(self, mode: str) -> AbstractContextManager[Callable[[Event], None]]:
+        """Return a view of a build's progress; ``mode`` is auto, plain or quiet."""
 
 
 def face() -> Face:

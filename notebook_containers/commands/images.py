@@ -27,8 +27,7 @@ def _build(context: str | None, **given: object) -> Result:
     args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
-    shown = text if text is not None else _read(file or directory / "Dockerfile")
-    with here.build_view(mode, shown) as progress:
+    with here.build_view(mode) as progress:
         result = here.engine.images.build(
             directory,
             text=text,
@@ -58,13 +57,6 @@ def _source(context: str | None, file: object) -> tuple[Path, str | None, Path |
     if context == "-" or file == "-":
         return here.cwd if context == "-" else directory, click.get_text_stream("stdin").read(), None
     return directory, None, here.cwd / str(file) if file else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return ""
 
 
 def _many(value: object) -> list[str]:
@@ -114,15 +106,18 @@ def _images(name: str | None, *, all: bool, quiet: bool, format: str | None, no_
 
 def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> Result:  # noqa: A002
     """Show the instructions an image was made with, newest first, and the layer of each."""
+    lines = face().engine.images.find(image).history()
     rows: list[Row] = [
         {
-            "layer": (line.layer if no_trunc else line.layer.short) if line.layer else "",
+            "step": step,
             "created": line.created,
             "created_by": line.created_by,
             "size": line.size,
+            "layer": (line.layer if no_trunc else line.layer.short) if line.layer else "",
+            "empty": line.layer is None,
             "comment": line.comment,
         }
-        for line in face().engine.images.find(image).history()
+        for step, line in zip(range(len(lines), 0, -1), lines, strict=True)
     ]
     if quiet:
         return Text(text="\n".join(str(row["layer"]) for row in rows if row["layer"]))

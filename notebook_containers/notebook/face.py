@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from IPython.core.getipython import get_ipython
+
 from notebook_containers.engine.engine import Engine
 from notebook_containers.errors import Error, InvalidArgument
-from notebook_containers.notebook.progress import BuildView
+from notebook_containers.notebook.progress import build_view
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
@@ -104,10 +106,10 @@ class NotebookFace:
             container.kill(signal)
 
     @contextmanager
-    def build_view(self, mode: str, text: str) -> Iterator[Callable[[Event], None]]:
+    def build_view(self, mode: str) -> Iterator[Callable[[Event], None]]:
         """Show a build as one updating display, or nothing with ``quiet``."""
         if mode == "quiet":
             yield lambda _event: None
             return
-        with BuildView(text) as view:
+        with build_view(get_ipython()) as view:
             yield view

@@ -1,0 +1,109 @@
+"""What every test shares: which capabilities a marker needs, and the proof that a test on the real kernel leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+MISSING_IN_CI: frozenset[str] = frozenset()
+"""Markers whose tests may skip in CI, each with a reason; everything else that is missing fails there."""
+
+REAL = frozenset({"root", "user", "netns"})
+TREE = Path(__file__).parents[1]
+
+
+def _is_root() -> str:
+    return "" if os.geteuid() == 0 else "root is needed"
+
+
+def _can_make_users() -> str:
+    if os.geteuid() != 0:
+        return "root is needed to make an ordinary user"
+    return "" if shutil.which("useradd") and Path("/usr/bin/python3").exists() else "useradd and /usr/bin/python3 are needed"
+
+
+def _has_browser() -> str:
+    return "" if shutil.which("chromium") and shutil.which("node") else "chromium and node are needed"
+
+
+NEEDS: Mapping[str, Callable[[], str]] = {"root": _is_root, "netns": _is_root, "user": _can_make_users, "browser": _has_browser}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose capability this machine lacks; with CI=true fail it, unless it is on the list."""
+    for mark, missing in NEEDS.items():
+        if item.get_closest_marker(mark) is None:
+            continue
+        reason = missing()
+        if reason and os.environ.get("CI") == "true" and mark not in MISSING_IN_CI:
+            pytest.fail(f"{mark}: {reason}", pytrace=False)
+        if reason:
+            pytest.skip(f"{mark}: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compare the machine before and after a real test: mounts, links, namespaces, cgroups, firewall tables, processes, descriptors."""
+    if not any(request.node.get_closest_marker(mark) for mark in REAL):
+        yield
+        return
+    before = leak_snapshot()
+    yield
+    after = leak_snapshot()
+    left = {kind: sorted(after[kind] - before[kind]) for kind in before if after[kind] - before[kind]}
+    assert not left, f"left behind: {left}"
+
+
+def leak_snapshot() -> dict[str, set[str]]:
+    """Return what a leak would add to."""
+    return {
+        "mounts": set(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "links": set(os.listdir("/sys/class/net")),
+        "named network namespaces": set(os.listdir("/run/netns")) if Path("/run/netns").is_dir() else set(),
+        "cgroups": _cgroups(),
+        "firewall tables": _tables(),
+        "processes": _processes(),
+        "shared memory": set(os.listdir("/dev/shm")),
+    }
+
+
+def _cgroups() -> set[str]:
+    found = set()
+    for top in Path("/sys/fs/cgroup").iterdir() if Path("/sys/fs/cgroup").is_dir() else ():
+        for directory, _names, _files in os.walk(top):
+            if "notebook-containers" in directory:
+                found.add(directory)
+    return found
+
+
+def _tables() -> set[str]:
+    if os.geteuid() != 0 or not shutil.which("nft"):
+        return set()
+    done = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False)
+    return set(done.stdout.splitlines())
+
+
+def _processes() -> set[str]:
+    """Return our helper processes (monitors, spawners, forwarders) that are not this process's own spawner."""
+    found = set()
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            line = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if "notebook_containers" in line and " -I -S -E " in line and int(parent) != os.getpid():
+            found.add(f"{name} {line[:120]}")
+    return found
+
+
+@pytest.fixture
+def tree_environment() -> dict[str, str]:
+    """Return an environment in which a child Python finds this tree."""
+    return {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(TREE), "LC_ALL": "C.UTF-8", "PYTHON": sys.executable}
