@@ -173,3 +173,11 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     low = [m & 0xFFFFFFFF for m in (effective, permitted, inheritable)]
     high = [m >> 32 for m in (effective, permitted, inheritable)]
     syscall("capset", (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(*low, *high))
+
+
+def getsockopt(fd: int, level: int, option: int, data: bytes) -> bytes:
+    """getsockopt(2) for options that read the buffer before they fill it, which :meth:`socket.socket.getsockopt` cannot do."""
+    buffer = ctypes.create_string_buffer(data, len(data))
+    size = ctypes.c_uint32(len(data))
+    check("getsockopt", _libc.getsockopt(ctypes.c_int(fd), ctypes.c_int(level), ctypes.c_int(option), buffer, ctypes.byref(size)))
+    return buffer.raw[: size.value]

@@ -25,9 +25,10 @@ _SETTLE_TIMEOUT_S = 2.0
 _ROUTING_KINDS = frozenset({"bridge", "veth", "tun", "wireguard", "macvlan", "ipvlan"})
 
 
-def ensure(config: NetworkConfig) -> None:
-    """Make the bridge with its address, switch IPv4 forwarding on, put the firewall up. Idempotent, and repairs what others removed.
+def ensure(config: NetworkConfig) -> tuple[str, ...]:
+    """Make the bridge with its address, put the firewall up, switch IPv4 forwarding on. Idempotent, and repairs what others removed.
 
+    Returns warnings in words: a firewall of the host's own that will keep the containers from the outside.
     Raises Conflict when a link of that name is not ours or the subnet is routed elsewhere, Unsupported without the privilege,
     NetworkError for anything else the kernel refuses.
     """
@@ -36,9 +37,10 @@ def ensure(config: NetworkConfig) -> None:
         before = OwnBridge.of(bridge)
         switched = before.switched if before else _switches_forwarding(kernel, config)
         _complete(kernel, config, bridge, switched=switched)
-        firewall.ensure(kernel)
+        warnings = firewall.ensure(kernel)  # before forwarding, so that nothing is forwarded that the rules would not let pass
         if not config.internal and _read(_FORWARD) == "0":
             _write(_FORWARD, "1")
+        return () if config.internal else warnings
 
 
 def attach(config: NetworkConfig, *, pid: int, container_id: str, address: str, mac: str = "", interface: str = "eth0") -> Endpoint:

@@ -1,9 +1,177 @@
-"""The firewall of our networks: one nftables table of our own."""
+"""The firewall of our networks: one nftables table of our own, always made as a whole, in one transaction.
+
+What it says (``nft list table inet notebook_containers`` shows it):
+
+- containers of one network reach each other, those of two networks do not;
+- a container reaches the outside (masqueraded) and gets the answers; nobody outside reaches a container, published ports go through
+  the forwarder on the host;
+- a container reaches no service of the host, the notebook server above all: only ping and answers pass;
+- nothing reaches the cloud's metadata addresses but DNS (some clouds serve names there);
+- an internal network reaches nothing;
+- interfaces between which the host did not forward before we switched forwarding on still get nothing from each other.
+
+No other table is ever touched. The table's comment holds a digest of what it was made from: so a table that somebody flushed or that
+lacks a network is seen and made again, and an unchanged one costs two questions.
+"""
 
 from __future__ import annotations
 
-from notebook_containers.linux.netlink import NetlinkSocket
+import hashlib
+import ipaddress
+from collections.abc import Callable, Sequence
+
+from notebook_containers.errors import NetworkError
+from notebook_containers.linux.netlink import NETLINK_NETFILTER, NetlinkSocket, Request
+from notebook_containers.network import legacy, links, owned
+from notebook_containers.network import nftables as nft
+from notebook_containers.network.owned import OwnBridge
+
+TABLE = "notebook_containers"
+_METADATA = ("169.254.0.0/16", "168.63.129.16/32")
+_DNS = 53
+_SRCNAT_PRIORITY = 100
+_ATTEMPTS = 50
+_EFFECT = "containers reach nothing outside; let them pass"
+# Links of these kinds belong to somebody who routes on purpose (another container engine, a virtual machine's bridge).
+_ROUTED_KINDS = frozenset({"bridge", "veth"})
 
 
-def ensure(kernel: NetlinkSocket) -> None:
-    """Make the table say what the bridges of this package need, or remove it when there is none."""
+def ensure(kernel: NetlinkSocket) -> tuple[str, ...]:
+    """Make the table say what the bridges of this package need, or remove it when there is none; return warnings in words.
+
+    ``kernel`` is a route socket of the namespace. Idempotent, atomic, and safe with other processes at the same time: the kernel refuses
+    a transaction that was prepared before somebody else's, and it is prepared anew. A warning tells of a firewall of the host's own
+    that will drop what this one lets pass. Raises NetworkError.
+    """
+    try:
+        with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+            _replace(netfilter, kernel)
+            return obstacles(netfilter) if owned.own_bridges(kernel) else ()
+    except OSError as err:
+        hint = "this kernel may lack nf_tables; use --network none, or a kernel with it"
+        raise NetworkError(f"the firewall could not be set: {err.strerror or err}", hint=hint) from err
+
+
+def obstacles(netfilter: NetlinkSocket) -> tuple[str, ...]:
+    """Return what of the host's own firewall drops forwarded packets by policy, and how to let ours pass."""
+    found = []
+    for chain in nft.base_chains(netfilter):
+        if chain.hook == nft.FORWARD and chain.policy == nft.DROP and chain.family != "ip6" and chain.table != TABLE:
+            place = f"{chain.family} {chain.table} {chain.name}"
+            insert = f"nft insert rule {place}"
+            remedy = f"{insert} iifname 'nbc-*' accept; {insert} oifname 'nbc-*' ct state established,related accept"
+            found.append(f"the host's firewall (chain {place}) drops forwarded packets: {_EFFECT}: {remedy}")
+    if legacy.forward_policy_is_drop():
+        remedy = "iptables -I FORWARD -i nbc-+ -j ACCEPT; iptables -I FORWARD -o nbc-+ -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"
+        found.append(f"the host's iptables drop forwarded packets: {_EFFECT}: {remedy}")
+    return tuple(found)
+
+
+def _replace(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> None:
+    for _ in range(_ATTEMPTS):
+        generation = nft.generation(netfilter)  # read first: what is seen below is at least as new
+        everything = links.all_links(kernel)
+        bridges = [bridge for bridge in map(OwnBridge.of, everything) if bridge]
+        closed = _closed(everything) if any(bridge.switched for bridge in bridges) else []
+        requests = _table(bridges, closed) if bridges else []
+        if _is_current(netfilter, requests):
+            return
+        clean = [nft.add_table(TABLE, ""), nft.delete_table(TABLE)]
+        if nft.commit(netfilter, [*clean, *requests], expected=generation):
+            return
+    raise NetworkError("the firewall could not be set: somebody changes the rules all the time", hint="try again")
+
+
+def _is_current(netfilter: NetlinkSocket, requests: Sequence[Request]) -> bool:
+    comment = nft.comment_of(netfilter, TABLE)
+    if not requests or comment is None:
+        return not requests and comment is None
+    wanted = sum(request.what.startswith("firewall: rule") for request in requests)
+    found = sum(chain.rules for chain in nft.base_chains(netfilter) if chain.table == TABLE and chain.family == "inet")
+    return comment == _comment(requests[1:]) and found == wanted
+
+
+def _comment(requests: Sequence[Request]) -> str:
+    digest = hashlib.sha256(b"".join(request.payload for request in requests)).hexdigest()
+    return f"made by notebook_containers, {digest[:16]}"
+
+
+def _closed(everything: Sequence[links.Link]) -> list[str]:
+    return sorted(link.name for link in everything if link.kind not in _ROUTED_KINDS and link.name != "lo")
+
+
+def _table(bridges: Sequence[OwnBridge], closed: Sequence[str]) -> list[Request]:
+    content = [*_sets(bridges, closed), *_forward(), *_input(), *_postrouting()]
+    return [nft.add_table(TABLE, _comment(content)), *content]
+
+
+def _sets(bridges: Sequence[OwnBridge], closed: Sequence[str]) -> list[Request]:
+    ordered = sorted(bridges, key=lambda bridge: bridge.name)
+    names = {
+        "bridges": [nft.interface(bridge.name) for bridge in ordered],
+        "internal": [nft.interface(bridge.name) for bridge in ordered if bridge.internal],
+        "same": [nft.interface(bridge.name) * 2 for bridge in ordered],
+        "closed": [nft.interface(name) for name in closed],
+    }
+    ranges = {"subnets": _ranges([bridge.subnet for bridge in ordered]), "metadata": _ranges(_METADATA)}
+    requests: list[Request] = []
+    for number, (name, keys) in enumerate(names.items(), 1):
+        requests.append(nft.add_set(TABLE, name, nft.IFNAME_PAIR if name == "same" else nft.IFNAME, number))
+        requests += [nft.add_elements(TABLE, name, keys)] if keys else []
+    for number, (name, pairs) in enumerate(ranges.items(), len(names) + 1):
+        requests.append(nft.add_set(TABLE, name, nft.IPV4, number, interval=True))
+        requests.append(nft.add_ranges(TABLE, name, pairs))
+    return requests
+
+
+def _forward() -> list[Request]:
+    chain = nft.add_chain(TABLE, "forward", kind="filter", hook=nft.FORWARD, priority=0)
+    ours = nft.came_from("bridges")
+    rule = _rules("forward")
+    return [
+        chain,
+        # Packets inside one bridge come by here only where br_netfilter shows them to us.
+        rule(nft.from_and_to("same"), nft.verdict(nft.ACCEPT)),
+        rule(ours, nft.goes_to("bridges"), nft.verdict(nft.DROP)),
+        rule(nft.came_from("internal"), nft.verdict(nft.DROP)),
+        rule(nft.goes_to("internal"), nft.verdict(nft.DROP)),
+        rule(nft.goes_to("bridges"), nft.answers(), nft.verdict(nft.ACCEPT)),
+        rule(nft.goes_to("bridges"), nft.verdict(nft.DROP)),
+        rule(ours, nft.is_ipv4(inverted=True), nft.verdict(nft.DROP)),
+        rule(ours, nft.source_in("subnets", inverted=True), nft.verdict(nft.DROP)),
+        rule(ours, nft.destination_in("metadata"), nft.protocol_is(nft.UDP), nft.to_port(_DNS), nft.verdict(nft.ACCEPT)),
+        rule(ours, nft.destination_in("metadata"), nft.protocol_is(nft.TCP), nft.to_port(_DNS), nft.verdict(nft.ACCEPT)),
+        rule(ours, nft.destination_in("metadata"), nft.verdict(nft.DROP)),
+        rule(nft.came_from("closed"), nft.goes_to("closed"), nft.verdict(nft.DROP)),
+    ]
+
+
+def _input() -> list[Request]:
+    chain = nft.add_chain(TABLE, "input", kind="filter", hook=nft.INPUT, priority=0)
+    ours = nft.came_from("bridges")
+    rule = _rules("input")
+    return [
+        chain,
+        rule(ours, nft.answers(), nft.verdict(nft.ACCEPT)),
+        rule(nft.came_from("internal"), nft.verdict(nft.DROP)),
+        rule(ours, nft.is_ipv4(), nft.protocol_is(nft.ICMP), nft.verdict(nft.ACCEPT)),
+        rule(ours, nft.verdict(nft.DROP)),
+    ]
+
+
+def _postrouting() -> list[Request]:
+    chain = nft.add_chain(TABLE, "postrouting", kind="nat", hook=nft.POSTROUTING, priority=_SRCNAT_PRIORITY)
+    # By source address, not by interface: the kernel no longer knows here where a packet came in.
+    return [chain, _rules("postrouting")(nft.source_in("subnets"), nft.goes_to("bridges", inverted=True), nft.masquerade())]
+
+
+def _rules(chain: str) -> Callable[..., Request]:
+    def rule(*expressions: bytes) -> Request:
+        return nft.add_rule(TABLE, chain, *expressions)
+
+    return rule
+
+
+def _ranges(subnets: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    networks = ipaddress.collapse_addresses(ipaddress.IPv4Network(subnet) for subnet in subnets)
+    return [(network.network_address.packed, (network.broadcast_address + 1).packed) for network in networks]

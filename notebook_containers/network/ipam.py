@@ -22,7 +22,8 @@ def parse_subnet(text: str) -> ipaddress.IPv4Network:
         raise InvalidArgument(f"{text!r} is no subnet: {err}", hint='write it as "10.1.2.0/24"') from err
     if not isinstance(subnet, ipaddress.IPv4Network):
         raise InvalidArgument(f"{text!r} is an IPv6 subnet", hint="only IPv4 networks exist yet")
-    if subnet.prefixlen > 30 or subnet.prefixlen < 8 or subnet.is_loopback or subnet.is_multicast or subnet.is_link_local:
+    special = subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.is_reserved
+    if special or not 8 <= subnet.prefixlen <= 30:
         raise InvalidArgument(f"{text!r} cannot hold containers", hint="give a private subnet with a length from /8 to /30")
     return subnet
 

@@ -21,6 +21,8 @@ def machine() -> Iterator[None]:
     before = os.open("/proc/self/ns/net", os.O_RDONLY)
     syscalls.unshare(syscalls.CLONE_NEWNET)
     loopback_up()
+    with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
+        file.write("0")  # a new namespace starts with what the machine has
     try:
         yield
     finally:
