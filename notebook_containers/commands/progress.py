@@ -69,7 +69,7 @@ class StepState:
     def excerpt(self) -> str:
         """Return the instruction with its line number, and carets under it."""
         number = f"{self.line:>4} | "
-        text = one_line(self.text, limit=120)
+        text = one_line(self.text, limit=76)
         return f"{number}{text}\n{' ' * len(number)}{'^' * max(len(text), 1)}"
 
 

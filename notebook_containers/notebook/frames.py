@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import pandas as pd
 
 from notebook_containers.commands import figures
 from notebook_containers.commands.text import one_line
+
+Formatter: TypeAlias = Callable[[object], str]
 
 _CELL_LIMIT = 60
 _BYTES = frozenset({"size", "size_rw", "size_root_fs", "unique_size", "shared_size", "bytes_added"})
@@ -28,40 +31,55 @@ class Frame(pd.DataFrame):
     def _repr_html_(self) -> str | None:
         if not pd.get_option("display.notebook_repr_html"):
             return None
-        return self.to_html(
+        return self._readable().to_html(
             max_rows=pd.get_option("display.max_rows"),
             max_cols=pd.get_option("display.max_columns"),
             show_dimensions=self._is_cut(),
-            formatters=self._formatters(),
+            formatters=self._formatters(_html_date),
+            na_rep="",
             notebook=True,
         )
 
     def __repr__(self) -> str:
-        return self.to_string(
+        return self._readable().to_string(
             max_rows=pd.get_option("display.max_rows"),
             min_rows=pd.get_option("display.min_rows"),
             line_width=pd.get_option("display.width"),
             show_dimensions=self._is_cut(),
-            formatters=self._formatters(),
+            formatters=self._formatters(_date),
+            na_rep="",
         )
 
     def _is_cut(self) -> bool:
         most = pd.get_option("display.max_rows")
         return bool(most) and len(self) > most
 
-    def _formatters(self) -> dict[str, Callable[[object], str]]:
-        columns = {str(name): _formatter(str(name), kind) for name, kind in zip(self.columns, self.dtypes, strict=True)}
-        return {**columns, "__index__": _date if isinstance(self.index, pd.DatetimeIndex) else _cell}
+    def _readable(self) -> pd.DataFrame:
+        """Return a plain frame where what is not known is empty: pandas writes ``<NA>`` whatever formatter it is given."""
+        plain = pd.DataFrame(self)
+        for name, kind in zip(self.columns, self.dtypes, strict=True):
+            if str(kind) == "Int64":
+                plain[name] = plain[name].astype("object").where(plain[name].notna(), "")
+        return plain
+
+    def _formatters(self, date: Formatter) -> dict[str, Formatter]:
+        columns = {str(name): _formatter(str(name), kind, date) for name, kind in zip(self.columns, self.dtypes, strict=True)}
+        return {**columns, "__index__": date if isinstance(self.index, pd.DatetimeIndex) else _cell}
 
 
-def _formatter(name: str, kind: object) -> Callable[[object], str]:
+def _formatter(name: str, kind: object, date: Formatter) -> Formatter:
     if isinstance(kind, pd.DatetimeTZDtype):
-        return _date
+        return date
     return _size if name in _BYTES and str(kind) in {"int64", "Int64"} else _cell
 
 
 def _date(value: object) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%S UTC") if isinstance(value, pd.Timestamp) else ""
+
+
+def _html_date(value: object) -> str:
+    """Return the date so that a narrow column does not break it."""
+    return _date(value).replace("-", "\N{NON-BREAKING HYPHEN}").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _size(value: object) -> str:
@@ -81,10 +99,10 @@ def _cell(value: object) -> str:
 
 
 def port(mapping: Mapping[object, object]) -> str:
-    """Return a published port as Docker writes it: ``127.0.0.1:8080->80/tcp``, or ``80/tcp`` when it is not published."""
+    """Return a published port: ``127.0.0.1:8080→80/tcp`` (Docker's ``->`` would break in two), or ``80/tcp`` when not published."""
     inner = f"{mapping['container_port']}/{mapping.get('protocol', 'tcp')}"
     if not mapping.get("host_port"):
         return inner
     address = str(mapping.get("host_ip") or "0.0.0.0")  # noqa: S104 - shown, not bound
     address = f"[{address}]" if ":" in address else address
-    return f"{address}:{mapping['host_port']}->{inner}"
+    return f"{address}:{mapping['host_port']}→{inner}"

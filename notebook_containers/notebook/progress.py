@@ -20,6 +20,7 @@ TICK_S = 1.0
 
 _SIGNS: dict[Status, str] = {"waiting": "·", "running": "▶", "done": "✓", "cached": "↺", "failed": "✗", "stopped": "■"}
 _LEFT = {"style": "text-align: left"}
+_KEPT = "\N{NO-BREAK SPACE}"
 
 
 def build_view(shell: object) -> BuildView | PlainBuildView:
@@ -107,10 +108,9 @@ def _html(state: BuildState) -> Markup:
     if not state.ended:
         parts += [_bar(state), table] if state.steps else []
         parts += _running(state)
-    elif state.image is not None:
+    elif state.steps:
+        parts += _failure(state)
         parts.append(element("details", None, element("summary", None, figures.count(len(state.steps), "step")), table))
-    else:
-        parts += [*_failure(state), table] if state.steps else []
     return join(*parts, *_warnings(state))
 
 
@@ -119,12 +119,12 @@ def _row(state: BuildState, step: StepState) -> Markup:
     cells = (
         f"{_SIGNS[step.status]} {step.status}",
         f"{step.index}/{len(state.steps)}",
-        element("code", {"title": one_line(step.text, limit=2000)}, one_line(step.text, limit=110)),
+        element("code", {"title": one_line(step.text, limit=2000)}, one_line(step.text, limit=90)),
         took,
         figures.size(step.bytes_added) if step.has_layer else "",
-        one_line(step.reason, limit=80),
+        join(one_line(step.reason, limit=80)),
     )
-    return element("tr", None, *(element("td", _LEFT, cell) for cell in cells))
+    return element("tr", None, *(element("td", _LEFT, cell if isinstance(cell, Markup) else cell.replace(" ", _KEPT)) for cell in cells))
 
 
 def _bar(state: BuildState) -> Markup:
@@ -136,7 +136,7 @@ def _bar(state: BuildState) -> Markup:
 def _running(state: BuildState) -> Iterator[Markup]:
     for step in state.steps.values():
         if step.status == "running" and (tail := step.shown_tail()):
-            yield element("pre", None, "\n".join(_cut(line) for line in tail))
+            yield element("pre", None, element("code", None, "\n".join(_cut(line) for line in tail)))
 
 
 def _failure(state: BuildState) -> Iterator[Markup]:
@@ -145,7 +145,7 @@ def _failure(state: BuildState) -> Iterator[Markup]:
         return
     tail = failed.shown_tail()
     output = ("\n\n" + "\n".join(_cut(line) for line in tail)) if tail else ""
-    yield element("pre", None, f"{failed.excerpt()}\n{failed.message}{output}")
+    yield element("pre", None, element("code", None, f"{failed.excerpt()}\n{failed.message}{output}"))
 
 
 def _warnings(state: BuildState) -> Iterator[Markup]:

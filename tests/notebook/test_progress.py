@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import RichOutput
@@ -25,6 +30,7 @@ from notebook_containers.notebook.progress import BuildView, build_view
 from notebook_containers.oci.image import Digest
 
 ATTACK = "<img src=x onerror=alert(1)>\x1b]52;c;eA==\x07\u202e"
+ROOT = Path(__file__).parents[2]
 IMAGE = Digest("sha256:" + "0123456789ab" + "0" * 52)
 
 
@@ -124,7 +130,7 @@ def test_an_interrupt_leaves_and_the_display_says_so(published: list[dict[str, o
     with pytest.raises(KeyboardInterrupt):
         build()
     assert "interrupted" in html(published[-1])
-    assert "■ stopped" in html(published[-1])
+    assert "■\xa0stopped" in html(published[-1])
 
 
 class Tags(HTMLParser):
@@ -155,6 +161,28 @@ def test_jup03_hostile_text_stays_text(published: list[dict[str, object]]) -> No
         assert parser.seen <= {"div", "strong", "em", "progress", "table", "tbody", "tr", "td", "code", "pre", "details", "summary"}
         assert "\x1b" not in str(output["data"])
         assert "\u202e" not in html(output)
+
+
+def test_a_real_kernel_saves_only_the_end() -> None:
+    """Nbclient keeps the last value of a display: the notebook on disk has one output, the summary."""
+    code = """
+    from notebook_containers.build.progress import *
+    from notebook_containers.notebook.progress import build_view
+    from notebook_containers.oci.image import Digest
+    import os
+import textwrap
+import time
+    with build_view(get_ipython()) as view:
+        view(PlanReady(steps=(PlannedStep(index=1, stage="0", line=1, text="FROM scratch"),)))
+        view(StepStarted(index=1, total=1, line=1, text="FROM scratch"))
+        time.sleep(0.3)
+        view(StepDone(index=1, cached=False, reason="", seconds=0.3, bytes_added=0, layer=None))
+        view(ImageDone(image_id=Digest.of(b""), tags=("x:latest",)))
+    """
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(code))])
+    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3").execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
+    (output,) = notebook.cells[0].outputs
+    assert output["data"]["text/plain"].startswith("Built x:latest")
 
 
 def test_a_terminal_gets_lines() -> None:

@@ -102,12 +102,15 @@ def test_every_table_can_be_empty_and_shown() -> None:
 
 
 def test_the_display_is_for_people_and_the_values_are_not_touched() -> None:
-    frame = tables.ps_frame([row()])
-    for shown in (str(frame._repr_html_()).replace("&gt;", ">"), repr(frame)):  # type: ignore[operator]
+    frame = tables.ps_frame([row(), row(container_id="b", created=None, exit_code=137)])
+    for shown in (str(frame._repr_html_()).replace("\u2011", "-").replace("\xa0", " "), repr(frame)):  # type: ignore[operator]
         assert "41.2 MB" in shown
         assert "2025-11-24 16:00:00 UTC" in shown
-        assert "127.0.0.1:8080->80/tcp" in shown
-    assert frame["size_rw"].sum() == 41_230_000
+        assert "127.0.0.1:8080→80/tcp" in shown
+        assert "NA" not in shown
+        assert "NaT" not in shown
+    assert frame["size_rw"].sum() == 2 * 41_230_000
+    assert frame["exit_code"].iloc[0] is pd.NA
 
 
 def test_what_is_chained_is_such_a_frame_again() -> None:
@@ -121,7 +124,7 @@ def test_what_is_chained_is_such_a_frame_again() -> None:
 
 def test_other_port_forms() -> None:
     ports = [{"container_port": 53, "protocol": "udp"}, {"host_ip": "::", "host_port": 1, "container_port": 2}]
-    assert "53/udp, [::]:1->2/tcp" in repr(tables.ps_frame([row(ports=ports)])[["ports"]])
+    assert "53/udp, [::]:1→2/tcp" in repr(tables.ps_frame([row(ports=ports)])[["ports"]])
 
 
 class Tags(HTMLParser):
