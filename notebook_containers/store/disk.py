@@ -24,8 +24,8 @@ from pathlib import Path
 
 from notebook_containers.errors import DiskFull, Error, StoreError
 from notebook_containers.linux import syscalls
+from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp
-from notebook_containers.store.trees import remove_tree
 
 _DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "tmp", "trash")
 _OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
@@ -97,8 +97,7 @@ class Disk:
             fp("disk.discard.after_rename")
             fsync_directory(path.parent)
             fp("disk.discard.after_fsync")
-        with suppress(OSError):
-            remove_tree(target)
+        _unlink(target)
         return True
 
     @contextmanager
@@ -139,8 +138,7 @@ class Disk:
                 for path in sorted(boot.iterdir()):
                     if stop is not None and stop.is_set():
                         return
-                    with suppress(OSError):
-                        remove_tree(path)
+                    _unlink(path)
             if boot.name != self.boot_id:
                 with suppress(OSError):
                     boot.rmdir()
@@ -243,6 +241,16 @@ def _make_root(root: Path) -> bool:
                 make_directory(parent, 0o755 if os.geteuid() == 0 else 0o700)
         make_directory(root, mode)
     return make_root
+
+
+def _unlink(path: Path) -> None:
+    # what resists (a mount inside, another sweeper at work) stays in the trash for the next sweep
+    with suppress(OSError):
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(parent, path.name)
+        finally:
+            os.close(parent)
 
 
 def _try_lock(fd: int) -> bool:
