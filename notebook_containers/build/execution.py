@@ -11,6 +11,12 @@ from notebook_containers.store.images import ImageRecord
 
 Output = Callable[[str, bytes], None]
 
+MOUNT_POINTS = (
+    *("/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"),
+    *("/.dockerenv", "/run/.containerenv", "/dev/console", "/dev/shm", "/dev/pts", "/dev/mqueue", "/dev/pipes", "/sys/fs/cgroup"),
+)
+"""Where a runtime mounts things: a commit leaves them out when they were not there before and are empty."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:

@@ -1,0 +1,214 @@
+"""Dockerfile text to image: the one public function of this package."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from notebook_containers.build import keys
+from notebook_containers.build.context import Context
+from notebook_containers.build.execution import Bases, Executor
+from notebook_containers.build.interpret import interpret
+from notebook_containers.build.parser import parse
+from notebook_containers.build.plan import Plan, StagePlan
+from notebook_containers.build.planning import make_plan
+from notebook_containers.build.platforms import host_platform
+from notebook_containers.build.progress import Event, ImageDone, PlannedStep, PlanReady, StepDone, StepFailed, StepStarted, Warned
+from notebook_containers.build.solver import Solved, Solver, StepResult
+from notebook_containers.build.stages import Stage, Stages, cut
+from notebook_containers.build.wording import one_line
+from notebook_containers.build.work import Settings, Tools
+from notebook_containers.errors import Error, ImageNotFound, InvalidArgument
+from notebook_containers.oci.image import Digest, ImageConfig, RootFS
+from notebook_containers.oci.reference import Reference
+from notebook_containers.store.images import ImageRecord
+from notebook_containers.store.store import Store
+
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+EPOCH = "SOURCE_DATE_EPOCH"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """The image, and what became of each step."""
+
+    image: ImageRecord
+    steps: tuple[StepResult, ...]
+    warnings: tuple[tuple[int, str], ...]
+
+
+def silent(event: Event) -> None:
+    """Take an event and do nothing."""
+    del event
+
+
+def build(
+    store: Store,
+    text: str,
+    *,
+    context: Path,
+    executor: Executor,
+    bases: Bases,
+    tags: Sequence[Reference] = (),
+    build_args: Mapping[str, str] | None = None,
+    target: str = "",
+    no_cache: bool = False,
+    pull: bool = False,
+    labels: Mapping[str, str] | None = None,
+    network: str = "default",
+    name: str = "Dockerfile",
+    progress: Callable[[Event], None] = silent,
+) -> BuildResult:
+    """Build the image that a Dockerfile's text describes, and tag it.
+
+    ``context`` is the directory that COPY and ADD see; ``name`` is the file's name, for messages and for ``<name>.dockerignore``.
+    Raises DockerfileError at the word that is wrong (all of the text, and all that is taken from the context, is checked before the
+    first step runs), BuildError for a RUN that fails, and what ``bases`` and the store raise. After an error, or KeyboardInterrupt,
+    no tag has moved and no snapshot is left; the steps that were done stay cached. Building the same again gives the same image id.
+    """
+    given = _checked_arguments(build_args or {})
+    platform = host_platform()
+    stages = cut(interpret(parse(text, name=name)), build_args=given, platform=platform)
+    goal = stages.target(target)
+    with store.lease(), Context.open(context, dockerfile=name) as opened:
+        settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=_epoch(given), network=network)
+        job = _Job(Tools(store=store, context=opened, executor=executor, settings=settings, progress=progress), stages, goal)
+        made = job.make_plan(bases, given, pull=pull)
+        solved = job.solve(made)
+        config = ImageConfig(
+            author=made.stages[-1].final_author, architecture=platform.architecture, variant=platform.variant, os=platform.os,
+            config=replace(made.stages[-1].final, labels={**made.stages[-1].final.labels, **(labels or {})}),
+            rootfs=RootFS(diff_ids=tuple(solved.layers)), history=tuple(solved.history),
+        )  # fmt: skip
+        dated, row = _dated(store, config, job.solver)
+        image = _write(store, dated, solved.layers, tags, row=row)
+    progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
+    return BuildResult(image=image, steps=job.results(), warnings=made.warnings)
+
+
+def _checked_arguments(build_args: Mapping[str, str]) -> dict[str, str]:
+    for name in build_args:
+        if not _ARGUMENT.match(name):
+            raise InvalidArgument(f"{name!r} is no name for a build argument", hint="letters, digits and _; --build-arg NAME=value")
+    return dict(build_args)
+
+
+def _epoch(given: Mapping[str, str]) -> int | None:
+    text = given.get(EPOCH, os.environ.get(EPOCH, ""))
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise InvalidArgument(f"{EPOCH}={text[:20]} is no count of seconds since 1970")
+    return int(text)
+
+
+class _Job:
+    """One build from stages to a solved target: numbers the steps, finds the bases, plans and solves."""
+
+    def __init__(self, tools: Tools, stages: Stages, goal: Stage) -> None:
+        self._tools, self._stages, self._goal = tools, stages, goal
+        self._needed = stages.needed(goal)
+        self._first: dict[int, int] = {}
+        planned = tuple(self._number())
+        self._total = len(planned)
+        self._images: dict[str, ImageConfig] = {}
+        self._from_results: list[StepResult] = []
+        self.solver = Solver(tools, self._images, self._total)
+        tools.progress(PlanReady(steps=planned))
+
+    def _number(self) -> Iterator[PlannedStep]:
+        index = 0
+        for stage in self._needed:
+            self._first[stage.index] = index + 1
+            for instruction in (stage.start, *stage.instructions):
+                index += 1
+                yield PlannedStep(index=index, stage=stage.label, line=instruction.line, text=one_line(instruction.text))
+
+    def make_plan(self, bases: Bases, given: Mapping[str, str], *, pull: bool) -> Plan:
+        """Find the base images, then replace every variable and digest what is taken from the context."""
+        for stage in self._needed:
+            self._start(stage, bases, pull=pull)
+        made = make_plan(self._stages, self._goal, self._images, given)
+        for line, message in made.warnings:
+            self._tools.progress(Warned(line=line, message=message))
+        self.solver.take_sources(made.stages)
+        return made
+
+    def _start(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
+        """Do a stage's FROM, and find the images of its ``COPY --from``."""
+        with _told(self._tools.progress, self._first[stage.index], self._total, stage) as results:
+            for origin in (stage.base, *stage.copies.values()):
+                if origin.image and origin.image not in self._images:
+                    self._images[origin.image] = bases.image(origin.image, pull=pull).config
+        self._from_results += results
+
+    def solve(self, made: Plan) -> Solved:
+        """Do all stages; the last one is the target."""
+        for stage in made.stages:
+            solved = self.solver.solve(stage, self._numbers(stage))
+        return solved
+
+    def results(self) -> tuple[StepResult, ...]:
+        """Return what became of each step, in the order of their numbers."""
+        return tuple(sorted([*self._from_results, *self.solver.results], key=lambda r: r.index))
+
+    def _numbers(self, stage: StagePlan) -> list[int]:
+        """The number of each step; those of ONBUILD triggers, which stand at FROM's line, are FROM's."""
+        first = self._first[stage.index]
+        own = len(self._stages.all[stage.index].instructions)
+        triggers = len(stage.steps) - own
+        return [first] * triggers + list(range(first + 1, first + 1 + own))
+
+
+@contextmanager
+def _told(progress: Callable[[Event], None], index: int, total: int, stage: Stage) -> Iterator[list[StepResult]]:
+    """Tell of a FROM; the list gets its result when the block ends well."""
+    began = time.monotonic()
+    line, text = stage.start.line, one_line(stage.start.text)
+    results: list[StepResult] = []
+    progress(StepStarted(index=index, total=total, line=line, text=text))
+    try:
+        yield results
+    except Error as err:
+        progress(StepFailed(index=index, message=err.message, seconds=time.monotonic() - began))
+        raise
+    seconds = time.monotonic() - began
+    reason = "base image" if stage.base.image else "earlier stage" if stage.base.stage is not None else "empty"
+    results.append(
+        StepResult(index=index, line=line, instruction=text, status="metadata", reason=reason, seconds=seconds, bytes_added=0, layer=None)
+    )
+    progress(StepDone(index=index, cached=True, reason=reason, seconds=seconds, bytes_added=0, layer=None))
+
+
+def _dated(store: Store, config: ImageConfig, solver: Solver) -> tuple[ImageConfig, str]:
+    """Fill in the times that are the image's own: when an image like this was first made, so that a build again is the same image.
+
+    Returns the config and the cache row's key to write, empty when there is one.
+    """
+    key = keys.image_key(config.to_bytes())
+    row = store.records.cache_get(key)
+    created = json.loads(row.document)["created"] if row is not None else solver.now()
+    history = tuple(replace(h, created=h.created or created) for h in config.history)
+    return replace(config, created=created, history=history), "" if row is not None else key
+
+
+def _write(store: Store, config: ImageConfig, layers: Sequence[Digest], tags: Sequence[Reference], *, row: str) -> ImageRecord:
+    """Record and tag the image; nothing is written when it is there with these tags."""
+    try:
+        image = store.images.get(Digest.of(config.to_bytes()))
+    except ImageNotFound:
+        image = store.images.put(config, [store.layers.get(diff_id) for diff_id in layers], tags=tags)
+    else:
+        missing = [tag for tag in tags if tag.tagged().familiar() not in image.tags]
+        for tag in missing:
+            store.images.tag(image.id, tag)
+        image = store.images.get(image.id) if missing else image
+    if row:
+        store.records.cache_put(row, None, json.dumps({"created": config.created}))
+    return image

@@ -1,0 +1,121 @@
+"""COPY and ADD: from a plan's words to the material of their key, and to the store's file operations."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from notebook_containers.build import keys, plan
+from notebook_containers.build.context import Context, OutsideContext, Source
+from notebook_containers.build.patterns import PatternError
+from notebook_containers.build.taking import Taken, check_several, error_at
+from notebook_containers.build.view import View
+from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.image import Digest
+from notebook_containers.store.layers import LayerStore
+from notebook_containers.store.operations import CopyTree, ExtractTar, HostDirectory, LayersView, MakeDirectory, Operation, WriteFile
+
+Owner = tuple[int | None, int | None]
+
+
+class Copying:
+    """One COPY or ADD at its place: ``below`` are the layers under it; it takes from the context or from other layers (``source``)."""
+
+    def __init__(
+        self, step: plan.Step, copy: plan.Copy, *, layers: LayerStore, below: Sequence[Digest], source: Taken | Sequence[Digest]
+    ) -> None:
+        self._step, self._copy, self._layers, self._below = step, copy, layers, tuple(below)
+        self._taken = source if isinstance(source, Taken) else None
+        self._origin = () if isinstance(source, Taken) else tuple(source)
+
+    def material(self) -> keys.Material:
+        """Return what the step's key is made of (without the single files)."""
+        copy = self._copy
+        what: dict[str, JSON] = {
+            "kind": "add" if copy.unpack else "copy",
+            "destination": copy.destination,
+            "owner": copy.owner,
+            "mode": copy.mode,
+            "inline": [[f.name, keys.digest_of([f.data])] for f in copy.inline],
+        }
+        below = keys.parent_of(self._below)
+        if self._taken is None:
+            what |= {"from": keys.parent_of(self._origin), "sources": [*copy.sources]}
+            return keys.Material(parent=below, what=what)
+        what["archives"] = [*sorted(self._taken.archives)]
+        return keys.Material(parent=below, what=what, trees=self._taken.trees())
+
+    def operations(self, context: Context) -> list[Operation]:
+        """Return the file operations; raises DockerfileError for sources and owners that are not there."""
+        owner = self._owner()
+        destination = self._copy.destination
+        result: list[Operation] = []
+        if destination.endswith("/") and destination != "/":
+            result.append(MakeDirectory(path=destination, uid=owner[0] or 0, gid=owner[1] or 0))
+        result.extend(self._from_layers(owner) if self._taken is None else self._from_context(self._taken, context, owner))
+        result.extend(self._inline(owner))
+        return result
+
+    def _from_context(self, taken: Taken, context: Context, owner: Owner) -> Iterator[Operation]:
+        root = HostDirectory(path=Path(context.path))
+        destination = self._copy.destination
+        for source, tree in taken.sources:
+            if source.path in taken.archives:
+                yield ExtractTar(source=root, path=source.path, destination=destination, uid=owner[0], gid=owner[1])
+            else:
+                yield CopyTree(
+                    source=root, path=source.path, destination=destination, uid=owner[0] or 0, gid=owner[1] or 0,
+                    mode=self._copy.mode, skip=tree.skipped,
+                )  # fmt: skip
+
+    def _from_layers(self, owner: Owner) -> Iterator[Operation]:
+        with View(self._layers, self._origin) as view:
+            selected = {source.path: source for word in self._copy.sources for source in self._select(view, word)}
+        check_several(self._step, self._copy, len(selected) + len(self._copy.inline))
+        for path in selected:
+            yield CopyTree(
+                source=LayersView(layers=self._origin), path=path, destination=self._copy.destination, uid=owner[0], gid=owner[1],
+                mode=self._copy.mode,
+            )  # fmt: skip
+
+    def _select(self, view: View, word: str) -> tuple[Source, ...]:
+        try:
+            sources = view.select(word)
+        except (OutsideContext, PatternError) as err:
+            raise error_at(self._step, f"{word} is no path in what --from names", word=word) from err
+        if not sources:
+            raise error_at(self._step, f"no such file {word} in what --from names", word=word)
+        return sources
+
+    def _inline(self, owner: Owner) -> Iterator[Operation]:
+        destination = self._copy.destination
+        for file in self._copy.inline:
+            inside = destination.endswith("/")
+            yield WriteFile(
+                path=posixpath.join(destination, file.name) if inside else destination, name="" if inside else file.name, data=file.data,
+                mode=0o644 if self._copy.mode is None else self._copy.mode, uid=owner[0] or 0, gid=owner[1] or 0,
+            )  # fmt: skip
+
+    def _owner(self) -> Owner:
+        """``--chown`` as numbers: a name alone gives its own group, a number alone the same number, as BuildKit does."""
+        if not self._copy.owner:
+            return None, None
+        user, _, group = self._copy.owner.partition(":")
+        with View(self._layers, self._below) as view:
+            uid, gid = self._number(view, user or "0", group=False)
+            if group:
+                gid = self._number(view, group, group=True)[0]
+        return uid, gid
+
+    def _number(self, view: View, text: str, *, group: bool) -> tuple[int, int]:
+        flag = f"--chown={self._copy.owner}"
+        if text.isascii() and text.isdigit():
+            if len(text) > 10 or int(text) >= 2**32 - 1:
+                raise self._step.node.error(f"{flag}: {text[:20]} is no id")
+            return int(text), int(text)
+        found = view.account(text, group=group)
+        if found is None:
+            noun, file = ("group", "/etc/group") if group else ("user", "/etc/passwd")
+            raise error_at(self._step, f"{flag}: no {noun} {text!r} in the image's {file}", hint="make it with RUN, or use a number")
+        return found

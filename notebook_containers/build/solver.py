@@ -1,0 +1,201 @@
+"""The solver: each step is found in the cache or done on a snapshot and committed; what is done stays, what fails leaves nothing.
+
+Steps that change no file only add to the history. Each other step is exactly one layer, or none when nothing came out changed.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from notebook_containers.build import keys, plan
+from notebook_containers.build.execution import MOUNT_POINTS
+from notebook_containers.build.progress import StepDone, StepFailed, StepStarted, Warned
+from notebook_containers.build.taking import Taken, take
+from notebook_containers.build.work import Tools, Work, copy_work, directory_work, run_work
+from notebook_containers.errors import Error
+from notebook_containers.oci.image import Digest, History, ImageConfig
+from notebook_containers.store.layers import Layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What became of a step: ``status`` is ``cached``, ``built`` or ``metadata``; ``reason`` says why in words."""
+
+    index: int
+    line: int
+    instruction: str
+    status: str
+    reason: str
+    seconds: float
+    bytes_added: int
+    layer: Digest | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Solved:
+    """A stage so far: layers bottom first, history, and the line where its files last came from; ``fresh`` once a step was not cached.
+
+    An empty ``created`` in the history stands for the image's own time.
+    """
+
+    layers: list[Digest]
+    history: list[History]
+    changed_line: int
+    fresh: bool = False
+
+
+class Solver:
+    """Solves the stages of one plan, in order. ``images`` are the configs of the images that are started or copied from."""
+
+    def __init__(self, tools: Tools, images: Mapping[str, ImageConfig], total: int) -> None:
+        self._tools, self._images, self._total = tools, images, total
+        self._taken: dict[tuple[int, int], Taken] = {}
+        self.stages: dict[int, Solved] = {}
+        self.results: list[StepResult] = []
+
+    def take_sources(self, stages: Sequence[plan.StagePlan]) -> None:
+        """Find and digest all that comes from the context, before anything runs; raises DockerfileError."""
+        for stage in stages:
+            for position, step in enumerate(stage.steps):
+                if isinstance(step.operation, plan.Copy) and step.operation.origin is None:
+                    self._taken[stage.index, position] = take(step, step.operation, self._tools.context)
+
+    def solve(self, stage: plan.StagePlan, numbers: Sequence[int]) -> Solved:
+        """Do a stage whose needed stages are solved; ``numbers`` are its steps' numbers in progress events."""
+        solved = self._begin(stage)
+        for position, (step, index) in enumerate(zip(stage.steps, numbers, strict=True)):
+            with self._told(index, step):
+                self._step(stage, position, solved, index)
+        self.stages[stage.index] = solved
+        return solved
+
+    def now(self) -> str:
+        """Return the time that new things get, as RFC 3339: SOURCE_DATE_EPOCH where it is set."""
+        epoch = self._tools.settings.epoch
+        when = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
+        return when.isoformat().replace("+00:00", "Z")
+
+    def _begin(self, stage: plan.StagePlan) -> Solved:
+        line = stage.node.line
+        if stage.base.stage is not None:
+            below = self.stages[stage.base.stage]
+            return Solved(layers=list(below.layers), history=list(below.history), changed_line=below.changed_line, fresh=below.fresh)
+        image = self._images.get(stage.base.image)
+        if image is None:
+            return Solved(layers=[], history=[], changed_line=line)
+        return Solved(layers=list(image.rootfs.diff_ids), history=list(image.history), changed_line=line)
+
+    @contextmanager
+    def _told(self, index: int, step: plan.Step) -> Iterator[None]:
+        began = time.monotonic()
+        self._tools.progress(StepStarted(index=index, total=self._total, line=step.line, text=step.text))
+        try:
+            yield
+        except Error as err:
+            self._tools.progress(StepFailed(index=index, message=err.message, seconds=time.monotonic() - began))
+            raise
+
+    def _step(self, stage: plan.StagePlan, position: int, solved: Solved, index: int) -> None:
+        began = time.monotonic()
+        step = stage.steps[position]
+        if step.operation is None:
+            solved.history.append(History(created_by=step.created_by, empty_layer=True))
+            result = self._result(step, index, began, status="metadata", reason=keys.METADATA, layer=None)
+            self._finish(result, cached=not solved.fresh)
+            return
+        work = self._work(stage, position, solved, index)
+        layer, created, found = self._cached(work)
+        reason = keys.CACHED
+        if not found:
+            reason = self._why(stage, step, work, solved)
+            layer, created = self._do(stage, step, work)
+            solved.changed_line, solved.fresh = step.line, True
+        solved.history.append(History(created=created, created_by=step.created_by, empty_layer=layer is None))
+        if layer is not None:
+            solved.layers.append(layer.diff_id)
+        result = self._result(step, index, began, status="cached" if found else "built", reason=reason, layer=layer)
+        self._finish(result, cached=found)
+
+    def _result(self, step: plan.Step, index: int, began: float, *, status: str, reason: str, layer: Layer | None) -> StepResult:
+        return StepResult(
+            index=index, line=step.line, instruction=step.text, status=status, reason=reason, seconds=time.monotonic() - began,
+            bytes_added=layer.size if layer is not None else 0, layer=layer.diff_id if layer is not None else None,
+        )  # fmt: skip
+
+    def _finish(self, r: StepResult, *, cached: bool) -> None:
+        self.results.append(r)
+        done = StepDone(index=r.index, cached=cached, reason=r.reason, seconds=r.seconds, bytes_added=r.bytes_added, layer=r.layer)
+        self._tools.progress(done)
+
+    # the cache
+
+    def _cached(self, work: Work) -> tuple[Layer | None, str, bool]:
+        """Return the layer of a step done before, when that was, and whether there is such a step."""
+        store = self._tools.store
+        row = None if self._tools.settings.no_cache else store.records.cache_get(work.key)
+        if row is None or (row.diff_id is not None and not store.layers.has(row.diff_id)):
+            return None, "", False
+        layer = store.layers.get(row.diff_id) if row.diff_id is not None else None
+        return layer, str(json.loads(row.document)["created"]), True
+
+    def _why(self, stage: plan.StagePlan, step: plan.Step, work: Work, solved: Solved) -> str:
+        if self._tools.settings.no_cache:
+            return keys.NO_CACHE
+        row = self._tools.store.records.cache_get(self._place(stage, step))
+        last = keys.Material.from_text(row.document) if row is not None else None
+        return keys.reason(work.with_files(), last, parent_line=solved.changed_line)
+
+    def _place(self, stage: plan.StagePlan, step: plan.Step) -> str:
+        return keys.place_key(self._tools.settings.place, stage.label, step.text)
+
+    # work
+
+    def _work(self, stage: plan.StagePlan, position: int, solved: Solved, index: int) -> Work:
+        step, below = stage.steps[position], tuple(solved.layers)
+        match step.operation:
+            case plan.Copy() as copy:
+                taken = self._taken.get((stage.index, position))
+                return copy_work(self._tools, step, copy, below, self._origin(copy) if taken is None else taken)
+            case plan.MakeDirectory() as directory:
+                return directory_work(self._tools, directory, below)
+            case plan.Execute() as execute:
+                return run_work(self._tools, step, execute, below, index)
+        raise TypeError(type(step.operation).__name__)
+
+    def _origin(self, copy: plan.Copy) -> Sequence[Digest]:
+        origin = copy.origin
+        if origin is not None and origin.stage is not None:
+            return self.stages[origin.stage].layers
+        return self._images[origin.image].rootfs.diff_ids if origin is not None else ()
+
+    def _do(self, stage: plan.StagePlan, step: plan.Step, work: Work) -> tuple[Layer | None, str]:
+        began = time.monotonic()
+        snapshots = self._tools.store.snapshots
+        key = f"build-{secrets.token_hex(8)}"
+        try:
+            snapshots.prepare(key, work.below)
+            work.change(key)
+            layer = snapshots.commit(key, ignore=MOUNT_POINTS, epoch=self._tools.settings.epoch)
+        except BaseException:
+            snapshots.remove(key)
+            raise
+        created = self.now()
+        if work.taken is not None and not work.taken.unchanged(self._tools.context):
+            message = "the build context was changed while it was copied: this step is not cached"
+            self._tools.progress(Warned(line=step.line, message=message))
+        else:
+            document = json.dumps({"created": created, "text": step.text, "seconds": round(time.monotonic() - began, 3)})
+            self._remember(work, self._place(stage, step), layer, document)
+        return layer, created
+
+    def _remember(self, work: Work, place: str, layer: Layer | None, document: str) -> None:
+        records = self._tools.store.records
+        with records.transaction():  # one commit for both rows
+            records.cache_put(work.key, layer.diff_id if layer is not None else None, document)
+            records.cache_put(place, None, work.with_files().to_text())

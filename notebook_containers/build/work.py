@@ -1,0 +1,145 @@
+"""One step as work: the material of its cache key, and the change it makes to a prepared snapshot."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from notebook_containers.build import keys, plan
+from notebook_containers.build.context import Context
+from notebook_containers.build.copying import Copying
+from notebook_containers.build.execution import Executor, RunRequest
+from notebook_containers.build.failures import Tail, run_failed, start_failed
+from notebook_containers.build.progress import Event, StepOutput
+from notebook_containers.build.taking import Taken
+from notebook_containers.errors import StartFailed
+from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.image import Digest
+from notebook_containers.oci.runtime import Mount
+from notebook_containers.store.operations import MakeDirectory
+from notebook_containers.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What holds for a whole build: ``place`` names context and file (for reasons), ``epoch`` is SOURCE_DATE_EPOCH."""
+
+    place: str
+    no_cache: bool = False
+    epoch: int | None = None
+    network: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What a build works with, the same for all its stages."""
+
+    store: Store
+    context: Context
+    executor: Executor
+    settings: Settings
+    progress: Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A step to do over the layers ``below``: ``change`` does it to the snapshot of a key; ``taken`` is what it takes from the context."""
+
+    material: keys.Material
+    below: tuple[Digest, ...]
+    change: Callable[[str], None]
+    taken: Taken | None = None
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.material.key())
+
+    def with_files(self) -> keys.Material:
+        """Return the material with the single files, for reasons."""
+        return self.material if self.taken is None else replace(self.material, files=dict(self.taken.files()))
+
+
+def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: tuple[Digest, ...], source: Taken | Sequence[Digest]) -> Work:
+    """Return the work of COPY or ADD, from the context or from other layers."""
+    copying = Copying(step, copy, layers=tools.store.layers, below=below, source=source)
+
+    def change(key: str) -> None:
+        tools.store.snapshots.edit(key, copying.operations(tools.context))
+
+    taken = source if isinstance(source, Taken) else None
+    return Work(material=_dated(copying.material(), tools.settings), below=below, change=change, taken=taken)
+
+
+def directory_work(tools: Tools, operation: plan.MakeDirectory, below: tuple[Digest, ...]) -> Work:
+    """Return the work of WORKDIR."""
+    material = keys.Material(parent=keys.parent_of(below), what={"kind": "directory", "path": operation.path})
+
+    def change(key: str) -> None:
+        tools.store.snapshots.edit(key, [MakeDirectory(path=operation.path)])
+
+    return Work(material=_dated(material, tools.settings), below=below, change=change)
+
+
+def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: tuple[Digest, ...], index: int) -> Work:
+    """Return the work of RUN; its output is told as that of step ``index``."""
+
+    def change(key: str) -> None:
+        _run(tools, step, operation, key, index)
+
+    material = keys.Material(parent=keys.parent_of(below), what=_run_what(operation, tools.settings), variables=_by_name(operation.env))
+    return Work(material=_dated(material, tools.settings), below=below, change=change)
+
+
+def _dated(material: keys.Material, settings: Settings) -> keys.Material:
+    return material if settings.epoch is None else replace(material, what={**material.what, "epoch": settings.epoch})
+
+
+def _run_what(operation: plan.Execute, settings: Settings) -> dict[str, JSON]:
+    return {
+        "kind": "run",
+        "args": [*operation.args],
+        "cwd": operation.cwd,
+        "user": operation.user,
+        "network": settings.network,
+        "script": keys.digest_of([operation.script.data]) if operation.script is not None else "",
+    }
+
+
+def _by_name(env: Sequence[str]) -> Mapping[str, str]:
+    return dict(entry.partition("=")[::2] for entry in env)
+
+
+def _run(tools: Tools, step: plan.Step, operation: plan.Execute, key: str, index: int) -> None:
+    tail = Tail()
+
+    def output(stream: str, data: bytes) -> None:
+        tail.add(data)
+        tools.progress(StepOutput(index=index, stream=stream, data=data))
+
+    with _script(operation) as binds:
+        request = RunRequest(
+            snapshot=key, mounts=tools.store.snapshots.mounts(key, volatile=True), binds=binds, args=operation.args,
+            env=(*operation.hidden_env, *operation.env), cwd=operation.cwd, user=operation.user, network=tools.settings.network,
+        )  # fmt: skip
+        try:
+            status = tools.executor.run(request, output)
+        except StartFailed as err:
+            raise start_failed(step, err) from err
+    if status:
+        raise run_failed(step, status, tail)
+
+
+@contextmanager
+def _script(operation: plan.Execute) -> Iterator[tuple[Mount, ...]]:
+    """Put the script of a ``#!`` here-document into a file that is bound read-only below /dev, so that no layer keeps it."""
+    if operation.script is None:
+        yield ()
+        return
+    with tempfile.TemporaryDirectory(prefix="nbc-build-") as directory:
+        path = Path(directory) / "script"
+        path.write_bytes(operation.script.data)
+        path.chmod(0o755)
+        yield (Mount(destination=operation.args[0], type="bind", source=str(path), options=("bind", "ro")),)
