@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
-from notebook_containers.commands import formatting, picture
-from notebook_containers.commands.results import Built, Documents, Ended, Layers, Names, Result, Started, Table, Text
+from notebook_containers.commands import formatting
+from notebook_containers.commands.layers import as_text
+from notebook_containers.commands.results import Built, Documents, Ended, Layers, Names, Result, Row, Started, Table, Text
 from notebook_containers.errors import Error
 
 
@@ -14,7 +16,7 @@ def show(result: Result) -> int:
     """Print a result and return the exit status."""
     match result:
         case Table(kind=kind, rows=rows):
-            _print(_table(kind, result, rows))
+            _print(_table(kind, rows))
         case Text(text=text):
             _print(text)
         case Names(names=names, failures=failures):
@@ -31,16 +33,16 @@ def show(result: Result) -> int:
         case Built(image=image):
             print(image.id)
         case Layers(stacks=stacks):
-            _print(picture.as_text(stacks))
+            _print(as_text(stacks))
     return 0
 
 
-def _table(kind: str, result: Table, rows: object) -> str:
+def _table(kind: str, rows: Sequence[Row]) -> str:
     if kind == "diff":
-        return "\n".join(f"{row['kind']} {row['path']}" for row in result.rows)
+        return "\n".join(f"{row['kind']} {row['path']}" for row in rows)
     if kind == "port":
-        return "\n".join(f"{row['container']} -> {row['host']}" for row in result.rows)
-    return formatting.table(kind, result.rows)
+        return "\n".join(f"{row['container']} -> {row['host']}" for row in rows)
+    return formatting.table(kind, rows)
 
 
 def _documents(documents: object, kind: str) -> str:

@@ -10,8 +10,9 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
+from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
-from notebook_containers.commands.results import Built, LayerBoxes, Layers, Names, Result, Row, Stack, Table, Text
+from notebook_containers.commands.results import Built, Layers, Names, Result, Row, Table, Text
 from notebook_containers.engine.quantities import human_size
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.oci.reference import Reference
@@ -131,13 +132,13 @@ def _layers(images: tuple[str, ...]) -> Result:
     return Layers(stacks=[stack(image) for image in found])
 
 
-def stack(image: Image) -> Stack:
+def stack(image: Image) -> ImageStack:
     """Return one image's layers for the diagram, bottom first."""
-    boxes = [
-        LayerBoxes(diff_id=line.layer or "", instruction=line.created_by, size=line.size, empty=line.layer is None)
+    boxes = tuple(
+        LayerBox(diff_id=line.layer or "", instruction=line.created_by, size=line.size, empty=line.layer is None)
         for line in reversed(image.history())
-    ]
-    return Stack(name=", ".join(image.tags) or image.short_id, id=image.id, layers=boxes)
+    )
+    return ImageStack(name=", ".join(image.tags) or image.short_id, id=image.id, layers=boxes)
 
 
 def _tag(source: str, target: str) -> Result:

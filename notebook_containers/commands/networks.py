@@ -17,7 +17,8 @@ from notebook_containers.errors import Error
 def _ls(*, quiet: bool, format: str | None) -> Result:  # noqa: A002
     """List networks."""
     rows: list[Row] = [
-        {"network_id": n.short_id, "name": n.name, "driver": n.driver, "subnet": n.subnet, "gateway": n.gateway} for n in face().engine.networks.list()
+        {"network_id": n.short_id, "name": n.name, "driver": n.driver, "subnet": n.subnet, "gateway": n.gateway}
+        for n in face().engine.networks.list()
     ]
     if quiet:
         return Text(text="\n".join(str(row["network_id"]) for row in rows))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from notebook_containers.build.solver import Step
+    from notebook_containers.commands.layers import ImageStack
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.images import Image
     from notebook_containers.oci.documents import JSON
@@ -72,29 +73,10 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerBoxes:
-    """One layer of a stack: ``diff_id`` is empty for an instruction that made none."""
-
-    diff_id: str
-    instruction: str
-    size: int
-    empty: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stack:
-    """One image's layers, bottom first."""
-
-    name: str
-    id: str
-    layers: Sequence[LayerBoxes]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
     """The layers of one or several images, to be drawn side by side."""
 
-    stacks: Sequence[Stack] = field(default_factory=tuple)
+    stacks: Sequence[ImageStack]
 
 
 Result: TypeAlias = Table | Text | Names | Documents | Started | Ended | Built | Layers | None

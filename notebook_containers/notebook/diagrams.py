@@ -11,7 +11,7 @@ from pathlib import Path
 from notebook_containers.commands import figures
 from notebook_containers.commands.text import one_line, plain
 from notebook_containers.notebook.html import Markup, data_image, element, join
-from notebook_containers.notebook.layers import ImageStack, LayerBox, Sharing, instruction_words
+from notebook_containers.commands.layers import ImageStack, LayerBox, Sharing, as_text, instruction_words
 from notebook_containers.notebook.layout import draw
 
 __all__ = ["LAYERS_MIME", "ImageStack", "LayerBox", "LayerDiagram"]
@@ -34,8 +34,7 @@ class LayerDiagram:
 
     def to_text(self) -> str:
         """Return the diagram as text: each image with its layers, top first, marks for what is shared, and the figures."""
-        blocks = [_block(stack, self.sharing) for stack in self.stacks]
-        return "\n\n".join([*blocks, self.sharing.sentence()])
+        return as_text(self.stacks, self.sharing)
 
     def to_html(self) -> str:
         """Return a figure with the picture, the figures in words, and a table of all numbers; it needs no script, style or network."""
@@ -104,17 +103,6 @@ def _rows(stack: ImageStack, sharing: Sharing) -> Iterable[Markup]:
             "" if layer.empty else str(shared.images if shared else 1),
         )
         yield element("tr", None, *(element("td", None, cell) for cell in cells))
-
-
-def _block(stack: ImageStack, sharing: Sharing) -> str:
-    id_ = stack.id.removeprefix("sha256:")[:12]
-    lines = [f"{one_line(stack.name)}  {id_}  {figures.size(stack.size)}, {figures.count(len(stack.filled), 'layer')}"]
-    for layer in reversed(stack.layers):
-        shared = None if layer.empty else sharing.shared.get(layer.diff_id)
-        mark = f"[{shared.mark}]" if shared else ""
-        size = "-" if layer.empty else figures.size(layer.size)
-        lines.append(f"  {mark:<4} {size:>8}  {one_line(' '.join(instruction_words(layer.instruction)).strip(), limit=100)}")
-    return "\n".join(lines)
 
 
 def _layer_json(layer: LayerBox, sharing: Sharing) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from notebook_containers.commands import results
+from notebook_containers.commands.layers import ImageStack
 from notebook_containers.engine.images import Image
 from notebook_containers.errors import ContainerError
 from notebook_containers.notebook import diagrams, tables
@@ -15,7 +16,7 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
     """Return what the cell displays for a result; raises ContainerError for a non-zero exit status, and the first failure of several."""
     match result:
         case results.Table(kind=kind, rows=rows):
-            return tables.frame(kind, rows)
+            return tables.TABLES[kind].frame(rows)
         case results.Text(text=text):
             face.write("stdout", f"{text}\n".encode() if text else b"")
         case results.Names(names=names, failures=failures):
@@ -43,12 +44,12 @@ def value(result: results.Result, shown: object) -> object:
     return shown
 
 
-def _stack(image: Image) -> results.Stack:
+def _stack(image: Image) -> ImageStack:
     from notebook_containers.commands.images import stack
 
     return stack(image)
 
 
-def diagram(stacks: Sequence[results.Stack]) -> diagrams.LayerDiagram:
+def diagram(stacks: Sequence[ImageStack]) -> diagrams.LayerDiagram:
     """Return the drawing of stacks of layers."""
     return diagrams.LayerDiagram(stacks)

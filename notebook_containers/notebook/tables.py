@@ -124,9 +124,13 @@ VOLUMES = Table(
         "labels": "structure",
     },
 )
+TOP = Table(name="top", columns={"PID": "count", "PPID": "count", "UID": "count", "SECONDS": "count", "CMD": "text"})
+PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
 )
+
+TABLES: Mapping[str, Table] = {t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, PORT, EVENTS)}
 
 
 def ps_frame(rows: Iterable[Row]) -> pd.DataFrame:

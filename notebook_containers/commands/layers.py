@@ -99,6 +99,23 @@ class Sharing:
         return f"{begin}, {self.on_disk} on disk: {sizes}, sharing saves {figures.size(self.saved)}{share}"
 
 
+def as_text(stacks: Sequence[ImageStack], sharing: Sharing | None = None) -> str:
+    """Return images with their layers as text, top layer first: marks for what is shared, sizes, and the figures."""
+    counted = sharing or Sharing.of(stacks)
+    return "\n\n".join([*(_block(stack, counted) for stack in stacks), counted.sentence()])
+
+
+def _block(stack: ImageStack, sharing: Sharing) -> str:
+    id_ = stack.id.removeprefix("sha256:")[:12]
+    lines = [f"{one_line(stack.name)}  {id_}  {figures.size(stack.size)}, {figures.count(len(stack.filled), 'layer')}"]
+    for layer in reversed(stack.layers):
+        shared = None if layer.empty else sharing.shared.get(layer.diff_id)
+        mark = f"[{shared.mark}]" if shared else ""
+        size = "-" if layer.empty else figures.size(layer.size)
+        lines.append(f"  {mark:<4} {size:>8}  {one_line(' '.join(instruction_words(layer.instruction)).strip(), limit=100)}")
+    return "\n".join(lines)
+
+
 def instruction_words(created_by: str) -> tuple[str, str]:
     """Return a history line as (instruction, the rest), without what builders wrap around it (``/bin/sh -c #(nop)``, ``# buildkit``)."""
     text = one_line(created_by, limit=2000).removesuffix(" # buildkit")
