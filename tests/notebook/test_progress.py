@@ -169,9 +169,7 @@ def test_a_real_kernel_saves_only_the_end() -> None:
     from notebook_containers.build.progress import *
     from notebook_containers.notebook.progress import build_view
     from notebook_containers.oci.image import Digest
-    import os
-import textwrap
-import time
+    import time
     with build_view(get_ipython()) as view:
         view(PlanReady(steps=(PlannedStep(index=1, stage="0", line=1, text="FROM scratch"),)))
         view(StepStarted(index=1, total=1, line=1, text="FROM scratch"))
