@@ -1,0 +1,190 @@
+"""Whole builds against a real store with real commands: results, cache, reasons, failures."""
+
+from __future__ import annotations
+
+import pytest
+
+from notebook_containers.build.progress import ImageDone, PlanReady, StepDone, StepFailed, StepOutput
+from notebook_containers.errors import BuildError, DockerfileError, ImageNotFound
+
+from .conftest import Builder
+
+pytestmark = pytest.mark.root
+
+HELLO = """FROM base
+ENV GREETING=hello
+RUN echo "$GREETING from a layer" > /greeting
+CMD ["cat", "/greeting"]
+"""
+
+
+def statuses(builder: Builder) -> list[tuple[int, bool, str]]:
+    return [(e.index, e.cached, e.reason) for e in builder.events if isinstance(e, StepDone)]
+
+
+def test_the_first_example(builder: Builder) -> None:
+    result = builder(HELLO, tag="hello")
+    config = result.image.config
+    assert builder.read(result, "/greeting") == "hello from a layer\n"
+    assert config.config.cmd == ("cat", "/greeting")
+    assert config.config.env == ("PATH=/usr/bin:/bin", "LANG=C", "GREETING=hello")
+    assert [(h.created_by, h.empty_layer) for h in config.history] == [
+        ("base", False),
+        ("ENV GREETING=hello", True),
+        ('RUN /bin/sh -c echo "$GREETING from a layer" > /greeting', False),
+        ('CMD ["cat" "/greeting"]', True),
+    ]
+    assert len(config.rootfs.diff_ids) == 2
+    assert result.image.tags == ("hello:latest",)
+    assert set(builder.tree(result)) == {"greeting"}
+    assert builder.store.snapshots.list() == []
+    first, last = builder.events[0], builder.events[-1]
+    assert isinstance(first, PlanReady)
+    assert [(s.index, s.line) for s in first.steps] == [(1, 1), (2, 2), (3, 3), (4, 4)]
+    assert isinstance(last, ImageDone)
+
+
+def test_built_again_it_is_the_same_image_and_nothing_runs(builder: Builder) -> None:
+    first = builder(HELLO, tag="one")
+    second = builder(HELLO, tag="two")
+    assert second.image.id == first.image.id
+    assert second.image.tags == ("one:latest", "two:latest")
+    assert len(builder.executor.requests) == 1
+    assert statuses(builder) == [(1, True, "base image"), (2, True, "changes no file"), (3, True, "cached"), (4, True, "changes no file")]
+
+
+def test_no_cache(builder: Builder) -> None:
+    builder(HELLO)
+    builder(HELLO, no_cache=True)
+    assert len(builder.executor.requests) == 2
+    assert statuses(builder)[2] == (3, False, "--no-cache")
+
+
+def test_output_is_told_as_it_comes(builder: Builder) -> None:
+    builder("FROM base\nRUN echo out; echo err >&2\n")
+    output = {(e.stream, e.data) for e in builder.events if isinstance(e, StepOutput)}
+    assert output == {("stdout", b"out\n"), ("stderr", b"err\n")}
+
+
+def test_a_failing_run_leaves_nothing_but_the_steps_before_it(builder: Builder) -> None:
+    text = "FROM base\nRUN echo 1 > /one\n\nRUN echo working; echo oh no >&2; exit 2\n"
+    with pytest.raises(BuildError) as info:
+        builder(text, tag="broken")
+    err = info.value
+    assert err.message == "RUN echo working; echo oh no >&2; exit 2 (line 4) ended with exit code 2"
+    assert (err.line, err.exit_status) == (4, 2)
+    assert set(err.output.splitlines()) == {"working", "oh no"}
+    assert not builder.tag_exists("broken")
+    assert builder.store.snapshots.list() == []
+    assert isinstance(builder.events[-1], StepFailed)
+    builder(text.replace("exit 2", "exit 0"))
+    assert statuses(builder)[1] == (2, True, "cached")
+
+
+def test_interrupt_leaves_nothing(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(builder.executor, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        builder(HELLO, tag="stopped")
+    assert builder.store.snapshots.list() == []
+    assert not builder.tag_exists("stopped")
+
+
+def test_a_command_that_cannot_be_started(builder: Builder) -> None:
+    with pytest.raises(BuildError) as info:
+        builder('FROM base\nRUN ["/none"]\n')
+    assert "could not be started" in info.value.message
+    assert info.value.exit_status == 127
+
+
+def test_missing_base(builder: Builder) -> None:
+    with pytest.raises(ImageNotFound):
+        builder("FROM bse\nRUN true\n")
+
+
+def test_reasons(builder: Builder) -> None:
+    (builder.context / "app.py").write_text("1")
+    text = "FROM base\nARG VERSION=1\nCOPY app.py /app/\nRUN echo $VERSION > /version\nRUN echo last > /last\n"
+    builder(text)
+    assert [r for _, _, r in statuses(builder)[2:]] == ["never built with these inputs"] * 3
+    (builder.context / "app.py").write_text("2")
+    builder(text)
+    assert [r for _, _, r in statuses(builder)[2:]] == [
+        "file app.py changed",
+        "the parent changed at line 3",
+        "the parent changed at line 4",
+    ]
+    builder(text, build_args={"VERSION": "2"})
+    assert [r for _, _, r in statuses(builder)[2:]] == [
+        "cached",
+        "variable VERSION changed",
+        "the parent changed at line 4 and variable VERSION changed",
+    ]
+    builder(text, build_args={"VERSION": "1"})
+    assert [c for _, c, _ in statuses(builder)] == [True] * 5
+
+
+def test_an_unchanged_run_makes_no_layer(builder: Builder) -> None:
+    result = builder("FROM base\nRUN true\n")
+    assert len(result.image.config.rootfs.diff_ids) == 1
+    assert result.image.config.history[-1].empty_layer
+    again = builder("FROM base\nRUN true\n")
+    assert again.image.id == result.image.id
+    assert len(builder.executor.requests) == 1
+
+
+def test_stages(builder: Builder) -> None:
+    text = (
+        "FROM base AS tools\nRUN mkdir /out; echo tool > /out/tool; ln -s tool /out/link\n"
+        "FROM base AS unneeded\nRUN exit 1\n"
+        "FROM scratch\nCOPY --from=tools /out/ /bin/\nCOPY --from=0 /out/link /plain\n"
+    )
+    result = builder(text)
+    assert builder.read(result, "/bin/tool") == "tool\n"
+    assert builder.read(result, "/bin/link") == "tool\n"
+    assert {n for n, m in builder.tree(result).items() if m.isfile()} == {"plain"}
+    assert result.image.config.config.env == ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
+    target = builder(text, target="tools", tag="tools")
+    assert builder.read(target, "/out/tool") == "tool\n"
+    with pytest.raises(BuildError):
+        builder(text, target="unneeded")
+
+
+def test_a_stage_on_a_stage(builder: Builder) -> None:
+    result = builder("FROM base AS a\nARG X=1\nENV Y=2\nWORKDIR /w\nFROM a\nRUN echo $X $Y > here\n")
+    assert builder.read(result, "/w/here") == "1 2\n"
+    assert [h.created_by for h in result.image.config.history] == [
+        "base",
+        "ARG X=1",
+        "ENV Y=2",
+        "WORKDIR /w",
+        "RUN |1 X=1 /bin/sh -c echo $X $Y > here",
+    ]
+
+
+def test_workdir_is_a_layer_only_when_it_is_new(builder: Builder) -> None:
+    result = builder("FROM base\nWORKDIR /new/deep\nWORKDIR ../other\nWORKDIR /tmp\n")
+    config = result.image.config
+    assert config.config.working_dir == "/tmp"
+    assert [h.empty_layer for h in config.history] == [False, False, False, True]
+    assert [h.created_by for h in config.history[1:]] == ["WORKDIR /new/deep", "WORKDIR /new/other", "WORKDIR /tmp"]
+
+
+def test_missing_sources_fail_before_anything_runs(builder: Builder) -> None:
+    (builder.context / "app.py.txt").write_text("")
+    with pytest.raises(DockerfileError) as info:
+        builder("FROM base\nRUN echo 1 > /x\nCOPY app.py /\n")
+    err = info.value
+    assert err.message == f"no such file app.py in the build context {builder.context}"
+    assert err.hint == "did you mean app.py.txt?"
+    assert (err.line, err.column, err.length) == (3, 6, 6)
+    assert builder.executor.requests == []
+
+
+def test_source_date_epoch_gives_the_same_digest_in_two_stores(builder: Builder) -> None:
+    first = builder(HELLO, build_args={"SOURCE_DATE_EPOCH": "1000000000"}, no_cache=True)
+    second = builder(HELLO, build_args={"SOURCE_DATE_EPOCH": "1000000000"}, no_cache=True)
+    assert first.image.id == second.image.id
+    assert first.image.config.created == "2001-09-09T01:46:40Z"
