@@ -18,7 +18,7 @@ from notebook_containers.oci.documents import JSON
 if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
 
-FORMAT = click.Option(["-f", "--format"], help="json, table, or a template such as '{{.ID}} {{.Names}}'.")
+FORMAT = click.Option(["--format"], help="json, table, or a template such as '{{.ID}} {{.Names}}'.")
 QUIET = click.Option(["-q", "--quiet"], is_flag=True, help="Only the ids.")
 NO_TRUNC = click.Option(["--no-trunc"], is_flag=True, help="Do not cut long fields.")
 
@@ -261,7 +261,7 @@ COMMANDS: Mapping[str, click.Command] = {
     "inspect": _command(
         "inspect",
         _inspect,
-        FORMAT,
+        click.Option(["-f", "--format"], help="json, or a template such as '{{.State.Status}}'."),
         click.Option(["--type"], help="container or image."),
         click.Argument(["names"], nargs=-1, required=True),
     ),
