@@ -28,16 +28,16 @@ def __getattr__(name: str) -> object:
 
 def load_ipython_extension(shell: object) -> None:
     """Register the magics (``%load_ext notebook_containers``): silent, and the same when done twice."""
-    from notebook_containers.notebook import extension
+    from notebook_containers.notebook.extension import load
 
-    extension.load(shell)
+    load(shell)
 
 
 def unload_ipython_extension(shell: object) -> None:
     """Take the magics' completions away again (``%unload_ext notebook_containers``)."""
-    from notebook_containers.notebook import extension
+    from notebook_containers.notebook.extension import unload
 
-    extension.unload(shell)
+    unload(shell)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
@@ -52,6 +52,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(app: object) -> None:
     """Add the authenticated handlers to a running Jupyter server."""
-    from notebook_containers.server import extension
+    from notebook_containers.server.extension import load
 
-    extension.load(app)
+    load(app)

@@ -180,7 +180,7 @@ def render(template: str, known: Mapping[str, Column], row: Row) -> str:
 
 
 def document_template(template: str, document: Mapping[str, object]) -> str:
-    """Fill ``--format '{{.State.Status}}'`` of inspect: paths into a document, ``{{json .Path}}``; raises InvalidArgument for no such field."""
+    """Fill inspect's ``{{.State.Status}}`` and ``{{json .Path}}`` with a document; raises InvalidArgument for a field that is not there."""
     if template == "json":
         return json.dumps(document, ensure_ascii=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def _source(context: str | None, file: object) -> tuple[Path, str | None, Path |
     if context is None:
         raise click.UsageError("the build context is missing: give a directory, for example 'nbc build -t hello .'")
     if context == "-" or file == "-":
-        return here.cwd if context == "-" else directory, click.get_text_stream("stdin").read(), None
+        return here.cwd if context == "-" else directory, sys.stdin.read(), None
     return directory, None, here.cwd / str(file) if file else None
 
 
@@ -97,7 +98,7 @@ def image_rows(images: list[Image], *, full: bool = False) -> list[Row]:
     return rows
 
 
-def _images(name: str | None, *, all: bool, quiet: bool, format: str | None, no_trunc: bool) -> Result:  # noqa: A002
+def _images(name: str | None, *, all: bool, quiet: bool, format: str | None, no_trunc: bool) -> Result:
     """List images."""
     rows = image_rows(face().engine.images.list(name, all=all), full=no_trunc)
     if quiet:
@@ -105,7 +106,7 @@ def _images(name: str | None, *, all: bool, quiet: bool, format: str | None, no_
     return Text(text=formatting.formatted("images", rows, format)) if format else Table(kind="images", rows=rows)
 
 
-def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> Result:  # noqa: A002
+def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> Result:
     """Show the instructions an image was made with, newest first, and the layer of each."""
     lines = face().engine.images.find(image).history()
     rows: list[Row] = [
@@ -171,7 +172,7 @@ def _push(image: str) -> Result:
     return Text(text=f"{Reference.parse(image).tagged().familiar()}: digest: {digest}")
 
 
-def _prune(*, all: bool, force: bool) -> Result:  # noqa: A002, ARG001
+def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
     """Remove images without a name (all unused ones with --all) and layers nobody needs."""
     result = face().engine.images.prune(all=all)
     deleted = result["ImagesDeleted"]

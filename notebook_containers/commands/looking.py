@@ -161,7 +161,7 @@ def _attach(container: str, *, no_stdin: bool) -> Result:
     return Ended(exit_code=code or 0, what=f"{found.command} in {found.image}", container_id=found.id)
 
 
-def _inspect(names: tuple[str, ...], *, format: str | None, type: str | None) -> Result:  # noqa: A002
+def _inspect(names: tuple[str, ...], *, format: str | None, type: str | None) -> Result:
     """Show everything known of containers, images, networks or volumes."""
     documents = [_document(name, type) for name in names]
     if format:
@@ -189,7 +189,7 @@ def _document(name: str, kind: str | None) -> Mapping[str, JSON]:
     raise InvalidArgument(f"--type {kind!r} is not understood", hint="use container or image")
 
 
-def _diff(container: str, *, format: str | None) -> Result:  # noqa: A002
+def _diff(container: str, *, format: str | None) -> Result:
     """Show what a container changed on its filesystem."""
     rows = [{"kind": change.kind, "path": change.path} for change in face().engine.containers.get(container).diff()]
     return Text(text=formatting.formatted("diff", rows, format)) if format else Table(kind="diff", rows=rows)

@@ -14,7 +14,7 @@ from notebook_containers.commands.tree import Verbs
 from notebook_containers.errors import Error
 
 
-def _ls(*, quiet: bool, format: str | None) -> Result:  # noqa: A002
+def _ls(*, quiet: bool, format: str | None) -> Result:
     """List networks."""
     rows: list[Row] = [
         {"network_id": n.short_id, "name": n.name, "driver": n.driver, "subnet": n.subnet, "gateway": n.gateway}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from notebook_containers.build.solver import Step
+    from notebook_containers.build.solver import StepResult
     from notebook_containers.commands.layers import ImageStack
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.images import Image
@@ -68,7 +68,7 @@ class Built:
     """A finished build."""
 
     image: Image
-    steps: Sequence[Step] = ()
+    steps: Sequence[StepResult] = ()
     quiet: bool = False
 
 

@@ -14,12 +14,12 @@ from notebook_containers.engine.quantities import human_size
 from notebook_containers.oci.documents import JSON
 
 
-def _info(*, format: str | None) -> Result:  # noqa: A002
+def _info(*, format: str | None) -> Result:
     """Show what this engine has, and what is active or weaker on this machine, and why."""
     return _shown(face().engine.info(), format, "info")
 
 
-def _version(*, format: str | None) -> Result:  # noqa: A002
+def _version(*, format: str | None) -> Result:
     """Show versions."""
     return _shown(face().engine.version(), format, "version")
 
@@ -30,7 +30,7 @@ def _shown(document: Mapping[str, JSON], template: str | None, kind: str) -> Res
     return Documents(documents=[document], kind=kind)
 
 
-def _prune(*, all: bool, force: bool) -> Result:  # noqa: A002, ARG001
+def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
     """Remove containers that do not run, images without a name (all unused ones with --all) and layers nobody needs."""
     engine = face().engine
     containers = engine.containers.prune()

@@ -48,7 +48,7 @@ ROOT: Mapping[str, str] = {
 class Verbs(click.Group):
     """A group whose commands live in modules of this package, imported on use; ``verbs`` maps a name to ``module`` or ``module:name``."""
 
-    def __init__(self, name: str, verbs: Mapping[str, str], *, help: str) -> None:  # noqa: A002
+    def __init__(self, name: str, verbs: Mapping[str, str], *, help: str) -> None:
         super().__init__(name=name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
         self.verbs = dict(verbs)
 

@@ -17,7 +17,7 @@ from notebook_containers.errors import Error
 from notebook_containers.oci.documents import JSON
 
 
-def _ls(*, quiet: bool, format: str | None) -> Result:  # noqa: A002
+def _ls(*, quiet: bool, format: str | None) -> Result:
     """List volumes."""
     rows: list[Row] = [
         {"driver": "local", "name": v.name, "mountpoint": str(v.path), "created": v.created} for v in face().engine.volumes.list()

@@ -89,7 +89,7 @@ class Containers:
             )
         return bytes(output)
 
-    def list(self, *, all: bool = False, limit: int = -1) -> list[Container]:  # noqa: A002
+    def list(self, *, all: bool = False, limit: int = -1) -> list[Container]:
         """Return containers, newest first: the running ones, or with ``all`` every one."""
         rows = sorted(self._parts.store.records.containers(), key=lambda row: row.created, reverse=True)
         found = []

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from notebook_containers.build.execution import RunRequest
 from notebook_containers.engine import launch, specgen, users
@@ -18,7 +17,6 @@ from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
-from notebook_containers.errors import InvalidArgument
 from notebook_containers.network import names
 from notebook_containers.oci.image import ContainerConfig
 from notebook_containers.oci.runtime import Mount
@@ -27,18 +25,10 @@ from notebook_containers.runtime.bundle import Bundle, MonitorOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeExecutor:
-    """Runs RUN instructions; ``network`` is ``default`` (the bridge), ``none`` or ``host``."""
+    """Runs RUN instructions; their network ``default`` is the bridge."""
 
     parts: Parts
     networks: Networks
-    network: str = "default"
-
-    @classmethod
-    def on(cls, parts: Parts, networks: Networks, network: str) -> Self:
-        """Return an executor on a network; raises InvalidArgument for a word that is none."""
-        if network not in ("default", "none", "host"):
-            raise InvalidArgument(f"build network {network!r} is unknown", hint="use default, none or host")
-        return cls(parts=parts, networks=networks, network=network)
 
     def run(self, request: RunRequest, output: Callable[[str, bytes], None]) -> int:
         """Run one command on a snapshot; every byte goes to ``output(stream, data)``; returns the exit status."""
@@ -60,9 +50,9 @@ class RuntimeExecutor:
                     output(stream, data)
             return session.exit_code if session.exit_code is not None else 137
 
-    def _network(self, request: RunRequest) -> str:
-        chosen = request.network if request.network not in ("", "default") else self.network
-        return "bridge" if chosen == "default" else chosen
+    @staticmethod
+    def _network(request: RunRequest) -> str:
+        return "bridge" if request.network in ("", "default") else request.network
 
     def _bundle(self, container_id: str, path: Path, request: RunRequest) -> Bundle:
         options = ContainerOptions(

@@ -19,9 +19,12 @@ from notebook_containers.store.collect import collect, sizes
 from notebook_containers.store.images import ImageRecord
 
 if TYPE_CHECKING:
+    from notebook_containers.build.solver import StepResult
     from notebook_containers.build.progress import Event
-    from notebook_containers.build.solver import Step
     from notebook_containers.engine.networks import Networks
+
+
+BUILD_NETWORKS = ("default", "none", "host")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class BuildResult:
     """A finished build: the image and the verdict on every step; unpacks as docker-py's ``image, logs``."""
 
     image: Image
-    steps: tuple[Step, ...]
+    steps: tuple[StepResult, ...]
     log: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[object]:
@@ -135,7 +138,7 @@ class Images:
         """Return an image the store has, without making one; raises ImageNotFound."""
         return Image(self._parts, self._parts.store.images.resolve(name))
 
-    def list(self, name: str | None = None, *, all: bool = False) -> list[Image]:  # noqa: A002, ARG002
+    def list(self, name: str | None = None, *, all: bool = False) -> list[Image]:  # noqa: ARG002
         """Return images, newest first; with ``name`` those of that repository."""
         records = self._parts.store.images.list()
         if name:
@@ -184,6 +187,8 @@ class Images:
         from notebook_containers.build import build as builder
         from notebook_containers.engine.executor import RuntimeExecutor
 
+        if network not in BUILD_NETWORKS:
+            raise InvalidArgument(f"build network {network!r} is unknown", hint="use " + ", ".join(BUILD_NETWORKS))
         context = Path(path) if path is not None else Path.cwd()
         if not context.is_dir():
             raise InvalidArgument(f"build context {str(context)!r} is no directory", hint="give the directory that holds the files to COPY")
@@ -194,7 +199,7 @@ class Images:
             source,
             name=name,
             context=context,
-            executor=RuntimeExecutor.on(self._parts, self._networks, network),
+            executor=RuntimeExecutor(parts=self._parts, networks=self._networks),
             bases=self,
             tags=[Reference.parse(n).tagged() for n in names],
             build_args=dict(buildargs or {}),
@@ -202,7 +207,8 @@ class Images:
             no_cache=nocache,
             pull=pull,
             labels=dict(labels or {}),
-            progress=progress or (lambda event: None),
+            network=network,
+            progress=progress or (lambda _event: None),
         )
         return BuildResult(image=Image(self._parts, result.image), steps=result.steps)
 
@@ -251,7 +257,7 @@ class Images:
         collect(self._parts.store)
         return [*lines, {"Deleted": str(record.id)}]
 
-    def prune(self, *, all: bool = False) -> dict[str, object]:  # noqa: A002
+    def prune(self, *, all: bool = False) -> dict[str, object]:
         """Remove images without a name (``all``: every one no container uses), the build cache they leave and unused layers."""
         used = {row.image for row in self._parts.store.records.containers()}
         deleted = []

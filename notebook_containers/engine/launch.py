@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from socket import socket as Socket
 
 from notebook_containers.engine import specgen, users
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
@@ -190,8 +190,8 @@ def start(
     """
     with ExitStack() as undo:
         sockets, mappings = _reserve_ports(document)
-        for socket in sockets:
-            undo.callback(socket.close)
+        for bound in sockets:
+            undo.callback(bound.close)
         endpoint = networks.lease(document.options.network, document.id)
         undo.callback(networks.release, document.id)
         changed = replace(document, endpoint=endpoint, ports=tuple(mappings))
@@ -214,7 +214,7 @@ def start(
     return changed
 
 
-def _reserve_ports(document: ContainerDocument) -> tuple[Sequence[Socket], Sequence[PortMapping]]:
+def _reserve_ports(document: ContainerDocument) -> tuple[Sequence[socket.socket], Sequence[PortMapping]]:
     wanted = list(document.options.ports)
     if document.options.publish_all:
         wanted += [port for word in document.config.exposed_ports for port in ports.parse(word)]

@@ -128,7 +128,7 @@ class Networks:
 
     def _document(self, name: str) -> NetworkDocument:
         for row in self._parts.store.records.networks():
-            if row.name == name or row.id == name:
+            if name in (row.name, row.id):
                 return _parse(row.document)
         if name != DEFAULT:
             raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")

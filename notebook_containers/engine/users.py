@@ -1,6 +1,7 @@
 """``USER`` and ``--user`` words to numbers, from the image's own passwd and group files.
 
-The files come from untrusted layers: the store reads them inside the root only, one MiB at most (CVE-2024-9676, CVE-2026-47262). A word that is neither a known name nor a number in range is an error, never user 0 (CVE-2024-40635).
+The files come from untrusted layers: the store reads them inside the root only, one MiB at most (CVE-2024-9676, CVE-2026-47262). A word
+that is neither a known name nor a number in range is an error, never user 0 (CVE-2024-40635).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Reader: TypeAlias = Callable[[str], "bytes | None"]
 
 
 def resolve(text: str, read: Reader) -> Identity:
-    """Return the identity for ``user[:group]``; ``read`` gives a small file of the root filesystem; raises InvalidArgument naming the word."""
+    """Return the identity for ``user[:group]``; ``read`` gives a file of the root; raises InvalidArgument naming the word."""
     user, colon, group = text.partition(":")
     if colon and not group:
         raise InvalidArgument(f"user {text!r} has an empty group")

@@ -66,7 +66,7 @@ def _names(command: click.Command) -> Iterable[str]:
     """Return containers or images, as the command's arguments ask."""
     from IPython.core.getipython import get_ipython
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     magics = shell.magics_manager.registry.get("ContainerMagics") if shell else None
     if magics is None:
         return []

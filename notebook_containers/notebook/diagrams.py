@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from notebook_containers.commands import figures
+from notebook_containers.commands.layers import ImageStack, LayerBox, Sharing, as_text, instruction_words
 from notebook_containers.commands.text import one_line, plain
 from notebook_containers.notebook.html import Markup, data_image, element, join
-from notebook_containers.commands.layers import ImageStack, LayerBox, Sharing, as_text, instruction_words
 from notebook_containers.notebook.layout import draw
 
 __all__ = ["LAYERS_MIME", "ImageStack", "LayerBox", "LayerDiagram"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from notebook_containers.commands import figures
+from notebook_containers.commands.layers import ImageStack, LayerBox, Shared, Sharing, instruction_words
 from notebook_containers.commands.text import one_line
 from notebook_containers.notebook.drawing import Drawing, Shape, fit
-from notebook_containers.commands.layers import ImageStack, LayerBox, Shared, Sharing, instruction_words
 
 MOST_STACKS = 5
 """More images than this are drawn as strips."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import click
 from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, magics_class, no_var_expand
 
 from notebook_containers.commands.tree import ROOT, root
@@ -25,8 +26,9 @@ _PLACEHOLDER = re.compile(r"(?<!\{)\{([A-Za-z_][A-Za-z0-9_.]*)\}(?!\})")
 class ContainerMagics(Magics):
     """Containers in a notebook, with Docker's words."""
 
-    def __init__(self, shell: object) -> None:
+    def __init__(self, shell: InteractiveShell) -> None:
         self.face = NotebookFace()
+        self._names = shell.user_ns
         super().__init__(shell)
         line = {"container": self._line(()), **{f"container_{verb}": self._line((verb,)) for verb in ROOT}}
         cell = {"dockerfile": self._cell(("build",), usage="%%dockerfile"), "container_run": self._cell_run()}
@@ -71,9 +73,9 @@ class ContainerMagics(Magics):
 
     def _variable(self, match: re.Match[str]) -> str:
         name, *attributes = match[1].split(".")
-        if name not in self.shell.user_ns:
+        if name not in self._names:
             return match[0]
-        value = self.shell.user_ns[name]
+        value = self._names[name]
         for attribute in attributes:
             value = getattr(value, attribute)
         return str(value)
@@ -95,7 +97,7 @@ class ContainerMagics(Magics):
         except Error as err:
             raise one_line(err) from None
         if name:
-            self.shell.user_ns[name] = display.value(result, shown)
+            self._names[name] = display.value(result, shown)
         return shown
 
 
