@@ -20,6 +20,7 @@ from tests.linux.conftest import Groups, unified_beside_v1
 
 pytestmark = pytest.mark.root
 
+NOBODY = 65534
 SLEEP = ("sleep", "60")
 STUBBORN = (sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)")
 # Each process makes the next one and ends: whoever lists the group sees numbers that are gone at once.
@@ -46,7 +47,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 5.0) -> bool:
 
 
 def test_enter_moves_the_process_and_its_children(groups: Groups, group: Cgroup) -> None:
-    process = groups.start(group, "sh", "-c", "sleep 60 & sleep 60")
+    process = groups.start(group, "sh", "-c", "sleep 60 & sleep 60; true")
     assert wait_for(lambda: len(group.pids()) == 3)
     assert process.pid in group.pids()
     assert os.getpid() not in group.pids()
@@ -223,6 +224,56 @@ def test_clone_into_the_group(make_groups: Callable[[str], Groups]) -> None:
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
+
+
+DELEGATED = """
+import json, os, sys, time
+sys.path.insert(0, sys.argv[1])
+from notebook_containers.linux import cgroups
+group = cgroups.open_cgroup("mine/one")
+group.create()
+warnings = group.apply({"memory": {"limit": 32 << 20}, "pids": {"limit": 3}})
+pid = os.fork()
+if pid == 0:
+    group.enter()
+    time.sleep(60)
+while not group.pids():
+    pass
+found = group.pids() == [pid], group.stats().get("pids_limit")
+group.freeze()
+group.kill()
+os.waitpid(pid, 0)
+group.remove()
+print(json.dumps([warnings, found, group.locations(), os.geteuid()]))
+"""
+
+
+def test_an_ordinary_user_limits_inside_what_is_delegated(make_groups: Callable[[str], Groups]) -> None:
+    """Everything works below a group that root gave away, and nothing outside is asked for."""
+    groups = make_groups("v2" if cgroups.detect().version == "v2" else "v1")
+    outer, root = groups.create("outer"), str(Path(__file__).resolve().parents[2])
+    inside = groups.create("outer/inside") if groups.version == "v2" else outer  # a version 2 group that gives limits holds no process
+    if subprocess.run(["/usr/bin/python3", "-c", "import sys; open(sys.argv[1])", __file__], user=NOBODY, check=False).returncode:
+        pytest.skip("another user cannot read this directory")
+    for group in (outer, inside):
+        for directory in group.locations().values():
+            for path in (directory, *Path(directory).glob("cgroup.*"), f"{directory}/tasks"):
+                if os.path.exists(path):
+                    os.chown(path, NOBODY, NOBODY)
+
+    def become() -> None:
+        inside.enter()
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+
+    command = ["/usr/bin/python3", "-c", DELEGATED, root]
+    done = subprocess.run(command, preexec_fn=become, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    warnings, found, locations, user = json.loads(done.stdout)
+    assert (warnings, found, user) == ([], [True, 3], NOBODY)
+    assert all(f"/{groups.parent}/outer/mine/one" in directory for directory in locations.values())
+    assert not any(os.path.exists(f"{directory}/mine") for directory in outer.locations().values())
+    if inside is not outer:
+        inside.remove()
 
 
 def test_a_hybrid_machine_uses_version_1() -> None:

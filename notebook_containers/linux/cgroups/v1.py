@@ -151,7 +151,13 @@ class CgroupV1:
     def _make(self, base: str) -> None:
         """Make the group in one hierarchy."""
         names = tuple(name for name in self._bases if self._bases[name] == base)
-        files.make_group(base, self._path, lambda path: parent.configure_v1(path, names, root=self._root))
+
+        def configure(path: str) -> None:
+            parent.configure_v1(path, names, root=self._root)
+
+        files.make_group(base, self._path, configure)
+        if "/" in self._path:
+            configure(f"{base}/{self._path.rpartition('/')[0]}")
         if _CPUSET in names:
             v1_limits.fill_cpuset(base, self._path)
 

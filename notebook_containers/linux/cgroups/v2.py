@@ -30,18 +30,19 @@ class CgroupV2:
         return {"unified": self._directory} if self._base else {}
 
     def create(self) -> None:
-        """Make the group, and enable the controllers in every group above it."""
+        """Make the group, and enable the controllers in every group above it; parents are removed again when it cannot be made."""
         if not self._base:
             return
-        files.make_group(self._base, self._path, lambda _: None)
+        controllers = [name for name in self._controllers if name != _CPUSET]
+        self._enable(self._base, controllers)
         try:
-            for name in [name for name in self._controllers if name != _CPUSET]:
-                self._enable(name)
-            for above in self._above()[1:]:
-                parent.configure_v2(above, root=self._root)
+            files.make_group(self._base, self._path, lambda _: None)
         except OSError:
             self.remove()
             raise
+        for above in self._above()[1:]:
+            parent.configure_v2(above, root=self._root)
+            self._enable(above, controllers)
 
     def add(self, pid: int) -> None:
         """Move a process."""
@@ -61,7 +62,8 @@ class CgroupV2:
         """Set the limits; return warnings for those that are not enforced."""
         cpu = section(resources, "cpu")
         if _CPUSET in self._controllers and (cpu.get("cpus") or cpu.get("mems")):
-            self._enable(_CPUSET)
+            for above in self._above():
+                self._enable(above, [_CPUSET])
         warnings = [w for name, what in wanted(resources) if (w := self._warning(_NAMES.get(name, name), what))]
         steps = (
             ("memory", v2_limits.set_memory, section(resources, "memory")),
@@ -131,20 +133,19 @@ class CgroupV2:
         names = self._path.split("/")[:-1]
         return ["/".join([self._base, *names[:count]]) for count in range(len(names) + 1)]
 
-    def _enable(self, name: str) -> None:
-        """Let the group have a controller; where the kernel refuses, remember why and go on without it.
+    def _enable(self, group: str, controllers: list[str]) -> None:
+        """Let the children of ``group`` have controllers; one that the kernel refuses is remembered with the reason and left out.
 
-        Done by every creator, not only by who made the parent: it may not have come so far yet.
+        Done by every creator, not only by who made the group: it may not have come so far yet.
         """
-        for above in self._above():
+        present = files.read_or(f"{group}/cgroup.subtree_control").split()
+        for name in [name for name in controllers if name in self._controllers and name not in present]:
             try:
-                if name not in files.read(f"{above}/cgroup.subtree_control").split():
-                    files.write(f"{above}/cgroup.subtree_control", f"+{name}")
+                files.write(f"{group}/cgroup.subtree_control", f"+{name}")
             except OSError as error:
                 why = "holds processes itself" if error.errno == errno.EBUSY else os.strerror(error.errno or 0).lower()
                 self._controllers.remove(name)
-                self._reasons[name] = f"the {name} controller cannot be enabled: the group {os.path.basename(above)} {why}"
-                return
+                self._reasons[name] = f"the {name} controller cannot be enabled: the group {os.path.basename(group)} {why}"
 
     def _event(self, name: str) -> int:
         """Return one number of cgroup.events."""
