@@ -95,6 +95,8 @@ def _decoded(text: str | bytes, limit: int) -> str:
 
 
 def _clean(text: str, *, colours: bool, limit: int) -> str:
+    if len(text) <= limit and text.isprintable():
+        return text
     hidden = max(len(text) - 16 * limit, 0)
     text = text[: 16 * limit] if hidden else text
     text = _SEQUENCE.sub(_keep_colour if colours else "", text)

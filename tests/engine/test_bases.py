@@ -280,7 +280,7 @@ def test_a_private_library_wins_and_is_linked_beside_libc(tmp_path: pathlib.Path
     private = tmp_path / "libx.so.1"
     private.write_bytes(b"x")
     tree = Tree()
-    _add_library(tree, Library(path=str(private), real=str(private), private=True), "usr/lib/x86_64-linux-gnu")
+    _add_library(tree, Library.at(str(private), private=True), "usr/lib/x86_64-linux-gnu")
     links = {entry.path: entry.target for entry in tree.entries() if entry.kind == "link"}
     assert "usr/lib/libx.so.1" in tree
     assert links == {"usr/lib/x86_64-linux-gnu/libx.so.1": "../libx.so.1"}

@@ -11,7 +11,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-from notebook_containers.engine.bases.tree import readable
+from notebook_containers.engine.bases.tree import image_path, readable
 
 _ALWAYS = ("libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2")
 """What glibc opens by name at run time, so no file says that it needs it: thread cancellation, and name look-ups before 2.34."""
@@ -30,11 +30,21 @@ class Elf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
-    """A library as asked for (``path`` ends in its soname) and where it lies; ``private`` when only an RPATH or ld.so.conf leads to it."""
+    """A library: the host file it really is, and the paths it has in the image as asked for and as resolved (a link and its target).
 
-    path: str
+    ``private`` says that only an RPATH or ld.so.conf leads to it, so the image's loader would not find it where it lies.
+    """
+
     real: str
+    asked_path: str
+    real_path: str
     private: bool
+
+    @classmethod
+    def at(cls, asked: str, *, private: bool = False) -> Library:
+        """Describe the library that a host path leads to."""
+        real = os.path.realpath(asked)
+        return cls(real=real, asked_path=image_path(asked), real_path=image_path(real), private=private)
 
 
 class Libraries:
@@ -42,6 +52,7 @@ class Libraries:
 
     def __init__(self) -> None:
         self._elf: dict[str, Elf | None] = {}
+        self._found: dict[tuple[str, tuple[str, int], tuple[str, ...]], Library | None] = {}
         self._configured = tuple(_configured("/etc/ld.so.conf"))
 
     def elf(self, path: str) -> Elf | None:
@@ -60,7 +71,7 @@ class Libraries:
             if elf is None:
                 return None
             if elf.interpreter and "interpreter" not in found:
-                found["interpreter"] = Library(path=elf.interpreter, real=os.path.realpath(elf.interpreter), private=False)
+                found["interpreter"] = Library.at(elf.interpreter)
             passed_on = (*elf.paths, *inherited) if elf.inherits else inherited
             wanted = (*elf.needed, *self._opened(elf))
             for name in wanted:
@@ -78,13 +89,19 @@ class Libraries:
         return _ALWAYS if "libc.so.6" in elf.needed else ()
 
     def _find(self, name: str, elf: Elf, paths: tuple[str, ...]) -> Library | None:
+        key = (name, elf.kind, paths)
+        if key not in self._found:
+            self._found[key] = self._search(name, elf, paths)
+        return self._found[key]
+
+    def _search(self, name: str, elf: Elf, paths: tuple[str, ...]) -> Library | None:
         standard = _standard(elf)
         for directory in (*paths, *self._configured, *standard):
             path = os.path.join(directory, name)
             real = os.path.realpath(path)
             if readable(real) and (candidate := self.elf(real)) is not None and candidate.kind == elf.kind:
-                known = os.path.realpath(directory) in {os.path.realpath(s) for s in standard}
-                return Library(path=path, real=real, private=not known)
+                known = os.path.realpath(directory) in {os.path.realpath(each) for each in standard}
+                return Library.at(path, private=not known)
         return None
 
 

@@ -64,7 +64,7 @@ def add_elf(tree: Tree, libraries: Libraries, host: str, path: str = "") -> bool
     if needed is None:
         return False
     tree.copy(host, path, mode=0o755)
-    home = next((os.path.dirname(image_path(lib.path)) for lib in needed if lib.path.endswith("/libc.so.6")), "usr/lib")
+    home = next((os.path.dirname(lib.asked_path) for lib in needed if lib.asked_path.endswith("/libc.so.6")), "usr/lib")
     for library in needed:
         _add_library(tree, library, home)
     return True
@@ -76,14 +76,15 @@ def _add_library(tree: Tree, library: Library, home: str) -> None:
     The image has no ld.so.cache, and a private directory (a home, /opt) does not exist in it. ``$ORIGIN/../lib`` of a program in /usr/bin
     leads to /usr/lib, so a private library wins there over the system's of the same name.
     """
-    name = os.path.basename(library.path)
+    name = os.path.basename(library.asked_path)
     if library.private:
         path = f"usr/lib/{name}"
         tree.copy(library.real, path, mode=0o755)
         tree.link(f"{home}/{name}", path)
         return
-    tree.copy(library.real, mode=0o755)
-    _link(tree, library.path, library.real)
+    tree.copy(library.real, library.real_path, mode=0o755)
+    if library.asked_path != library.real_path:
+        tree.link(library.asked_path, library.real_path)
 
 
 def _link(tree: Tree, asked: str, real: str) -> None:
