@@ -200,6 +200,30 @@ def test_root_and_an_ordinary_user_get_the_same_digest() -> None:
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("kind", ["distribution", "venv of copies"])
+def test_another_interpreter_runs_in_a_chroot(kind: str, tmp_path: pathlib.Path) -> None:
+    """The distribution's own Python (patched paths, wheels elsewhere), and a venv whose program is a copy of it."""
+    interpreter = "/usr/bin/python3"
+    if subprocess.run([interpreter, "-c", "import sys, venv; sys.exit(sys.version_info < (3, 11))"], check=False).returncode:
+        pytest.skip("no /usr/bin/python3 of 3.11 or newer")
+    if kind != "distribution":
+        subprocess.run([interpreter, "-m", "venv", "--copies", "--without-pip", str(tmp_path / "venv")], check=True)
+        interpreter = str(tmp_path / "venv/bin/python3")
+    script = (
+        "import sys\nsys.path += sys.argv[2:]\nfrom notebook_containers.engine import bases\n"
+        "for number, layer in enumerate(bases.make('localhost/python').layers):\n"
+        "  with open(f'{sys.argv[1]}/{number}.tar', 'wb') as out: layer.write(out)\n"
+    )
+    packages = [str(pathlib.Path(str(package.__file__)).parents[1]) for package in (notebook_containers, elftools)]
+    subprocess.run([interpreter, "-c", script, str(tmp_path), *packages], check=True)
+    for number in range(2):
+        with tarfile.open(tmp_path / f"{number}.tar") as archive:
+            archive.extractall(tmp_path / "root", filter="tar")
+    shown = inside(tmp_path / "root", "python3", "-c", "import ssl, sqlite3, json, ctypes, sys; print(sys.prefix, sys.base_prefix)")
+    assert shown == "/usr /usr\n"
+
+
+@pytest.mark.root
 def test_the_programs_run_in_a_chroot(root: pathlib.Path) -> None:
     shown = inside(
         root, "/bin/sh", "-c", "echo a b | awk '{print $2}' | sed s/b/c/ | tr c d; id -un; printf 'x\\n' | gzip | gzip -dc | grep -c x"
