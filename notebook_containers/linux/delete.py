@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
+from contextlib import suppress
 
 from notebook_containers.linux import syscalls
 
@@ -14,7 +14,7 @@ _RESOLVE = syscalls.RESOLVE_NO_XDEV | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RE
 
 
 def remove_tree(parent: int, name: str, *, openat2: bool = True) -> None:
-    """Delete ``name`` in the directory ``parent`` and all below it; nothing there is fine.
+    """Delete ``name`` in the directory ``parent`` and all below it; nothing there, or what vanishes meanwhile, is fine.
 
     Two descriptors at any depth: the way up is ``..``, checked to be the directory we came from. Directories that deny their owner are
     opened up first. OSError EXDEV when something is mounted below: what is mounted there is not touched.
@@ -34,10 +34,14 @@ def _remove_directory(parent: int, name: str, openat2: bool) -> None:
         while True:
             current, _, left = levels[-1]
             if left:
-                below = _enter(here, left[-1], openat2)
+                name = left.pop()
+                try:
+                    below = _enter(here, name, openat2)
+                except FileNotFoundError:
+                    continue
                 os.close(here)
                 here = below
-                levels.append((left.pop(), _identity(here), _clear_files(here)))
+                levels.append((name, _identity(here), _clear_files(here)))
                 continue
             levels.pop()
             if not levels:
@@ -47,7 +51,8 @@ def _remove_directory(parent: int, name: str, openat2: bool) -> None:
             here = above
             if _identity(here) != levels[-1][1]:
                 raise OSError(errno.ESTALE, "a directory was moved while its tree was deleted", current)
-            os.rmdir(current, dir_fd=here)
+            with suppress(FileNotFoundError):
+                os.rmdir(current, dir_fd=here)
     finally:
         os.close(here)
 
@@ -59,9 +64,12 @@ def _identity(fd: int) -> tuple[int, int]:
 
 def _enter(directory: int, name: str, openat2: bool) -> int:
     fd = _open_here(directory, name, _OPEN, openat2)
-    mode = stat.S_IMODE(os.fstat(fd).st_mode)
-    if mode & 0o700 != 0o700 and os.geteuid() != 0:
-        os.fchmod(fd, 0o700)
+    try:
+        if os.fstat(fd).st_mode & 0o700 != 0o700 and os.geteuid() != 0:
+            os.fchmod(fd, 0o700)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -101,5 +109,6 @@ def _clear_files(fd: int) -> list[str]:
             if entry.is_dir(follow_symlinks=False):
                 directories.append(entry.name)
             else:
-                os.unlink(entry.name, dir_fd=fd)
+                with suppress(FileNotFoundError):
+                    os.unlink(entry.name, dir_fd=fd)
     return directories

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from notebook_containers.errors import InvalidDocument
+from notebook_containers.errors import DiskFull, InvalidDocument
 
 BLOCK = 512
 _CHUNK = 1 << 20
@@ -64,7 +64,7 @@ class TarReader:
     """Iterate over the entries of an uncompressed tar stream; between two of them ``copy_data`` may take the entry's bytes.
 
     The stream is read to its very end, past the end marker, so that whoever hashes it has seen every byte. InvalidDocument for
-    anything that is not a clean archive.
+    anything that is not a clean archive, DiskFull for more bytes than ``limits`` allow.
     """
 
     def __init__(self, stream: Readable, *, limits: Limits | None = None) -> None:
@@ -89,7 +89,7 @@ class TarReader:
             if count > self._limits.entries:
                 raise InvalidDocument(f"the archive has more than {self._limits.entries} entries")
             if self.total_bytes > self._limits.total_bytes:
-                raise InvalidDocument(f"the archive holds more than {self._limits.total_bytes} bytes")
+                raise DiskFull(f"the archive holds more than the {self._limits.total_bytes} bytes there is room for")
             self._data_left, self._padding = entry.size, -entry.size % BLOCK
             yield entry
         self._finish()
