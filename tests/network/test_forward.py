@@ -318,7 +318,7 @@ def test_an_ordinary_user_publishes_a_port(tmp_path: object) -> None:
         check=False,
         cwd="/",
     )
-    assert done.stdout.splitlines() == ["hello from 169.254.254.1 ping", "ended"], done.stderr
+    assert done.stdout.splitlines() == ["hello from 169.254.254.1 ping", "True", "ended"], done.stderr
 
 
 _AS_USER = """
@@ -349,6 +349,7 @@ pid = forward.start(sockets, mappings, pid=container.pid, address=None)
 with socket.create_connection(("127.0.0.1", mappings[0].host_port), timeout=5) as connection:
     connection.sendall(b"ping")
     print(connection.recv(100).decode())
+print(ports.holder(mappings[0].host_port).startswith("nbc-forward"))
 pidfd = os.pidfd_open(pid)
 container.communicate()
 print("ended" if select.select([pidfd], [], [], 5)[0] else "still there")
