@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.images import Image
-    from notebook_containers.engine.options import Port
+    from notebook_containers.network.ports import PortMapping
 
 
 def container_row(container: Container) -> dict[str, object]:
@@ -27,7 +27,7 @@ def container_row(container: Container) -> dict[str, object]:
     }
 
 
-def port(mapping: Port) -> dict[str, object]:
+def port(mapping: PortMapping) -> dict[str, object]:
     """Return one published port of a container."""
     return {
         "IP": mapping.host_ip,

@@ -61,8 +61,16 @@ def frontend(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=copy, check=True, timeout=100)
     else:
         need((SOURCE / "node_modules").is_dir(), "labextension/node_modules (npm ci)")
-        (copy / "node_modules").symlink_to(SOURCE / "node_modules")
+        shutil.copytree(SOURCE / "node_modules", copy / "node_modules", symlinks=True, copy_function=linked)
     return copy
+
+
+def linked(source: str, target: str) -> None:
+    """Make a hard link, for thousands of files; a copy where that cannot be. A symbolic link of the whole would show in the build."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

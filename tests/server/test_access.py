@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from jupyter_server.auth import Authorizer
 
-from notebook_containers.server.handlers import ROUTES, EngineHandler
+from notebook_containers.server.handlers import ROUTES
 from tests.server.conftest import Client
 
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -39,7 +39,7 @@ def joined(header: str) -> str:
 
 def test_every_route_is_looked_at() -> None:
     assert len(OFFERED) == len(ROUTES)
-    assert all(issubclass(handler, EngineHandler) and handler.auth_resource == "containers" for _, handler in ROUTES)
+    assert {handler.auth_resource for _, handler in ROUTES} == {"containers"}
 
 
 @pytest.mark.parametrize(("verb", "path"), OFFERED)
