@@ -33,6 +33,7 @@ class Endpoint(Document):
     prefix: int = 0
     gateway: str = ""
     mac: str = ""
+    resolver: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,12 +37,12 @@ class RuntimeExecutor:
             directory = self.parts.store.disk.staged_path()
             directory.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, directory, ignore_errors=True)
-            bundle = self._bundle(container_id, directory, request)
             undo.callback(self.networks.release, container_id)
             endpoint = self.networks.lease(self._network(request), container_id)
+            bundle = self._bundle(container_id, directory, request, endpoint.resolver if endpoint else "")
             undo.callback(self.parts.runtime.delete, container_id, force=True)
             state = self.parts.runtime.create(container_id, bundle)
-            if endpoint and endpoint.address:
+            if endpoint:
                 self.networks.attach(endpoint, pid=state.pid, container_id=container_id)
             with self.parts.runtime.attach(container_id) as session:
                 self.parts.runtime.start(container_id)
@@ -54,7 +54,7 @@ class RuntimeExecutor:
     def _network(request: RunRequest) -> str:
         return "bridge" if request.network in ("", "default") else request.network
 
-    def _bundle(self, container_id: str, path: Path, request: RunRequest) -> Bundle:
+    def _bundle(self, container_id: str, path: Path, request: RunRequest, resolver: str) -> Bundle:
         options = ContainerOptions(
             command=request.args,
             environment=request.env,
@@ -73,7 +73,7 @@ class RuntimeExecutor:
             gid=identity.gid,
             groups=() if self.parts.host.rootless else identity.groups,
             home=identity.home,
-            mounts=(*self._files(path, request), *request.binds),
+            mounts=(*self._files(path, request, resolver), *request.binds),
             network=options.network,
             hostname=request.hostname,
             seccomp=launch.seccomp_profile("default", capabilities),
@@ -82,10 +82,10 @@ class RuntimeExecutor:
         return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path=""))
 
     @staticmethod
-    def _files(directory: Path, request: RunRequest) -> tuple[Mount, ...]:
+    def _files(directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:
         texts = {
             "hosts": names.hosts_file(request.hostname, "", {}),
-            "resolv.conf": names.resolv_conf(launch.host_resolver()),
+            "resolv.conf": names.resolv_conf(launch.host_resolver(), servers=(resolver,) if resolver else ()),
         }
         for name, text in texts.items():
             (directory / name).write_text(text)

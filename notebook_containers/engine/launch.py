@@ -148,10 +148,7 @@ def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object
 def _generated_files(document: ContainerDocument, directory: Path) -> list[Mount]:
     (directory / "hostname").write_text(document.hostname + "\n")
     write_hosts(document, directory)
-    text = names.resolv_conf(host_resolver())
-    if document.options.dns:
-        text = "".join(f"nameserver {server}\n" for server in document.options.dns)
-    (directory / "resolv.conf").write_text(text)
+    write_resolver(document, directory)
     for name in ("hostname", "hosts", "resolv.conf"):
         (directory / name).chmod(0o644)
     taken = {point.target for point in document.mounts}
@@ -166,6 +163,13 @@ def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[s
     text = names.hosts_file(document.hostname, address, {**document.options.extra_hosts, **(more or {})})
     with open(directory / "hosts", "w", encoding="utf-8") as handle:
         handle.write(text)
+
+
+def write_resolver(document: ContainerDocument, directory: Path) -> None:
+    """Write the container's resolver configuration in place: the caller's servers, its network's own, or the machine's."""
+    own = (document.endpoint.resolver,) if document.endpoint and document.endpoint.resolver else ()
+    with open(directory / "resolv.conf", "w", encoding="utf-8") as handle:
+        handle.write(names.resolv_conf(host_resolver(), servers=document.options.dns or own))
 
 
 def host_resolver() -> str:
@@ -198,12 +202,13 @@ def start(
         if changed != document:
             parts.store.records.update_container(document.id, document=text_of(changed))
             write_hosts(changed, parts.bundle_path(document.id))
+            write_resolver(changed, parts.bundle_path(document.id))
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)
         state = parts.runtime.create(document.id, Bundle(path=parts.bundle_path(document.id)))
         undo.callback(_forget, parts, document.id)
-        if endpoint and endpoint.address:
+        if endpoint:
             networks.attach(endpoint, pid=state.pid, container_id=document.id)
         if sockets:
             forward.start(sockets, mappings, pid=state.pid, address=endpoint.address if endpoint and endpoint.address else None)

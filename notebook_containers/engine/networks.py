@@ -12,7 +12,7 @@ from notebook_containers.engine.options import check_name
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound, Unsupported
-from notebook_containers.network import bridge, ipam
+from notebook_containers.network import bridge, ipam, userland
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
 
@@ -96,7 +96,7 @@ class Networks:
             return None
         if self._parts.host.rootless:
             self._known(name)
-            return Endpoint(network=name)
+            return Endpoint(network=name, resolver=self._resolver())
         document = self._document(name)
         bridge.ensure(_config(document))
         address = self._parts.store.records.lease_address(
@@ -112,8 +112,17 @@ class Networks:
             mac=ipam.mac_for(address),
         )
 
+    @staticmethod
+    def _resolver() -> str:
+        tool = userland.find()
+        return tool.resolver if tool else ""
+
     def attach(self, endpoint: Endpoint, *, pid: int, container_id: str) -> None:
-        """Link the network namespace of process ``pid`` to the endpoint's bridge."""
+        """Give the network namespace of process ``pid`` its way out: a link to the bridge, or a user-space carrier where there is one."""
+        if self._parts.host.rootless:
+            if endpoint.resolver:
+                userland.start(pid)
+            return
         document = _parse(self._parts.store.records.network(endpoint.network_id).document)
         bridge.attach(_config(document), pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
 

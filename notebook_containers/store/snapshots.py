@@ -19,7 +19,7 @@ from notebook_containers.store.disk import translated
 from notebook_containers.store.edit import edit
 from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.merged import Merged
-from notebook_containers.store.operations import Operation
+from notebook_containers.store.operations import CopyTree, LayersView, Operation
 from notebook_containers.store.overlay import Stack
 from notebook_containers.store.pack import Packing, pack
 from notebook_containers.store.pump import Pump
@@ -145,6 +145,29 @@ class Snapshots:
             lambda layers: Stack(lowers=tuple(self._layers.get(layer).tree for layer in layers)),
             rootless=self.rootless,
         )
+
+    def copy_out(self, layers: Sequence[Digest], path: str, directory: Path) -> bool:
+        """Fill an empty directory of this machine with what the layers have in the directory ``path``, its owner and mode included.
+
+        For a volume's first use. False when the layers have no such directory; links are followed inside the layers only.
+        """
+        trees = [self._layers.get(layer).tree for layer in layers]
+        with Merged(trees, userxattr=self.rootless) as merged, merged.directory(path) as found:
+            status = found.status() if found else None
+        if status is None:
+            return False
+        fill = CopyTree(source=LayersView(layers=tuple(layers)), path=path, destination="/")
+        edit(
+            Stack(lowers=(), upper=directory),
+            [fill],
+            lambda wanted: Stack(lowers=tuple(self._layers.get(layer).tree for layer in wanted)),
+            rootless=self.rootless,
+        )
+        with translated(directory):
+            if not self.rootless:
+                os.chown(directory, status.st_uid, status.st_gid)
+            os.chmod(directory, stat.S_IMODE(status.st_mode))
+        return True
 
     # inside
 
