@@ -74,6 +74,16 @@ def default_profile(capabilities: frozenset[str], *, machine: str = "") -> dict[
     return seccomp_default.profile(capabilities, architecture=_ARCHITECTURES.get(machine or os.uname().machine, ""))
 
 
+def resolve_profile(profile: Mapping[str, object], capabilities: frozenset[str]) -> dict[str, object]:
+    """Return the OCI object of a profile that a person wrote, in Docker's format or in OCI's, for a container with ``capabilities``."""
+    from notebook_containers.linux import seccomp_docker
+
+    if not seccomp_docker.is_dockers(profile):
+        return dict(profile)
+    system = os.uname()
+    return seccomp_docker.resolve(profile, capabilities, machine=system.machine, release=system.release)
+
+
 def program_key(profile: Mapping[str, object]) -> str:
     """Return a text that names the program which ``profile`` compiles to: same key, same program; fit for a file name."""
     import hashlib
@@ -124,27 +134,34 @@ def _action(rule: Mapping[str, object], key: str, data_key: str) -> int:
 def _rules(profile: Mapping[str, object], table: Mapping[str, int]) -> dict[int, list[Rule]]:
     """Return number → its rules in order, each the alternatives' tests and the action; a rule without arguments has no tests."""
     found: dict[int, list[Rule]] = {}
-    syscalls = profile.get("syscalls")
-    for rule in syscalls if isinstance(syscalls, list) else []:
+    syscalls = profile.get("syscalls") or []
+    if not isinstance(syscalls, list) or not all(isinstance(rule, dict) and isinstance(rule.get("names"), list) for rule in syscalls):
+        raise ValueError("the seccomp profile's syscalls are not a list of objects with names")
+    for rule in syscalls:
+        if rule.get("includes") or rule.get("excludes"):
+            raise ValueError("the seccomp profile is in Docker's format: resolve_profile makes an OCI object of it")
         action = _action(rule, "action", "errnoRet")
-        for name in rule.get("names") or ():
+        for name in rule["names"]:
             if name in table:
                 found.setdefault(table[name], []).extend((tests, action) for tests in _alternatives(name, rule.get("args") or []))
     return found
 
 
-def _alternatives(name: str, args: list[dict[str, object]]) -> Iterator[list[Code]]:
+def _alternatives(name: str, args: list[object]) -> Iterator[list[Code]]:
     """Yield the lists of tests of which one must hold as a whole."""
     from notebook_containers.linux import seccomp_bpf
 
-    tests = []
+    tests, indexes = [], set()
     for arg in args:
+        if not isinstance(arg, dict):
+            raise ValueError(f"the seccomp rule of {name} has an argument that is not an object")
         index, value, second = (_integer(arg, key) for key in ("index", "value", "valueTwo"))
         if not 0 <= index < 6:
             raise ValueError(f"the seccomp rule of {name} compares argument {index}, a call has 0 to 5")
+        indexes.add(index)
         operation = str(arg.get("op", "")).removeprefix("SCMP_CMP_")
         tests.append(seccomp_bpf.compare(index, operation, value, second, narrow=index in _NARROW.get(name, ())))
-    if len({arg.get("index") for arg in args}) < len(args):
+    if len(indexes) < len(args):
         yield from ([test] for test in tests)
     else:
         yield tests

@@ -257,7 +257,7 @@ def test_an_ordinary_user_limits_inside_what_is_delegated(make_groups: Callable[
         pytest.skip("another user cannot read this directory")
     for group in (outer, inside):
         for directory in group.locations().values():
-            for path in (directory, *Path(directory).glob("cgroup.*"), f"{directory}/tasks"):
+            for path in (directory, *map(str, Path(directory).glob("cgroup.*")), f"{directory}/tasks"):
                 if os.path.exists(path):
                     os.chown(path, NOBODY, NOBODY)
 

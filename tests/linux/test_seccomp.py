@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.linux.seccomp import compile_profile, default_profile, program_key
+from notebook_containers.linux.seccomp import compile_profile, default_profile, program_key, resolve_profile
+from notebook_containers.linux.seccomp_docker import resolve
 from notebook_containers.linux.seccomp_numbers import numbers
 from tests.linux import bpf
 
@@ -253,6 +254,19 @@ def test_long_programs_jump_far() -> None:
             {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"op": "X"}]}]},
             "unknown comparison in the seccomp profile: SCMP_CMP_X",
         ),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_ERRNO"}]}, "not a list of objects with names"),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": {"read": 1}}, "not a list of objects with names"),
+        (
+            {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [5]}]},
+            "an argument that is not an object",
+        ),
+        (
+            {
+                "defaultAction": "SCMP_ACT_ERRNO",
+                "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_X"]}}],
+            },
+            "in Docker's format",
+        ),
     ],
 )
 def test_profiles_that_cannot_be_expressed(profile: dict[str, object], words: str) -> None:
@@ -299,3 +313,54 @@ def test_numbers_of_arm64() -> None:
     assert "open" not in table
     assert len(set(table.values())) == len(table)
     assert {"mseal": 462, "open_tree_attr": 467, "listns": 470}.items() <= table.items()
+
+
+DOCKERS: dict[str, object] = {
+    "defaultAction": "SCMP_ACT_ERRNO",
+    "defaultErrnoRet": 1,
+    "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]}],
+    "syscalls": [
+        {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
+        {"name": "mkdir", "action": "SCMP_ACT_ALLOW", "comment": "the old form"},
+        {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
+        {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+        {
+            "names": ["clone"],
+            "action": "SCMP_ACT_ALLOW",
+            "args": [argument(0, "MASKED_EQ", 0x7E020000)],
+            "excludes": {"caps": ["CAP_SYS_ADMIN"]},
+        },
+        {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64", "x32"]}},
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "machine", "release", "expected"),
+    [
+        ((), "x86_64", "6.1.0-5-amd64", ["read", "write", "mkdir", "ptrace", "clone", "arch_prctl", "clone3"]),
+        (("CAP_SYS_ADMIN",), "x86_64", "6.18", ["read", "write", "mkdir", "ptrace", "mount", "arch_prctl"]),
+        ((), "aarch64", "4.7.9", ["read", "write", "mkdir", "clone", "clone3"]),
+    ],
+)
+def test_dockers_format(capabilities: tuple[str, ...], machine: str, release: str, expected: list[str]) -> None:
+    found = resolve(DOCKERS, frozenset(capabilities), machine=machine, release=release)
+    rules = found["syscalls"]
+    assert isinstance(rules, list)
+    assert [name for rule in rules for name in rule["names"]] == expected
+    assert not any({"includes", "excludes", "comment"} & set(rule) for rule in rules)
+    program = compile_profile(found, machine=machine)
+    mount = bpf.decide(program, numbers(machine)["mount"], arch=MACHINES[machine])
+    assert mount == (bpf.ALLOW if "CAP_SYS_ADMIN" in capabilities else EPERM)
+
+
+def test_dockers_format_gone_wrong() -> None:
+    with pytest.raises(ValueError, match="not a list of objects"):
+        resolve_profile({"archMap": [], "syscalls": [1]}, frozenset())
+
+
+def test_resolve_leaves_an_oci_object_alone() -> None:
+    profile = default_profile(CAPABILITIES)
+    assert resolve_profile(profile, frozenset()) == profile
+    assert "archMap" not in resolve_profile(DOCKERS, frozenset())
