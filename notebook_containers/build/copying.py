@@ -48,18 +48,22 @@ class Copying:
 
     def operations(self, context: Context) -> list[Operation]:
         """Return the file operations; raises DockerfileError for sources and owners that are not there."""
-        owner = self._owner()
-        destination = self._copy.destination
+        with View(self._layers, self._below) as view:
+            owner = self._owner(view)
+            destination = view.follow(self._copy.destination)
         result: list[Operation] = []
-        if destination.endswith("/") and destination != "/":
+        if self._copy.destination.endswith("/") and destination != "/":
+            destination += "/"
             result.append(MakeDirectory(path=destination, uid=owner[0] or 0, gid=owner[1] or 0))
-        result.extend(self._from_layers(owner) if self._taken is None else self._from_context(self._taken, context, owner))
-        result.extend(self._inline(owner))
+        if self._taken is None:
+            result.extend(self._from_layers(destination, owner))
+        else:
+            result.extend(self._from_context(self._taken, context, destination, owner))
+        result.extend(self._inline(destination, owner))
         return result
 
-    def _from_context(self, taken: Taken, context: Context, owner: Owner) -> Iterator[Operation]:
+    def _from_context(self, taken: Taken, context: Context, destination: str, owner: Owner) -> Iterator[Operation]:
         root = HostDirectory(path=Path(context.path))
-        destination = self._copy.destination
         for source, tree in taken.sources:
             if source.path in taken.archives:
                 yield ExtractTar(source=root, path=source.path, destination=destination, uid=owner[0], gid=owner[1])
@@ -69,13 +73,13 @@ class Copying:
                     mode=self._copy.mode, skip=tree.skipped,
                 )  # fmt: skip
 
-    def _from_layers(self, owner: Owner) -> Iterator[Operation]:
+    def _from_layers(self, destination: str, owner: Owner) -> Iterator[Operation]:
         with View(self._layers, self._origin) as view:
             selected = {source.path: source for word in self._copy.sources for source in self._select(view, word)}
         check_several(self._step, self._copy, len(selected) + len(self._copy.inline))
         for path in selected:
             yield CopyTree(
-                source=LayersView(layers=self._origin), path=path, destination=self._copy.destination, uid=owner[0], gid=owner[1],
+                source=LayersView(layers=self._origin), path=path, destination=destination, uid=owner[0], gid=owner[1],
                 mode=self._copy.mode,
             )  # fmt: skip
 
@@ -88,8 +92,7 @@ class Copying:
             raise error_at(self._step, f"no such file {word} in what --from names", word=word)
         return sources
 
-    def _inline(self, owner: Owner) -> Iterator[Operation]:
-        destination = self._copy.destination
+    def _inline(self, destination: str, owner: Owner) -> Iterator[Operation]:
         for file in self._copy.inline:
             inside = destination.endswith("/")
             yield WriteFile(
@@ -97,15 +100,14 @@ class Copying:
                 mode=0o644 if self._copy.mode is None else self._copy.mode, uid=owner[0] or 0, gid=owner[1] or 0,
             )  # fmt: skip
 
-    def _owner(self) -> Owner:
+    def _owner(self, view: View) -> Owner:
         """``--chown`` as numbers: a name alone gives its own group, a number alone the same number, as BuildKit does."""
         if not self._copy.owner:
             return None, None
         user, _, group = self._copy.owner.partition(":")
-        with View(self._layers, self._below) as view:
-            uid, gid = self._number(view, user or "0", group=False)
-            if group:
-                gid = self._number(view, group, group=True)[0]
+        uid, gid = self._number(view, user or "0", group=False)
+        if group:
+            gid = self._number(view, group, group=True)[0]
         return uid, gid
 
     def _number(self, view: View, text: str, *, group: bool) -> tuple[int, int]:

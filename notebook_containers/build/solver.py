@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,6 +21,8 @@ from notebook_containers.build.work import Tools, Work, copy_work, directory_wor
 from notebook_containers.errors import Error
 from notebook_containers.oci.image import Digest, History, ImageConfig
 from notebook_containers.store.layers import Layer
+
+_SLOW_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class Solver:
     def __init__(self, tools: Tools, images: Mapping[str, ImageConfig], total: int) -> None:
         self._tools, self._images, self._total = tools, images, total
         self._taken: dict[tuple[int, int], Taken] = {}
+        self._rows: list[tuple[str, Digest | None, str]] = []
         self.stages: dict[int, Solved] = {}
         self.results: list[StepResult] = []
 
@@ -69,9 +72,15 @@ class Solver:
     def solve(self, stage: plan.StagePlan, numbers: Sequence[int]) -> Solved:
         """Do a stage whose needed stages are solved; ``numbers`` are its steps' numbers in progress events."""
         solved = self._begin(stage)
-        for position, (step, index) in enumerate(zip(stage.steps, numbers, strict=True)):
-            with self._told(index, step):
-                self._step(stage, position, solved, index)
+        try:
+            for position, (step, index) in enumerate(zip(stage.steps, numbers, strict=True)):
+                with self._told(index, step):
+                    self._step(stage, position, solved, index)
+        except BaseException:
+            with suppress(Error):
+                self._flush()
+            raise
+        self._flush()
         self.stages[stage.index] = solved
         return solved
 
@@ -163,7 +172,7 @@ class Solver:
                 taken = self._taken.get((stage.index, position))
                 return copy_work(self._tools, step, copy, below, self._origin(copy) if taken is None else taken)
             case plan.MakeDirectory() as directory:
-                return directory_work(self._tools, directory, below)
+                return directory_work(self._tools, step, directory, below)
             case plan.Execute() as execute:
                 return run_work(self._tools, step, execute, below, index)
         raise TypeError(type(step.operation).__name__)
@@ -190,12 +199,21 @@ class Solver:
             message = "the build context was changed while it was copied: this step is not cached"
             self._tools.progress(Warned(line=step.line, message=message))
         else:
-            document = json.dumps({"created": created, "text": step.text, "seconds": round(time.monotonic() - began, 3)})
-            self._remember(work, self._place(stage, step), layer, document)
+            self._remember(work, self._place(stage, step), layer, created, time.monotonic() - began)
         return layer, created
 
-    def _remember(self, work: Work, place: str, layer: Layer | None, document: str) -> None:
+    def _remember(self, work: Work, place: str, layer: Layer | None, created: str, seconds: float) -> None:
+        """Keep the rows of a step; those of quick steps wait for the next slow one or the stage's end, since a commit costs as much."""
+        document = json.dumps({"created": created, "seconds": round(seconds, 3)})
+        self._rows.append((work.key, layer.diff_id if layer is not None else None, document))
+        self._rows.append((place, None, work.with_files().to_text()))
+        if seconds > _SLOW_S:
+            self._flush()
+
+    def _flush(self) -> None:
         records = self._tools.store.records
-        with records.transaction():  # one commit for both rows
-            records.cache_put(work.key, layer.diff_id if layer is not None else None, document)
-            records.cache_put(place, None, work.with_files().to_text())
+        if self._rows:
+            with records.transaction():
+                for row in self._rows:
+                    records.cache_put(*row)
+        self._rows.clear()

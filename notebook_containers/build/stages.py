@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from notebook_containers.oci.image import Platform
 from notebook_containers.oci.reference import Reference
 
 SCRATCH = "scratch"
+_IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{2,64}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +178,7 @@ def _checked(node: Node, image: str, offset: int, length: int) -> str:
     try:
         Reference.parse(image)
     except InvalidReference as err:
-        if image.removeprefix("sha256:").isalnum():
+        if _IMAGE_ID.match(image):
             return image
         raise node.error(err.message, offset=offset, length=length, hint=err.hint) from err
     return image

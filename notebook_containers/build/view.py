@@ -53,29 +53,23 @@ class View:
 
     def resolve(self, path: str) -> Place | None:
         """Follow links as a process inside would; None where nothing is, or links run in a circle."""
-        todo = [p for p in path.split("/") if p not in ("", ".")][::-1]
-        at: list[str] = []
-        mode, links = stat.S_IFDIR, 0
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                at[-1:] = []
-                mode = stat.S_IFDIR
-                continue
-            found = self._find("/".join(at), part)
-            if found is None or (todo and not (stat.S_ISDIR(found[0]) or stat.S_ISLNK(found[0]))):
+        walk = _Walk(path)
+        while walk.todo:
+            name = walk.next()
+            found = self._find("/".join(walk.at), name) if name else None
+            if name and (found is None or not walk.enter(name, *found)):
                 return None
-            mode, link = found
-            if stat.S_ISLNK(mode):
-                links += 1
-                if links > _MAX_LINKS:
-                    return None
-                at = [] if link.startswith("/") else at
-                todo.extend(p for p in link.split("/")[::-1] if p not in ("", "."))
-                mode = stat.S_IFDIR
-            else:
-                at.append(part)
-        return Place(path="/".join(at), mode=mode)
+        return Place(path="/".join(walk.at), mode=walk.mode)
+
+    def follow(self, path: str) -> str:
+        """Follow the links on the way to a path that may not exist, so that what a dangling link names can be made."""
+        walk = _Walk(path)
+        while walk.todo:
+            name = walk.next()
+            found = self._find("/".join(walk.at), name) if name else None
+            if name and (found is None or not walk.enter(name, *found)):
+                walk.at.append(name)
+        return "/" + "/".join(walk.at)
 
     def select(self, pattern: str) -> tuple[Source, ...]:
         """Return what a source word of ``COPY --from`` means, in order of names."""
@@ -119,3 +113,40 @@ class View:
     def _names(self, place: Place) -> list[str]:
         with self._merged.directory(place.path) as here:
             return here.names()
+
+
+class _Walk:
+    """A path on its way: ``at`` are the names passed, ``todo`` those to come (last first), ``mode`` what ``at`` is."""
+
+    def __init__(self, path: str) -> None:
+        self.at: list[str] = []
+        self.todo: list[str] = []
+        self.mode, self._links = stat.S_IFDIR, 0
+        self._push(path)
+
+    def next(self) -> str:
+        """Take the next name; empty when it was ``..`` and is done."""
+        name = self.todo.pop()
+        if name != "..":
+            return name
+        self.at[-1:] = []
+        self.mode = stat.S_IFDIR
+        return ""
+
+    def enter(self, name: str, mode: int, link: str) -> bool:
+        """Go on to what was found; False where a file has names after it, or links are too many."""
+        if not stat.S_ISLNK(mode):
+            self.at.append(name)
+            self.mode = mode
+            return stat.S_ISDIR(mode) or not self.todo
+        self._links += 1
+        if self._links > _MAX_LINKS:
+            return False
+        if link.startswith("/"):
+            self.at.clear()
+        self.mode = stat.S_IFDIR
+        self._push(link)
+        return True
+
+    def _push(self, path: str) -> None:
+        self.todo.extend(p for p in path.split("/")[::-1] if p not in ("", "."))

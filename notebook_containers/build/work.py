@@ -15,11 +15,12 @@ from notebook_containers.build.execution import Executor, RunRequest
 from notebook_containers.build.failures import Tail, run_failed, start_failed
 from notebook_containers.build.progress import Event, StepOutput
 from notebook_containers.build.taking import Taken
-from notebook_containers.errors import StartFailed
+from notebook_containers.build.view import View
+from notebook_containers.errors import DockerfileError, InvalidArgument, NotFound, StartFailed
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.runtime import Mount
-from notebook_containers.store.operations import MakeDirectory
+from notebook_containers.store.operations import MakeDirectory, Operation
 from notebook_containers.store.store import Store
 
 
@@ -67,18 +68,20 @@ def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: tuple[Diges
     copying = Copying(step, copy, layers=tools.store.layers, below=below, source=source)
 
     def change(key: str) -> None:
-        tools.store.snapshots.edit(key, copying.operations(tools.context))
+        _edit(tools, step, key, copying.operations(tools.context))
 
     taken = source if isinstance(source, Taken) else None
     return Work(material=_dated(copying.material(), tools.settings), below=below, change=change, taken=taken)
 
 
-def directory_work(tools: Tools, operation: plan.MakeDirectory, below: tuple[Digest, ...]) -> Work:
+def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory, below: tuple[Digest, ...]) -> Work:
     """Return the work of WORKDIR."""
     material = keys.Material(parent=keys.parent_of(below), what={"kind": "directory", "path": operation.path})
 
     def change(key: str) -> None:
-        tools.store.snapshots.edit(key, [MakeDirectory(path=operation.path)])
+        with View(tools.store.layers, below) as view:
+            path = view.follow(operation.path)
+        _edit(tools, step, key, [MakeDirectory(path=path)])
 
     return Work(material=_dated(material, tools.settings), below=below, change=change)
 
@@ -91,6 +94,14 @@ def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: tupl
 
     material = keys.Material(parent=keys.parent_of(below), what=_run_what(operation, tools.settings), variables=_by_name(operation.env))
     return Work(material=_dated(material, tools.settings), below=below, change=change)
+
+
+def _edit(tools: Tools, step: plan.Step, key: str, operations: Sequence[Operation]) -> None:
+    """Change files; what cannot be (a directory over a file, a damaged archive) is an error at the instruction's line."""
+    try:
+        tools.store.snapshots.edit(key, operations)
+    except (InvalidArgument, NotFound) as err:
+        raise err if isinstance(err, DockerfileError) else step.node.error(err.message, hint=err.hint) from err
 
 
 def _dated(material: keys.Material, settings: Settings) -> keys.Material:
