@@ -188,9 +188,14 @@ def open_in_root(root: int, path: str, flags: int = os.O_PATH, *, links: bool = 
     raise OSError(errno.EAGAIN, "the path is renamed faster than it can be looked up", path)
 
 
+def inside(path: str) -> str:
+    """Return ``path`` as one absolute path without dots; a path's leading ``//`` (which normpath keeps) is one slash."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
 def open_target(root: int, path: str, *, directory: bool, links: bool = True) -> int:
     """Open ``path`` inside ``root`` as the place of a mount, made when missing: directories 0755, a file 0644. The caller closes it."""
-    clean = posixpath.normpath("/" + path)
+    clean = inside(path)
     try:
         return open_in_root(root, clean, links=links)
     except FileNotFoundError:

@@ -64,11 +64,12 @@ def mount_root(path: str, entries: list[Table], *, mapped: bool) -> Tree:
 def mount_all(tree: Tree, entries: list[Table]) -> None:
     """Mount the Spec's mounts in their order; an error names the destination."""
     for entry in entries:
-        destination = posixpath.normpath("/" + document.text(entry, "destination"))
+        destination = mounts.inside(document.text(entry, "destination"))
         try:
             _mount(tree, destination, entry)
         except OSError as err:
-            raise OSError(err.errno, f"{destination}: {err.strerror}", err.filename) from err
+            source = f" ({err.filename})" if err.filename and err.filename != destination else ""
+            raise OSError(err.errno, f"{destination}{source}: {err.strerror}") from err
 
 
 def _mount(tree: Tree, destination: str, entry: Table) -> None:
@@ -188,7 +189,7 @@ def _device(directory: int, name: str, mode: int, number: int, host: str, *, bin
 
 
 def _spec_device(tree: Tree, entry: Table) -> None:
-    path = posixpath.normpath("/" + document.text(entry, "path"))
+    path = mounts.inside(document.text(entry, "path"))
     kind = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(document.text(entry, "type"), stat.S_IFCHR)
     number = os.makedev(document.number(entry, "major"), document.number(entry, "minor"))
     parent = mounts.open_target(tree.root, posixpath.dirname(path), directory=True)
