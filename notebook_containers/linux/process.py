@@ -62,8 +62,8 @@ def send_signal(pid: int, started: int, number: int) -> None:
         os.close(fd)
 
 
-def wait_gone(pid: int, started: int, timeout_s: float) -> bool:
-    """Wait until this process has ended (it may be a stranger's child); False when ``timeout_s`` passed first."""
+def wait_gone(pid: int, started: int, timeout_s: float | None) -> bool:
+    """Wait until this process has ended (it may be a stranger's child); False when ``timeout_s`` (None: no limit) passed first."""
     try:
         fd = open_pidfd(pid, started)
     except OSError:
@@ -71,7 +71,7 @@ def wait_gone(pid: int, started: int, timeout_s: float) -> bool:
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
+        return bool(poll.poll(None if timeout_s is None else max(timeout_s, 0) * 1000))
     finally:
         os.close(fd)
 

@@ -60,7 +60,10 @@ def run(plan: Plan) -> None:
         _report(plan, {"message": err.message, "hint": err.hint, "status": err.exit_status})
     except OSError as err:
         what = f"{err.filename}: " if err.filename and str(err.filename) not in str(err.strerror) else ""
-        _report(plan, {"message": f"cannot {step}{' ' if step == 'mount' else ': '}{what}{err.strerror}", "errno": err.errno or 0, "status": 125})
+        _report(
+            plan,
+            {"message": f"cannot {step}{' ' if step == 'mount' else ': '}{what}{err.strerror}", "errno": err.errno or 0, "status": 125},
+        )
     except Exception as err:
         _report(plan, {"message": f"cannot {step}: {type(err).__name__}: {err}", "status": 125})
     os._exit(125)

@@ -23,7 +23,7 @@ from notebook_containers.runtime import limits, logs, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession
 from notebook_containers.runtime.starter import Starter
-from notebook_containers.runtime.state import ContainerState, lost_state, read_exit, read_state
+from notebook_containers.runtime.state import LOST, ContainerState, lost_state, read_exit, read_state
 
 _GONE_S = 10.0
 
@@ -84,17 +84,17 @@ class Runtime:
         try:
             connection = self._connect(id)
         except (RuntimeFailure, Conflict):
-            return self._exit_code(id)
+            return self._exit_code(id, deadline)
         try:
             connection.ask({"op": "wait"})
-            while received := connection.receive(None if deadline is None else deadline - time.monotonic()):
+            while received := connection.receive(_left(deadline)):
                 if received[0] == wire.EXIT:
                     break
         except RuntimeFailure:
-            return self._exit_code(id)
+            pass  # the monitor ended in between: the state tells
         finally:
             connection.close()
-        return self._exit_code(id)
+        return self._exit_code(id, deadline)
 
     def kill(self, id: str, signal: int = signals.SIGTERM, *, all: bool = False) -> None:  # noqa: A002
         """Send a signal to the container's first process, or with ``all`` to every one. Conflict when it is not running.
@@ -105,10 +105,10 @@ class Runtime:
             raise InvalidArgument(f"{signal} is no signal")
         try:
             self._ask(id, {"op": "kill", "signal": int(signal), "all": all})
-        except RuntimeFailure:
+        except (Conflict, RuntimeFailure):
             state = self.state(id)
-            if not state.live():
-                raise Conflict(f"container {id[:12]} is not running") from None
+            if not state.live() or processes.alive(state.monitor_pid, state.monitor_started):
+                raise
             _signal_orphan(state, signal)
 
     def pause(self, id: str) -> None:  # noqa: A002
@@ -239,7 +239,7 @@ class Runtime:
         except OSError as err:
             sock.close()
             if err.errno in (errno.ENOENT, errno.ECONNREFUSED):
-                raise RuntimeFailure(f"container {identity[:12]} is not running") from err
+                raise Conflict(f"container {identity[:12]} is not running") from err
             raise RuntimeFailure(f"cannot reach the monitor of container {identity[:12]}: {err.strerror}") from err
         finally:
             os.close(place)
@@ -252,13 +252,14 @@ class Runtime:
         finally:
             connection.close()
 
-    def _exit_code(self, identity: str) -> int:
+    def _exit_code(self, identity: str, deadline: float | None = None) -> int:
         state = self.state(identity)
         if state.live():
-            # only when init refused to die with its monitor: nobody else can tell when it ends
-            processes.wait_gone(state.pid, state.pid_started, 1e9)
+            # the monitor was killed and init is dying, or refused to die with it: nobody else can tell when it ends
+            if not processes.wait_gone(state.pid, state.pid_started, _left(deadline)):
+                raise TimeoutError
             state = self.state(identity)
-        return state.exit_code if state.exit_code is not None else 137
+        return state.exit_code if state.exit_code is not None else LOST
 
     def _kill_for_ever(self, state: ContainerState) -> None:
         try:
@@ -266,6 +267,10 @@ class Runtime:
         except Conflict:
             return
         self.wait(state.id, timeout_s=_GONE_S)
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else deadline - time.monotonic()
 
 
 def _private_directory(path: Path) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
 from notebook_containers.linux import process as processes, syscalls
-from notebook_containers.runtime import container, document, logs, wire
+from notebook_containers.runtime import container, document, logfile, wire
 from notebook_containers.runtime.clients import STALL_S, Client
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.limits import Limits
@@ -107,7 +107,7 @@ class Monitor:
         self._limits = Limits(document.text(self._bundle.linux(), "cgroupsPath"), document.table(self._bundle.linux(), "resources"))
         log_path = os.path.join(bundle, document.text(self._options, "logPath", "container.log"))
         most, files = document.number(self._options, "logMaxBytes", 10_000_000), document.number(self._options, "logMaxFiles", 3)
-        self._log = logs.LogFile(log_path, max_bytes=most, max_files=files) if document.text(self._options, "logPath", "-") else None
+        self._log = logfile.LogFile(log_path, max_bytes=most, max_files=files) if document.text(self._options, "logPath", "-") else None
         self.state: Table = {
             "id": identity,
             "bundle": bundle,

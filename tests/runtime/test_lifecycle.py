@@ -107,7 +107,11 @@ def test_wait_from_several_threads_gets_the_same_code(box: Box) -> None:
 def test_a_command_that_cannot_start_is_told_with_its_reason(box: Box, args: list[str], status: int, text: str, tmp_path: Path) -> None:
     tree = tmp_path / "files"
     tree.mkdir()
-    for name, data in (("script", b"#!/bin/perl9\n"), ("text", b"hello\n"), ("arm", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(60))):
+    for name, data in (
+        ("script", b"#!/bin/perl9\n"),
+        ("text", b"hello\n"),
+        ("arm", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(60)),
+    ):
         (tree / name).write_bytes(data)
         (tree / name).chmod(0o755)
     spec = spec_for(args)
@@ -126,7 +130,9 @@ def test_a_failing_step_is_named_and_nothing_is_left(box: Box) -> None:
     from dataclasses import replace
 
     spec = spec_for(["/bin/true"])
-    identity, bundle = box.bundle(replace(spec, mounts=(*spec.mounts, Mount(destination="/x", type="bind", source="/nowhere", options=("bind",)))))
+    identity, bundle = box.bundle(
+        replace(spec, mounts=(*spec.mounts, Mount(destination="/x", type="bind", source="/nowhere", options=("bind",))))
+    )
     with pytest.raises(RuntimeFailure, match="cannot mount /x \\(/nowhere\\): .*No such file"):
         box.runtime.create(identity, bundle)
     with pytest.raises(ContainerNotFound):
@@ -192,7 +198,9 @@ def test_a_container_outlives_the_engine_that_was_killed(box: Box, tmp_path: Pat
         f"r = Runtime(Path({str(box.directory / 'run')!r})); r.create({identity!r}, Bundle(path=Path({str(bundle.path)!r}))); r.start({identity!r})\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=False, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=False, timeout=30
+    )
     assert done.returncode == -signal.SIGKILL
     state = box.runtime.state(identity)
     assert state.status == "running"
@@ -292,7 +300,7 @@ def test_options_are_checked_when_the_bundle_is_written(tmp_path: Path) -> None:
 
 
 def test_a_very_long_environment_and_argument_reach_the_command(box: Box) -> None:
-    spec = change_process(spec_for(["/bin/sh", "-c", 'echo ${#BIG} ${#1}', "sh", "y" * 100_000]), env=("BIG=" + "x" * 120_000, "PATH=/bin"))
+    spec = change_process(spec_for(["/bin/sh", "-c", "echo ${#BIG} ${#1}", "sh", "y" * 100_000]), env=("BIG=" + "x" * 120_000, "PATH=/bin"))
     assert box.run(spec) == (0, "120000 100000\n")
 
 
