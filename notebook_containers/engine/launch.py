@@ -207,7 +207,7 @@ def start(
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)
         state = parts.runtime.create(document.id, Bundle(path=parts.bundle_path(document.id)))
-        undo.callback(_forget, parts, document.id)
+        undo.callback(forget, parts, document.id)
         if endpoint:
             networks.attach(endpoint, pid=state.pid, container_id=document.id)
         if sockets:
@@ -241,7 +241,8 @@ def state(parts: Parts, container_id: str) -> ContainerState:
         return ContainerState(id=container_id, status="created", bundle=str(directory))
 
 
-def _forget(parts: Parts, container_id: str) -> None:
+def forget(parts: Parts, container_id: str) -> None:
+    """Kill what runs of a container and take it out of the runtime; nothing happens when the runtime does not know it."""
     with suppress(ContainerNotFound):
         parts.runtime.delete(container_id, force=True)
 
@@ -251,7 +252,7 @@ def remove(parts: Parts, networks: Networks, container_id: str) -> None:
 
     The record goes first, so that a crash leaves only garbage, which the store's sweep and the next collection free.
     """
-    _forget(parts, container_id)
+    forget(parts, container_id)
     networks.release(container_id)
     parts.store.records.remove_container(container_id)
     parts.store.snapshots.remove(container_id)
