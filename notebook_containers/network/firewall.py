@@ -22,8 +22,7 @@ from collections.abc import Callable, Sequence
 
 from notebook_containers.errors import NetworkError
 from notebook_containers.linux.netlink import NETLINK_NETFILTER, NetlinkSocket, Request
-from notebook_containers.network import legacy, links, owned
-from notebook_containers.network import nftables as nft
+from notebook_containers.network import legacy, links, nftables as nft, owned
 from notebook_containers.network.owned import OwnBridge
 
 TABLE = "notebook_containers"

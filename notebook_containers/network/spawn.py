@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import notebook_containers
 from notebook_containers.errors import NetworkError
 
 _START = "import sys; from importlib import import_module; sys.path.append(sys.argv[1]); import_module(sys.argv[2]).main(sys.argv[3])"
@@ -22,7 +21,7 @@ def spawn(module: str, plan: Mapping[str, object], *, descriptors: Sequence[int]
     module must fork once (the part that stays belongs to init), then write "ready <pid>" or "failed <why>" to standard output and close
     it. Raises NetworkError beginning with ``what``.
     """
-    root = str(Path(notebook_containers.__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-E", "-c", _START, root, module, json.dumps(plan)],

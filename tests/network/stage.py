@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -40,6 +41,7 @@ class Place:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"there\n"
         self.pid = self.process.pid
+        self.attendants: list[int] = []  # processes that should end with this one
         self.namespace = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
         self.run(loopback_up)
 
@@ -52,6 +54,8 @@ class Place:
         if self.process.returncode is None:
             self.process.communicate()
             os.close(self.namespace)
+        for pid in self.attendants:
+            assert ends(pid), f"process {pid} outlived its container"
 
     def reaches(self, address: str, port: int) -> bool:
         """Return whether a tcp connection from inside comes about."""
@@ -66,6 +70,18 @@ class Place:
         """Answer tcp connections inside with "hello from <peer address>", then echo until the end."""
         with serving(self.run(lambda: socket.create_server((address, port)))) as number:
             yield number
+
+
+def ends(pid: int, timeout_s: float = 5) -> bool:
+    """Wait for the end of a process that is nobody's child here."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([pidfd], [], [], timeout_s)[0])
+    finally:
+        os.close(pidfd)
 
 
 def loopback_up() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ import pytest
 from notebook_containers.errors import NetworkError
 from notebook_containers.linux import syscalls
 from notebook_containers.network import bridge, carry, forward, ports
-from tests.network.stage import ROOT, Place, ask, network, reaches
+from tests.network.stage import ROOT, Place, ask, ends, network, reaches
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
 Make = Callable[[], Place]
@@ -32,16 +31,9 @@ def joined(place: Place, last: int = 2) -> str:
 def publish(place: Place, text: str, address: str | None) -> tuple[int, int]:
     """Publish and return (forwarder's pid, host port)."""
     sockets, mappings = ports.reserve(ports.parse(text))
-    return forward.start(sockets, mappings, pid=place.pid, address=address), mappings[0].host_port
-
-
-def ends(pid: int, timeout_s: float = 3) -> bool:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    with contextlib.closing(os.fdopen(pidfd)):
-        return bool(select.select([pidfd], [], [], timeout_s)[0])
+    pid = forward.start(sockets, mappings, pid=place.pid, address=address)
+    place.attendants.append(pid)
+    return pid, mappings[0].host_port
 
 
 def test_published_port_leads_into_the_container(place: Make) -> None:

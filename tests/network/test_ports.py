@@ -4,8 +4,7 @@ import os
 import socket
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkError
 from notebook_containers.network import ports
