@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TypeAlias
 
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument, InvalidDocument, InvalidReference, StoreError
 from notebook_containers.oci.documents import untrusted_json
@@ -37,6 +38,7 @@ from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.records import Records
 
 MAX_LAYERS = 500
+_Seen: TypeAlias = "dict[str, tuple[Digest, int]]"
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{2,64})\Z")
 _COLUMNS = """SELECT i.id, i.manifest, i.created, i.size, i.layers, i.labels,
     (SELECT group_concat(familiar, ' ') FROM (SELECT familiar FROM names WHERE image = i.id ORDER BY familiar)) FROM images i """
@@ -61,19 +63,27 @@ class ImageRecord:
     tags: tuple[str, ...]
     digests: tuple[str, ...]
     size: int
-    layer_sizes: tuple[tuple[Digest, int], ...]
-    labels: Mapping[str, str]
-    _documents: _Documents = field(repr=False, compare=False)
+    _details: _Details = field(repr=False, compare=False)
+
+    @property
+    def layer_sizes(self) -> tuple[tuple[Digest, int], ...]:
+        """The layers' diff_ids with their uncompressed bytes, bottom first; reads no blob."""
+        return self._details.layer_sizes
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels; reads no blob."""
+        return self._details.labels
 
     @property
     def manifest(self) -> Manifest:
         """The manifest; raises StoreError when its blob is gone, Corrupt when it is damaged."""
-        return self._documents.manifest
+        return self._details.manifest
 
     @property
     def config(self) -> ImageConfig:
         """The image's config; raises StoreError when its blob is gone, Corrupt when it is damaged."""
-        return self._documents.config
+        return self._details.config
 
     @property
     def diff_ids(self) -> tuple[Digest, ...]:
@@ -81,11 +91,25 @@ class ImageRecord:
         return tuple(diff_id for diff_id, _size in self.layer_sizes)
 
 
-class _Documents:
-    """Reads the two blobs of an image at most once."""
+class _Details:
+    """What few readers of a list need: parsed, or read from its blob, at most once and on first use."""
 
-    def __init__(self, content: ContentStore, manifest: Digest, config: Digest) -> None:
+    def __init__(self, content: ContentStore, *, manifest: Digest, config: Digest, layers: str, labels: str, seen: _Seen) -> None:
         self._content, self._manifest_digest, self._config_digest = content, manifest, config
+        self._layers, self._labels, self._seen = layers, labels, seen
+
+    @cached_property
+    def layer_sizes(self) -> tuple[tuple[Digest, int], ...]:
+        # images of one list share most layers, so each line is parsed once for all of them
+        return tuple([self._seen.get(line) or self._parse(line) for line in self._layers.split("\n") if line])
+
+    def _parse(self, line: str) -> tuple[Digest, int]:
+        diff_id, _, size = line.partition(" ")
+        return self._seen.setdefault(line, (_trusted(diff_id), int(size)))
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        return {str(key): str(value) for key, value in json.loads(self._labels or "{}").items()}
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -191,7 +215,8 @@ class Images:
 
     def list(self) -> list[ImageRecord]:
         """Return all images, newest first; reads no blob."""
-        return [self._image(row) for row in self._records.query(_COLUMNS + "ORDER BY i.created DESC, i.id")]
+        seen: _Seen = {}
+        return [self._image(row, seen) for row in self._records.query(_COLUMNS + "ORDER BY i.created DESC, i.id")]
 
     def remove(self, image_id: Digest) -> None:
         """Forget the image and its names (``collect`` then frees what nothing else needs); raises ImageNotFound."""
@@ -228,7 +253,7 @@ class Images:
             raise StoreError(f"layer {diff_id.short} is not in the store", hint="pull or build the image again")
         return self._layers.get(diff_id).size
 
-    def _image(self, row: tuple[Value, ...]) -> ImageRecord:
+    def _image(self, row: tuple[Value, ...], seen: _Seen | None = None) -> ImageRecord:
         image_id, manifest, created, size, layers, labels, names = row
         image_id, manifest = _trusted(str(image_id)), _trusted(str(manifest))
         familiar = str(names).split(" ") if names else []
@@ -239,9 +264,14 @@ class Images:
             tags=tuple(name for name in familiar if "@" not in name),
             digests=tuple(name for name in familiar if "@" in name),
             size=size if isinstance(size, int) else 0,
-            layer_sizes=tuple((_trusted(line[: -len(rest) - 1]), int(rest)) for line, rest in _sizes(str(layers))),
-            labels=json.loads(str(labels)) if labels else {},
-            _documents=_Documents(self._content, manifest, image_id),
+            _details=_Details(
+                self._content,
+                manifest=manifest,
+                config=image_id,
+                layers=str(layers),
+                labels=str(labels),
+                seen={} if seen is None else seen,
+            ),
         )
 
     def _not_found(self, text: str) -> ImageNotFound:
@@ -290,10 +320,6 @@ def _write_names(connection: sqlite3.Connection, image_id: Digest, references: I
 
 def _key(reference: Reference) -> str:
     return str(replace(reference, tag="") if reference.digest else reference)
-
-
-def _sizes(text: str) -> Iterable[tuple[str, str]]:
-    return ((line, line.rpartition(" ")[2]) for line in text.split("\n")) if text else ()
 
 
 def _trusted(text: str) -> Digest:

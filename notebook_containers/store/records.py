@@ -49,7 +49,7 @@ class CacheRow:
 class Records(Database):
     """The typed rows over :class:`Database`; every writing method is one durable transaction."""
 
-    def add_container(self, *, id: str, name: str, image: str, document: str) -> None:  # noqa: A002  (the noun's own name)
+    def add_container(self, *, id: str, name: str, image: str, document: str) -> None:
         """Add a container; raises Conflict naming the holder when the name is taken."""
         row = (id, name, time.time(), image, document)
         try:
@@ -58,7 +58,7 @@ class Records(Database):
         except sqlite3.IntegrityError as err:
             raise self._taken("container", "containers", name) from err
 
-    def container(self, id: str) -> ContainerRow:  # noqa: A002
+    def container(self, id: str) -> ContainerRow:
         """Return the container of this full id; raises ContainerNotFound."""
         rows = self.query("SELECT id, name, created, image, document FROM containers WHERE id = ?", (id,))
         if not rows:
@@ -84,7 +84,7 @@ class Records(Database):
         """Return all containers, newest first."""
         return [_container(r) for r in self.query("SELECT id, name, created, image, document FROM containers ORDER BY created DESC, id")]
 
-    def update_container(self, id: str, *, document: str | None = None, name: str | None = None) -> None:  # noqa: A002
+    def update_container(self, id: str, *, document: str | None = None, name: str | None = None) -> None:
         """Change document or name; raises ContainerNotFound, or Conflict naming the holder when the name is taken."""
         sql = "UPDATE containers SET document = coalesce(?, document), name = coalesce(?, name) WHERE id = ?"
         try:
@@ -95,13 +95,13 @@ class Records(Database):
         if not changed:
             raise ContainerNotFound(f"no container {id!r}", hint="'nbc ps -a' lists the containers")
 
-    def remove_container(self, id: str) -> None:  # noqa: A002
+    def remove_container(self, id: str) -> None:
         """Remove a container and release its addresses; nothing happens when there is none."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM addresses WHERE container = ?", (id,))
             connection.execute("DELETE FROM containers WHERE id = ?", (id,))
 
-    def add_network(self, *, id: str, name: str, document: str) -> None:  # noqa: A002
+    def add_network(self, *, id: str, name: str, document: str) -> None:
         """Add a network; raises Conflict naming the holder when the name is taken."""
         try:
             with self.transaction() as connection:
@@ -122,14 +122,14 @@ class Records(Database):
         """Return all networks, oldest first."""
         return [_network(r) for r in self.query("SELECT id, name, created, document FROM networks ORDER BY created, id")]
 
-    def update_network(self, id: str, *, document: str) -> None:  # noqa: A002
+    def update_network(self, id: str, *, document: str) -> None:
         """Change the document; raises NetworkNotFound."""
         with self.transaction() as connection:
             changed = connection.execute("UPDATE networks SET document = ? WHERE id = ?", (document, id)).rowcount
         if not changed:
             raise NetworkNotFound(f"no network {id!r}")
 
-    def remove_network(self, id: str) -> None:  # noqa: A002
+    def remove_network(self, id: str) -> None:
         """Remove a network; raises Conflict when containers still hold addresses in it; nothing happens when there is none."""
         try:
             with self.transaction() as connection:

@@ -18,7 +18,7 @@ RunPython = Callable[..., subprocess.CompletedProcess[str]]
 DIFF = Digest.of(b"layer")
 
 
-def add(store: Store, id: str, name: str) -> None:  # noqa: A002
+def add(store: Store, id: str, name: str) -> None:
     store.records.add_container(id=id, name=name, image="sha256:x", document='{"a":1}')
 
 
