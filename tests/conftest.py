@@ -98,7 +98,7 @@ def _processes() -> set[str]:
             parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue
-        if "notebook_containers" in line and " -I -S -E " in line and int(parent) != os.getpid():
+        if str(TREE) in line and "notebook_containers" in line and " -I -S -E " in line and int(parent) != os.getpid():
             found.add(f"{name} {line[:120]}")
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from importlib import resources
@@ -17,6 +18,7 @@ from notebook_containers.commands.results import Result
 from notebook_containers.errors import Error, InvalidArgument
 
 if TYPE_CHECKING:
+    from nbclient import NotebookClient
     from nbformat import NotebookNode
 
 QUICKSTART = "01_quickstart.ipynb"
@@ -55,38 +57,44 @@ def _demo(*, output: str) -> Result:
 def _execute(notebook: NotebookNode, cwd: Path) -> Error | None:
     """Execute every cell in this environment's kernel, saying what happens; returns the failure, if any."""
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
 
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata["kernelspec"] = kernel
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(cwd)}}, store_widget_state=False
     )
-    client.km = _kernel_manager()
+    with tempfile.TemporaryDirectory(prefix="nbc-") as sockets:
+        client.km = _kernel_manager(sockets)
+        with client.setup_kernel():
+            return _cells(client, notebook)
+
+
+def _cells(client: NotebookClient, notebook: NotebookNode) -> Error | None:
+    from nbclient.exceptions import CellExecutionError
+
     total = sum(1 for cell in notebook.cells if cell.cell_type == "code")
     number = 0
-    with client.setup_kernel():
-        for index, cell in enumerate(notebook.cells):
-            if cell.cell_type != "code":
-                _say_heading(cell.source)
-                continue
-            number += 1
-            print(f"[{number}/{total}] {_first_line(cell.source)}", flush=True)
-            started = time.monotonic()
-            try:
-                client.execute_cell(cell, index)
-            except CellExecutionError as err:
-                print(f"      failed: {err.ename}: {err.evalue}")
-                return Error(f"cell {number} of the notebook failed: {err.evalue}", hint="the executed notebook shows it in full")
-            _say_outcome(cell, time.monotonic() - started)
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            _say_heading(cell.source)
+            continue
+        number += 1
+        print(f"[{number}/{total}] {_first_line(cell.source)}", flush=True)
+        started = time.monotonic()
+        try:
+            client.execute_cell(cell, index)
+        except CellExecutionError as err:
+            print(f"      failed: {err.ename}: {err.evalue}")
+            return Error(f"cell {number} of the notebook failed: {err.evalue}", hint="the executed notebook shows it in full")
+        _say_outcome(cell, time.monotonic() - started)
     return None
 
 
-def _kernel_manager() -> object:
-    """Return a manager whose kernel is this interpreter, whatever kernels are installed for the user."""
+def _kernel_manager(sockets: str) -> object:
+    """Return a manager whose kernel is this interpreter, whatever kernels are installed for the user, over sockets only the user can reach."""
     from jupyter_client.manager import AsyncKernelManager
 
-    manager = AsyncKernelManager(kernel_name="python3")
+    manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
     spec = manager.kernel_spec
     spec.argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     return manager

@@ -142,7 +142,10 @@ def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object
         ) from err
     if not isinstance(profile, dict):
         raise InvalidArgument(f"seccomp profile {word!r} is no JSON object")
-    return dict(profile)
+    try:
+        return dict(seccomp.resolve_profile(profile, capabilities))
+    except ValueError as err:
+        raise InvalidArgument(f"seccomp profile {word!r} cannot be used: {err}") from err
 
 
 def _generated_files(document: ContainerDocument, directory: Path) -> list[Mount]:

@@ -50,7 +50,7 @@ _BY_CAPABILITY = {
     "CAP_SYSLOG": "syslog",
     "CAP_SYS_ADMIN": """
         bpf clone clone3 fanotify_init fsconfig fsmount fsopen fspick listmount listns lookup_dcookie mount mount_setattr move_mount
-        open_tree open_tree_attr perf_event_open pivot_root quotactl quotactl_fd setdomainname sethostname setns statmount syslog
+        open_tree open_tree_attr perf_event_open quotactl quotactl_fd setdomainname sethostname setns statmount syslog
         umount2 unshare
     """,
     "CAP_SYS_BOOT": "reboot",

@@ -47,7 +47,8 @@ def _mount(stack: Stack, userxattr: bool) -> int:
         context = syscalls.fsopen("overlay")
         opened.callback(os.close, context)
         _set_lowers(context, [short(path) for path in reversed(stack.lowers)])
-        options = {"metacopy": "off", "redirect_dir": "off", "index": "off"}
+        # with userxattr the kernel turns redirects off by itself, and refuses to be told so (EINVAL)
+        options = {"metacopy": "off", "index": "off"} | ({} if userxattr else {"redirect_dir": "off"})
         if stack.upper is not None and stack.work is not None:
             options |= {"upperdir": short(stack.upper), "workdir": short(stack.work)}
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, "volatile")

@@ -26,7 +26,7 @@ from notebook_containers.store.pump import Pump
 from notebook_containers.store.upper import Item, drop_ignored, scan
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
-_FIXED = ("metacopy=off", "redirect_dir=off", "index=off")
+_FIXED = ("metacopy=off", "index=off")
 
 
 class Snapshots:
@@ -186,7 +186,8 @@ class Snapshots:
         return tuple(self._layers.get(layer).tree for layer in self.layers(key))
 
     def _overlay(self, options: Sequence[str]) -> Mount:
-        extra = ("userxattr",) if self.rootless else ()
+        # with userxattr the kernel turns redirects off by itself, and refuses to be told so (EINVAL)
+        extra = ("userxattr",) if self.rootless else ("redirect_dir=off",)
         return Mount(destination="/", type="overlay", source="overlay", options=(*options, *extra))
 
     def _below(self, key: str) -> Merged:
