@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from notebook_containers.store.tar_writer import TarWriter
 from notebook_containers.store.upper import LONGEST_PATH, Item, open_denied
 
 _PIECE = 1 << 20
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -83,10 +85,19 @@ class _Packer:
             self._tar.add(self._entry(item, path=_beside(item.path, ".wh." + name), kind="f", mode=0o600))
         elif item.kind == "d":
             self._directory(item)
-        elif item.kind == "f":
-            self._file(item, name)
         else:
-            self._special(item, name)
+            self._unless_gone(item, name)
+
+    def _unless_gone(self, item: Item, name: str) -> None:
+        try:
+            if item.kind == "f":
+                self._file(item, name)
+            else:
+                self._special(item, name)
+        except OSError as err:
+            if self._packing.sanitise or err.errno not in _GONE:
+                raise
+            self.warnings.append(f"/{item.path} vanished while it was read")
 
     def _parent(self, path: str) -> int:
         if path != self._parent_path:
@@ -110,6 +121,7 @@ class _Packer:
         if self._is_linked(item):
             return
         link = os.readlink(name, dir_fd=parent) if item.kind == "l" else ""
+        self._remember(item)
         device = (os.major(item.status.st_rdev), os.minor(item.status.st_rdev)) if item.kind in "cb" else (0, 0)
         self._tar.add(self._entry(item, link=link, device=device))
         if self._packing.sanitise:
@@ -124,8 +136,8 @@ class _Packer:
         """Write a hard link when the same inode was written before."""
         if item.status.st_nlink < 2:
             return False
-        first = self._links.setdefault((item.status.st_dev, item.status.st_ino), item.path)
-        if first == item.path:
+        first = self._links.get((item.status.st_dev, item.status.st_ino))
+        if first is None:
             return False
         self._tar.add(self._entry(item, kind="h", link=first))
         return True
@@ -145,7 +157,12 @@ class _Packer:
         finally:
             os.close(fd)
 
+    def _remember(self, item: Item) -> None:
+        if item.status.st_nlink > 1:
+            self._links[item.status.st_dev, item.status.st_ino] = item.path
+
     def _write_file(self, item: Item, fd: int) -> None:
+        self._remember(item)
         names = attributes.names(fd)
         size = os.fstat(fd).st_size
         self._tar.add(self._entry(item, size=size, xattrs=attributes.read(fd, names) if names else {}))

@@ -145,8 +145,26 @@ class _Unpacker:
             if len(self._open) >= _MOST_OPEN:
                 oldest = next(iter(self._open))
                 os.close(self._open.pop(oldest))
-            fd = self._open[path] = self._root.directory(path, create=True)
+            try:
+                fd = self._root.directory(path, create=True)
+            except NotADirectoryError:
+                if not self._revive(path):
+                    raise
+                fd = self._root.directory(path, create=True)
+            self._open[path] = fd
         return fd
+
+    def _revive(self, path: str) -> bool:
+        """Turn a deletion on the way to ``path`` into an empty directory that hides what was below; say whether there was one."""
+        parts = path.split("/")
+        prefixes = ("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+        dead = next((prefix for prefix in prefixes if prefix in self._whiteouts and _is_whiteout(self._root.lstat(prefix))), None)
+        if dead is None:
+            return False
+        self._root.remove(dead)
+        self._root.makedirs(dead)
+        self._set_opaque(self._parent(dead))
+        return True
 
     def _clear(self, place: _Place) -> None:
         """Make room for another entry of the same name: the last one counts."""
