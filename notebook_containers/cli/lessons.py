@@ -91,7 +91,7 @@ def _cells(client: NotebookClient, notebook: NotebookNode) -> Error | None:
 
 
 def _kernel_manager(sockets: str) -> object:
-    """Return a manager whose kernel is this interpreter, whatever kernels are installed for the user, over sockets only the user can reach."""
+    """Return a manager whose kernel is this interpreter, whatever kernels are installed for the user, over sockets of its own."""
     from jupyter_client.manager import AsyncKernelManager
 
     manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
