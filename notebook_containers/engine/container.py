@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from notebook_containers.engine import inspection, launch, users
 from notebook_containers.engine.documents import ContainerDocument
-from notebook_containers.engine.options import environment_list
+from notebook_containers.engine.options import DEFAULT_PIDS_LIMIT, environment_list
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import ago, human_duration
 from notebook_containers.engine.specgen import capability_set
@@ -100,8 +100,9 @@ class Container:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What was asked for and cannot be enforced on this machine, in words."""
-        return (*self.document.warnings, *self.state.warnings)
+        """What was asked for and cannot be enforced on this machine, in words; a default that cannot be is told by ``info()`` alone."""
+        default = self.document.options.pids_limit == DEFAULT_PIDS_LIMIT
+        return (*self.document.warnings, *(w for w in self.state.warnings if not (default and w.startswith("pids limit"))))
 
     @property
     def state(self) -> ContainerState:

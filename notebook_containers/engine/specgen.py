@@ -212,7 +212,7 @@ def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
         uid_mappings=(IDMapping(container_id=0, host_id=host.euid, size=1),) if host.rootless else (),
         gid_mappings=(IDMapping(container_id=0, host_id=host.egid, size=1),) if host.rootless else (),
         cgroups_path=f"{CGROUP_PARENT}/{resolved.id}",
-        resources=resources(options),
+        resources=resources(options, host),
         rootfs_propagation="private",
         masked_paths=masked,
         readonly_paths=() if options.privileged else READONLY_PATHS,
@@ -228,8 +228,11 @@ def _sysctls(resolved: Resolved, host: Host) -> dict[str, str]:
     return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": groups}
 
 
-def resources(options: ContainerOptions) -> Resources:
-    """Return the cgroup's part: devices denied but for the harmless ones, and the limits that were asked for."""
+def resources(options: ContainerOptions, host: Host) -> Resources:
+    """Return the cgroup's part: the limits that were asked for, and (as root) devices denied but for the harmless ones.
+
+    In an ordinary user's namespace the kernel lets nobody make device nodes, so there is nothing to deny.
+    """
     quota, period = options.cpu_quota, options.cpu_period
     if options.nano_cpus:
         period = 100_000
@@ -238,7 +241,7 @@ def resources(options: ContainerOptions) -> Resources:
     swap = options.memory_swap_bytes or options.memory_bytes
     memory = Memory(limit=options.memory_bytes, reservation=options.memory_reservation_bytes, swap=swap)
     return Resources(
-        devices=_device_rules(options),
+        devices=() if host.rootless else _device_rules(options),
         memory=memory if memory != Memory() else None,
         cpu=cpu if cpu != Cpu() else None,
         pids=Pids(limit=options.pids_limit),
