@@ -19,8 +19,8 @@ from notebook_containers.store.collect import collect, sizes
 from notebook_containers.store.images import ImageRecord
 
 if TYPE_CHECKING:
-    from notebook_containers.build.solver import StepResult
     from notebook_containers.build.progress import Event
+    from notebook_containers.build.solver import StepResult
     from notebook_containers.engine.networks import Networks
 
 
