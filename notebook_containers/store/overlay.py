@@ -47,8 +47,7 @@ def _mount(stack: Stack, userxattr: bool) -> int:
         context = syscalls.fsopen("overlay")
         opened.callback(os.close, context)
         _set_lowers(context, [short(path) for path in reversed(stack.lowers)])
-        # with userxattr the kernel turns redirects off by itself, and refuses to be told so (EINVAL)
-        options = {"metacopy": "off", "index": "off"} | ({} if userxattr else {"redirect_dir": "off"})
+        options = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off"}
         if stack.upper is not None and stack.work is not None:
             options |= {"upperdir": short(stack.upper), "workdir": short(stack.work)}
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, "volatile")
@@ -56,9 +55,27 @@ def _mount(stack: Stack, userxattr: bool) -> int:
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, key, value)
         if userxattr:
             syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, "userxattr")
-        syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE)
+        _create(context)
         attributes = syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
         return syscalls.fsmount(context, attributes | (0 if stack.upper else syscalls.MOUNT_ATTR_RDONLY))
+
+
+def _create(context: int) -> None:
+    try:
+        syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE)
+    except OSError as err:
+        raise OSError(err.errno, f"{err.strerror}{_reasons(context)}") from err
+
+
+def _reasons(context: int) -> str:
+    """Return what the kernel says in words, which it keeps in the context (fsopen(2))."""
+    lines = []
+    try:
+        while line := os.read(context, 4096):
+            lines.append(line.decode(errors="replace").strip())
+    except OSError:
+        pass  # ENODATA: no more lines
+    return "".join(f" ({line.partition(' ')[2] or line})" for line in lines)
 
 
 def _set_lowers(context: int, paths: list[str]) -> None:

@@ -26,7 +26,7 @@ from notebook_containers.store.pump import Pump
 from notebook_containers.store.upper import Item, drop_ignored, scan
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
-_FIXED = ("metacopy=off", "index=off")
+_FIXED = ("metacopy=off", "redirect_dir=nofollow", "index=off")  # nofollow: off, and not obeyed where a layer brings one
 
 
 class Snapshots:
