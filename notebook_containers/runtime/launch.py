@@ -26,7 +26,12 @@ def enter_directory(path: str, *, make: bool = True) -> None:
     A path such as /proc/self/fd/7 would lead out of the root by a descriptor somebody left open (CVE-2024-21626).
     """
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    target = mounts.open_target(root, path or "/", directory=True) if make else mounts.open_in_root(root, path or "/")
+    try:
+        target = mounts.open_in_root(root, path or "/", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        if not make or ".." in path.split("/"):
+            raise
+        target = mounts.open_target(root, path, directory=True)
     os.fchdir(target)
     os.close(target)
     os.close(root)

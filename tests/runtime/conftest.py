@@ -59,6 +59,16 @@ MASKED = (
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
+def add_program(root: Path, program: str, place: str) -> None:
+    """Copy a program of the host with the libraries it needs."""
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(program, root / place)
+    found = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    for library in re.findall(r"(/\S+\.so\S*)", found):
+        (root / library.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, root / library.lstrip("/"))
+
+
 def make_root(target: Path) -> None:
     """Make a root filesystem of busybox with the libraries it needs."""
     busybox = shutil.which("busybox")
@@ -66,11 +76,7 @@ def make_root(target: Path) -> None:
     for name in ("bin", "etc", "tmp", "root", "var"):
         (target / name).mkdir(parents=True)
     (target / "tmp").chmod(0o1777)
-    shutil.copy(busybox, target / "bin/busybox")
-    found = subprocess.run(["ldd", busybox], capture_output=True, text=True, check=False).stdout
-    for library in re.findall(r"(/\S+\.so\S*)", found):
-        (target / library.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, target / library.lstrip("/"))
+    add_program(target, busybox, "bin/busybox")
     names = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     for name in names:
         if name != "busybox":
