@@ -106,6 +106,9 @@ def _reason(context: int) -> str:
 
 def _configure(context: int, fstype: str, word: str) -> None:
     key, equals, value = word.partition("=")
+    if (fstype, word) == ("overlay", "redirect_dir=off"):
+        # "off" still follows redirects that a layer brings, where the kernel is built so, and then clashes with userxattr
+        value = "nofollow"
     if not equals:
         syscalls.fsconfig(context, syscalls.FSCONFIG_SET_FLAG, key)
     elif fstype == "overlay" and key in ("lowerdir", "lowerdir+", "upperdir", "workdir"):

@@ -114,7 +114,9 @@ def _names(path: Path) -> list[Path]:
         found = [entry for entry in os.listdir(path.parent) if entry.startswith(path.name + ".")]
     except FileNotFoundError:
         return []
-    numbers = sorted((int(name.removeprefix(path.name + ".")) for name in found if name.removeprefix(path.name + ".").isdigit()), reverse=True)
+    numbers = sorted(
+        (int(name.removeprefix(path.name + ".")) for name in found if name.removeprefix(path.name + ".").isdigit()), reverse=True
+    )
     return [*(path.with_name(f"{path.name}.{number}") for number in numbers), path]
 
 

@@ -13,7 +13,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from notebook_containers.linux import cgroups, process as processes
+from notebook_containers.linux import cgroups, process as processes, syscalls
 from notebook_containers.runtime import exec as execution, monitor
 
 _MOST_FDS = 4
@@ -24,8 +24,9 @@ def main(fd: int) -> None:
     server = socket.socket(fileno=fd)
     processes.stdio_to_null()
     processes.keep_only([fd])
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN)
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the first process of a killed monitor is reaped here too
     _warm_up()
     while True:
         word, fds = processes.recv_fds(server, 64, _MOST_FDS)
@@ -43,15 +44,17 @@ def _warm_up() -> None:
 
 
 def _detached(action: Callable[[], None]) -> None:
-    """Run ``action`` in a process of its own session that is no child of this one."""
-    child = os.fork()
-    if child:
-        os.waitpid(child, 0)
+    """Run ``action`` in a process of its own session.
+
+    It is a child of this process while this process lives, and nobody's concern afterwards: SIGCHLD is ignored here, so the kernel
+    reaps it at once. (As orphans they would stay zombies wherever the machine's first process does not reap, as in many containers.)
+    """
+    if os.fork():
         return
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        if os.fork() == 0:
-            action()
+        action()
     finally:
         os._exit(0)
 

@@ -14,7 +14,7 @@ from notebook_containers.errors import Conflict, RuntimeFailure, StartFailed
 from notebook_containers.linux import process as processes
 from notebook_containers.oci.runtime import Process, User
 from notebook_containers.runtime.sessions import ExecSession
-from tests.runtime.conftest import ENV, Box, spec_for
+from tests.runtime.boxes import ENV, Box, spec_for
 from tests.runtime.test_streams import read_until
 
 pytestmark = pytest.mark.root
@@ -53,7 +53,9 @@ def test_exec_keeps_the_streams_apart_and_takes_input(box: Box, running: str) ->
 
 def test_exec_is_in_the_container_s_namespaces_and_sees_its_processes(box: Box, running: str) -> None:
     pid = box.runtime.state(running).pid
-    code, data = output(execute(box, running, "sh", "-c", "for n in mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; ps -o args"))
+    code, data = output(
+        execute(box, running, "sh", "-c", "for n in mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done; ps -o args")
+    )
     lines = data.decode().splitlines()
     assert code == 0
     assert lines[:6] == [os.readlink(f"/proc/{pid}/ns/{name}") for name in ("mnt", "pid", "net", "ipc", "uts", "cgroup")]

@@ -18,7 +18,7 @@ from notebook_containers.linux import process as processes
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
 from notebook_containers.runtime.lifecycle import Runtime
-from tests.runtime.conftest import Box, change_process, collect, spec_for
+from tests.runtime.boxes import Box, change_process, collect, spec_for
 
 pytestmark = pytest.mark.root
 

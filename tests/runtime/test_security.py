@@ -18,7 +18,7 @@ import pytest
 from notebook_containers.errors import RuntimeFailure
 from notebook_containers.oci.runtime import Mount, Spec, User
 from notebook_containers.runtime.bundle import MonitorOptions
-from tests.runtime.conftest import CAPABILITIES, ENV, MASKED, Box, add_program, change_process, collect, environment, spec_for
+from tests.runtime.boxes import CAPABILITIES, ENV, MASKED, Box, add_program, change_process, collect, environment, spec_for
 
 pytestmark = pytest.mark.root
 
@@ -106,7 +106,9 @@ def test_rt03_cve_2025_31133_masks_are_the_real_null_device(box: Box, image: Pat
     before = CORE_PATTERN.read_text()
     (image / "dev").mkdir()
     (image / "dev/null").symlink_to("/proc/sys/kernel/core_pattern")
-    spec = spec_for(["/bin/sh", "-c", "stat -c '%F %t:%T' /proc/interrupts; echo owned > /proc/interrupts; cat /proc/sys/kernel/core_pattern"])
+    spec = spec_for(
+        ["/bin/sh", "-c", "stat -c '%F %t:%T' /proc/interrupts; echo owned > /proc/interrupts; cat /proc/sys/kernel/core_pattern"]
+    )
     code, output = box.run(replace(spec, mounts=tuple(mount for mount in spec.mounts if mount.destination != "/dev")), lower=image)
     assert output.splitlines()[0] == "character special file 1:3"
     assert CORE_PATTERN.read_text() == before
@@ -116,7 +118,9 @@ def test_rt03_cve_2025_31133_masks_are_the_real_null_device(box: Box, image: Pat
 
 @pytest.mark.parametrize("place", ["dev", "dev/pts", "dev/shm", "proc", "sys", "dev/mqueue"])
 @pytest.mark.parametrize("kind", ["link outside", "link inside", "file", "fifo"])
-def test_rt06_a_mount_place_that_is_no_directory_reaches_nothing_outside(box: Box, image: Path, tmp_path: Path, place: str, kind: str) -> None:
+def test_rt06_a_mount_place_that_is_no_directory_reaches_nothing_outside(
+    box: Box, image: Path, tmp_path: Path, place: str, kind: str
+) -> None:
     outside = tmp_path / "canary"
     outside.mkdir()
     (outside / "file").write_text("canary")
@@ -181,7 +185,13 @@ def test_rt12_capabilities_of_root_and_user(box: Box) -> None:
     assert len(CAPABILITIES) == 11
     root = environment(box.sh(script)[1].replace(":\t", "="))
     user = environment(box.sh(script, user=User(uid=1000, gid=1000))[1].replace(":\t", "="))
-    assert {key: int(value, 16) for key, value in root.items()} == {"CapInh": 0, "CapPrm": wanted, "CapEff": wanted, "CapBnd": wanted, "CapAmb": 0}
+    assert {key: int(value, 16) for key, value in root.items()} == {
+        "CapInh": 0,
+        "CapPrm": wanted,
+        "CapEff": wanted,
+        "CapBnd": wanted,
+        "CapAmb": 0,
+    }
     assert {key: int(value, 16) for key, value in user.items()} == {"CapInh": 0, "CapPrm": 0, "CapEff": 0, "CapBnd": wanted, "CapAmb": 0}
 
 
@@ -272,7 +282,9 @@ def test_rt22_the_filter_is_loaded(box: Box) -> None:
 
     for lifted in (False, True):
         for user in (None, User(uid=1000, gid=1000)):
-            code, output = box.sh("grep Seccomp: /proc/self/status", user=user, change=lambda spec, lifted=lifted: filtered(spec, lifted=lifted))  # type: ignore[misc]
+            code, output = box.sh(
+                "grep Seccomp: /proc/self/status", user=user, change=lambda spec, lifted=lifted: filtered(spec, lifted=lifted)
+            )  # type: ignore[misc]
             assert (code, output.split()) == (0, ["Seccomp:", "2"])
     assert box.sh("unshare -U true", change=lambda spec: filtered(spec, lifted=False))[0] != 0
     identity = box.create(filtered(spec_for(["/bin/sleep", "100"]), lifted=False))
@@ -295,7 +307,9 @@ def test_rt24_cve_2025_52565_the_console_is_our_pty(box: Box, image: Path) -> No
     (image / "dev/pts").mkdir(parents=True)
     (image / "dev/console").symlink_to("/proc/sysrq-trigger")
     (image / "dev/pts/0").symlink_to("/proc/sysrq-trigger")
-    code, output = box.run(spec_for(["/bin/sh", "-c", "stat -c '%t:%T' /dev/console; stat -c '%t:%T' /dev/pts/0"], terminal=True), lower=image)
+    code, output = box.run(
+        spec_for(["/bin/sh", "-c", "stat -c '%t:%T' /dev/console; stat -c '%t:%T' /dev/pts/0"], terminal=True), lower=image
+    )
     assert (code, output.split()) == (0, ["88:0", "88:0"])
 
 

@@ -12,7 +12,7 @@ from notebook_containers.runtime import clients
 from notebook_containers.runtime.bundle import MonitorOptions
 from notebook_containers.runtime.logs import read_log
 from notebook_containers.runtime.sessions import Session
-from tests.runtime.conftest import Box, collect, spec_for
+from tests.runtime.boxes import Box, collect, spec_for
 
 pytestmark = pytest.mark.root
 
