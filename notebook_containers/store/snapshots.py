@@ -186,8 +186,7 @@ class Snapshots:
         return tuple(self._layers.get(layer).tree for layer in self.layers(key))
 
     def _overlay(self, options: Sequence[str]) -> Mount:
-        # with userxattr the kernel turns redirects off by itself, and refuses to be told so (EINVAL)
-        extra = ("userxattr",) if self.rootless else ("redirect_dir=off",)
+        extra = ("userxattr",) if self.rootless else ()
         return Mount(destination="/", type="overlay", source="overlay", options=(*options, *extra))
 
     def _below(self, key: str) -> Merged:
