@@ -31,8 +31,9 @@ class Containers:
     def create_from(self, image: str | Image, options: ContainerOptions) -> Container:
         """Make a container from checked options."""
         name = image if isinstance(image, str) else (image.tags[0] if image.tags else image.short_id)
-        record = self._images.obtain(name)
-        document = launch.create(self._parts, self._volumes, record, name, options)
+        with self._parts.store.lease():  # no collection may free the image's layers before the container holds them
+            record = self._images.obtain(name)
+            document = launch.create(self._parts, self._volumes, record, name, options)
         return Container(self._parts, self._networks, self._parts.store.records.container(document.id))
 
     def run(
