@@ -73,7 +73,7 @@ def explained(what: str) -> Iterator[None]:
 
 def _explain(err: OSError, what: str) -> Error:
     where = err.filename if isinstance(err.filename, str) and err.filename and not err.filename.startswith("/proc/") else what
-    reason = (err.strerror or str(err)).partition(": ")[2] or (err.strerror or str(err))
+    reason = (err.strerror or str(err)).rpartition("overlay: ")[2]
     reason = reason[:1].lower() + reason[1:]
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"no space left for {where}", hint="free space with 'nbc system prune', or set NBC_ROOT to a larger disk")

@@ -20,13 +20,12 @@ from notebook_containers.store.edit import edit
 from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.merged import Merged
 from notebook_containers.store.operations import CopyTree, LayersView, Operation
-from notebook_containers.store.overlay import Stack
+from notebook_containers.store.overlay import FIXED_OPTIONS, Stack
 from notebook_containers.store.pack import Packing, pack
 from notebook_containers.store.pump import Pump
 from notebook_containers.store.upper import Item, drop_ignored, scan
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
-_FIXED = ("metacopy=off", "redirect_dir=nofollow", "index=off")  # nofollow: off, and not obeyed where a layer brings one
 
 
 class Snapshots:
@@ -61,7 +60,7 @@ class Snapshots:
         if not trees:
             return (Mount(destination="/", type="bind", source=str(directory / "upper"), options=("bind", "rw")),)
         _forget_volatile(directory)
-        options = [_lowers(trees), f"upperdir={_escape(directory / 'upper')}", f"workdir={_escape(directory / 'work')}", *_FIXED]
+        options = [_lowers(trees), f"upperdir={_escape(directory / 'upper')}", f"workdir={_escape(directory / 'work')}", *FIXED_OPTIONS]
         return (self._overlay([*options, *(["volatile"] if volatile else [])]),)
 
     def view(self, layers: Sequence[Digest]) -> tuple[Mount, ...]:
@@ -71,7 +70,7 @@ class Snapshots:
             raise InvalidArgument("there is nothing to see without a layer")
         if len(trees) == 1:  # overlayfs wants two, when none is writable
             return (Mount(destination="/", type="bind", source=str(trees[0]), options=("bind", "ro")),)
-        return (self._overlay([_lowers(trees), *_FIXED, "ro"]),)
+        return (self._overlay([_lowers(trees), *FIXED_OPTIONS, "ro"]),)
 
     def layers(self, key: str) -> tuple[Digest, ...]:
         """Return the layers that the snapshot stands on, bottom first."""
