@@ -19,7 +19,7 @@ from notebook_containers.oci.documents import MAX_DOCUMENT_BYTES, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, Digest
 from notebook_containers.registry.auth import Authenticator, needs_login
 from notebook_containers.registry.credentials import Credentials, find_credentials
-from notebook_containers.registry.transport import Transport
+from notebook_containers.registry.transport import TRY_AGAIN, Transport
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -87,7 +87,7 @@ class Client:
                 received += len(piece)
                 yield piece
         if received != blob.size:
-            raise RegistryError(f"registry {self.registry} sent {received} of the {blob.size} bytes of {what}", hint="try again")
+            raise RegistryError(f"registry {self.registry} sent {received} of the {blob.size} bytes of {what}", hint=TRY_AGAIN)
 
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Tell whether the repository has the blob already."""
@@ -172,9 +172,9 @@ class Client:
                     raise RegistryError(f"registry {self.registry} sends more than the {limit} bytes allowed for {what}")
                 yield piece
                 if time.monotonic() > deadline:
-                    raise RegistryError(f"registry {self.registry} sends {what} too slowly", hint="try again")
+                    raise RegistryError(f"registry {self.registry} sends {what} too slowly", hint=TRY_AGAIN)
         except HTTPError as err:
-            raise RegistryError(f"the connection to registry {self.registry} broke in {what}", hint="try again") from err
+            raise RegistryError(f"the connection to registry {self.registry} broke in {what}", hint=TRY_AGAIN) from err
 
     def _expect(self, response: BaseHTTPResponse, statuses: tuple[int, ...], what: str) -> None:
         if response.status in statuses:

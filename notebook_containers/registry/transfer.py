@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform as machine
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ from notebook_containers.oci.image import (
 )
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.client import Client, Fetched
+from notebook_containers.registry.transport import TRY_AGAIN
 from notebook_containers.store.images import ImageRecord, parse_config, parse_manifest
 from notebook_containers.store.store import Store
 
@@ -53,6 +55,7 @@ class Progress:
     total: int
 
 
+# called from several threads at once
 Report = Callable[[Progress], None]
 
 
@@ -95,6 +98,7 @@ def push(store: Store, reference: Reference, progress: Report = lambda _: None) 
 class _Pull:
     def __init__(self, store: Store, client: Client, repository: str, progress: Report) -> None:
         self._store, self._client, self._repository, self._progress = store, client, repository, progress
+        self._stop = threading.Event()
 
     def run(self, manifest: Manifest) -> None:
         _check_parts(manifest)
@@ -110,6 +114,8 @@ class _Pull:
                 for future in futures:
                     future.result()
             except BaseException:
+                # one layer's failure, or the user's interrupt, ends the others at their next piece
+                self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
@@ -131,7 +137,7 @@ class _Pull:
                 return
             except RegistryError as err:
                 # a broken connection may be better the next time; refusals and lies are not
-                if attempt == _ATTEMPTS - 1 or err.hint != "try again":
+                if attempt == _ATTEMPTS - 1 or err.hint != TRY_AGAIN:
                     raise
 
     def _fetch_once(self, blob: Descriptor) -> None:
@@ -139,6 +145,8 @@ class _Pull:
         try:
             with self._store.content.writer(expected=blob.digest, size=blob.size) as writer:
                 for piece in self._client.blob(self._repository, blob):
+                    if self._stop.is_set():
+                        raise RegistryError(f"the pull of {self._repository} was stopped")
                     done += writer.write(piece)
                     self._progress(Progress(digest=blob.digest, phase="fetch", done=done, total=blob.size))
         except Corrupt as err:
@@ -154,8 +162,9 @@ class _Push:
         manifest = image.manifest
         data, kind = self._store.content.read(image.manifest_digest), manifest.media_type or MANIFEST
         with ThreadPoolExecutor(max_workers=_PARALLEL, thread_name_prefix="nbc-push") as pool:
-            futures = [pool.submit(self._layer, blob, diff) for blob, diff in zip(manifest.layers, image.diff_ids, strict=True)]
-            layers = tuple(future.result() for future in futures)
+            parts = dict(zip(image.diff_ids, manifest.layers, strict=True))
+            sent = {diff_id: pool.submit(self._layer, blob, diff_id) for diff_id, blob in parts.items()}
+            layers = tuple(sent[diff_id].result() for diff_id in image.diff_ids)
         with self._store.content.open(manifest.config.digest) as body:
             self._send(manifest.config, body)
         if layers != manifest.layers:

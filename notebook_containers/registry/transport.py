@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 60.0
 MAX_HOPS = 10
+TRY_AGAIN = "try again"
+"""The hint of errors that another attempt may not meet: broken and stalled connections."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DOCKER_HUB = "registry-1.docker.io"
 
@@ -98,6 +100,7 @@ class Transport:
             retries = Retry(
                 total=3,
                 connect=0,
+                read=1,
                 redirect=False,
                 status_forcelist=retry_statuses,
                 backoff_factor=0.2,

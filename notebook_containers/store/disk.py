@@ -107,7 +107,8 @@ class Disk:
         Leases nest. Take a lease before a database transaction, never inside one: a collection holds leases off and then writes rows.
         """
         with self._lock_file() as fd:
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            with translated(self.root / "lease.lock"):
+                fcntl.flock(fd, fcntl.LOCK_SH)
             yield
 
     @contextmanager
@@ -239,8 +240,15 @@ def _make_root(root: Path) -> bool:
         for parent in reversed(root.parents):
             if not parent.is_dir():
                 make_directory(parent, 0o755 if os.geteuid() == 0 else 0o700)
+                _fsync_if_readable(parent.parent)
         make_directory(root, mode)
+        _fsync_if_readable(root.parent)
     return make_root
+
+
+def _fsync_if_readable(path: Path) -> None:
+    with suppress(PermissionError):
+        fsync_directory(path)
 
 
 def _unlink(path: Path) -> None:

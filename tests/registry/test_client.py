@@ -322,3 +322,20 @@ def test_tags_are_paged(scripted: Callable[[], Scripted]) -> None:
 def test_importing_the_client_does_not_import_urllib3() -> None:
     code = "import notebook_containers.registry.transfer, sys; sys.exit('urllib3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_one_failing_layer_stops_the_others(store: Store, scripted: Callable[[], Scripted]) -> None:
+    server, image = scripted(), Image()
+    big = b"\0" * 3_000_000
+    config = json.loads(image.config)
+    config["rootfs"]["diff_ids"] = [image.layer, Digest.of(big)]
+    image.config = json.dumps(config).encode()
+    image.document["config"] = {"mediaType": CONFIG, "digest": Digest.of(image.config), "size": len(image.config)}
+    image.document["layers"] = [
+        {"mediaType": LAYER_TAR, "digest": digest, "size": size} for digest, size in ((image.layer, 1024), (Digest.of(big), len(big)))
+    ]
+    image.serve(server)
+    server.say(image.layer_path, Answer(status=404))
+    server.say(f"/v2/a/blobs/{Digest.of(big)}", Answer(body=big, delay_s=0.3))
+    refused(store, server, match="does not have blob")
+    assert not store.content.has(Digest.of(big))

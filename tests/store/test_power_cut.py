@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,7 +28,7 @@ class CrashFS:
     """A small ext4 on a loop device that commits by itself only after 1000 s."""
 
     def __init__(self, folder: Path) -> None:
-        self.image, self.point = folder / "disk.img", folder / "mnt"
+        self.image, self.point = folder / "disk0.img", folder / "mnt"
         with open(self.image, "wb") as file:
             file.truncate(48 * 1024 * 1024)
         subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
@@ -47,6 +49,9 @@ class CrashFS:
         finally:
             os.close(fd)
         self.unmount()
+        # a copy, because another process's mount namespace may still hold the old mount, and with it the dead filesystem
+        old, self.image = self.image, self.image.with_name(f"disk{time.monotonic_ns()}.img")
+        shutil.copyfile(old, self.image)
         self.mount()
 
 
