@@ -47,6 +47,7 @@ export function addCommands(app: JupyterFrontEnd, model: Model, trans: Translati
     {
       id: CommandIDs.start,
       label: trans.__('Start'),
+      ok: trans.__('Start'),
       asking: trans.__('Start a Container…'),
       caption: trans.__('Start a container that has stopped'),
       icon: runIcon,
@@ -56,6 +57,7 @@ export function addCommands(app: JupyterFrontEnd, model: Model, trans: Translati
     {
       id: CommandIDs.stop,
       label: trans.__('Stop'),
+      ok: trans.__('Stop'),
       asking: trans.__('Stop a Container…'),
       caption: trans.__('Ask a container to end; after ten seconds it is killed'),
       icon: stopIcon,
@@ -65,6 +67,7 @@ export function addCommands(app: JupyterFrontEnd, model: Model, trans: Translati
     {
       id: CommandIDs.remove,
       label: trans.__('Remove…'),
+      ok: trans.__('Go on'),
       asking: trans.__('Remove a Container or an Image…'),
       caption: trans.__('Remove a container or an image'),
       icon: deleteIcon,
@@ -95,6 +98,8 @@ export function addCommands(app: JupyterFrontEnd, model: Model, trans: Translati
 interface Verb {
   readonly id: string;
   readonly label: string;
+  /** The label of the button that chooses the row. */
+  readonly ok: string;
   /** The label where no row is meant yet. */
   readonly asking: string;
   readonly caption: string;
@@ -156,7 +161,7 @@ async function chosen(verb: Verb, model: Model, trans: TranslationBundle): Promi
   const items = targets.map(each =>
     each.kind === 'container' ? trans.__('%1 (container, %2)', each.row.name, each.row.status) : trans.__('%1 (image)', each.row.name)
   );
-  const { value } = await InputDialog.getItem({ title: verb.caption, items });
+  const { value } = await InputDialog.getItem({ title: verb.caption, items, okLabel: verb.ok });
   return targets[items.indexOf(value ?? '')];
 }
 

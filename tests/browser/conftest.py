@@ -108,8 +108,10 @@ def running_lab(top: Path, *, root: Path, run: Path) -> Iterator[Lab]:
             wait_for(lab, server, top / "lab.log")
             yield lab
         finally:
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
             server.terminate()
             server.wait(timeout=20)
+            wait_for_end(children)
 
 
 def installed(top: Path) -> dict[str, str]:
@@ -142,7 +144,15 @@ def wait_for(lab: Lab, server: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-4000:]}")
 
 
-@pytest.fixture(scope="module")
+def wait_for_end(processes: list[str]) -> None:
+    """Wait for processes that end by themselves when the server is gone (the engine's spawner)."""
+    deadline = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in processes):
+        assert time.monotonic() < deadline, f"still there: {processes}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
 def short() -> Iterator[Path]:
     """A temporary directory with a name short enough for sockets."""
     top = Path(tempfile.mkdtemp(prefix="nbc-"))
@@ -150,20 +160,23 @@ def short() -> Iterator[Path]:
     shutil.rmtree(top)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lab(short: Path) -> Iterator[Lab]:
-    """One JupyterLab for a module's tests."""
+    """A JupyterLab with an empty store."""
     with running_lab(short, root=short / "root", run=short / "run") as lab:
         yield lab
 
 
 @pytest.fixture
 def engine(lab: Lab) -> Iterator[Engine]:
-    """The engine of a notebook on the same places; its containers are removed at the end."""
+    """The engine of a notebook on the same places; its containers and networks are removed at the end."""
     with Engine(root=lab.root, run=lab.run) as made:
         yield made
         for container in made.containers.list(all=True):
             container.remove(force=True)
+        for network in made.networks.list():
+            if network.name not in ("bridge", "host", "none"):
+                made.networks.remove(network.name)
 
 
 class Browser:
@@ -189,6 +202,7 @@ class Browser:
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
                 try:
                     yield from self._steps(driver, options)
+                    driver.wait(timeout=20)
                 finally:
                     driver.terminate()
 
@@ -203,7 +217,6 @@ class Browser:
                 pytest.fail(f"{value}\n(a picture is in {self.pictures / 'failed.png'})")
             if name == "end":
                 assert value == {"foreign": [], "complaints": [], "pwned": None}
-                driver.stdin.close()
                 return
             yield name, value
             print("null", file=driver.stdin, flush=True)

@@ -37,6 +37,7 @@ page.on('request', request => {
 });
 page.on('pageerror', error => complaints.push(String(error)));
 
+process.stdout.on('error', () => process.exit(1)); // the test has failed and gone
 const say = line => process.stdout.write(`${JSON.stringify(line)}\n`);
 const step = async (name, value = null) => {
   say({ step: name, value });
@@ -76,7 +77,7 @@ const picture = async (name, target = page) => {
 try {
   const scenario = await import(pathToFileURL(process.argv[2]).href);
   await scenario.default({ page, open, run, sidebar, picture, step });
-  await step('end', { foreign, complaints, pwned: await page.evaluate(() => window.__pwned ?? null) });
+  say({ step: 'end', value: { foreign, complaints, pwned: await page.evaluate(() => window.__pwned ?? null) } });
 } catch (error) {
   await page.screenshot({ path: join(options.artifacts, 'failed.png') }).catch(() => undefined);
   say({ step: 'failed', value: String(error.stack ?? error) });

@@ -33,8 +33,9 @@ def test_an_empty_store_says_how_to_begin(browser: Browser, lab: Lab) -> None:
 
 @pytest.mark.root
 def test_containers_and_images_are_listed(browser: Browser, lab: Lab, engine: Engine) -> None:
-    engine.containers.run("localhost/base", SLEEP, name="web", detach=True, ports={"80/tcp": ("127.0.0.1", 0)})
-    engine.containers.create("localhost/base", ["true"], name="never-started")
+    engine.networks.create("own")
+    engine.containers.run("localhost/base", SLEEP, name="web", detach=True, network="own", ports={"80/tcp": ("127.0.0.1", 0)})
+    engine.containers.create("localhost/base", ["true"], name="never-started", network_mode="none")
     (port,) = engine.containers.get("web").ports
     found = texts(browser, lab)
     never, web, image = cast("list[list[str]]", found["rows"])
@@ -61,8 +62,8 @@ def test_a_root_that_cannot_be_used_is_said(browser: Browser, tmp_path: Path) ->
 
 @pytest.mark.root
 def test_the_actions_act(browser: Browser, lab: Lab, engine: Engine) -> None:
-    engine.containers.run("localhost/base", SLEEP, name="second", detach=True)
-    engine.containers.run("localhost/base", SLEEP, name="web", detach=True)
+    engine.containers.run("localhost/base", SLEEP, name="second", detach=True, network_mode="none")
+    engine.containers.run("localhost/base", SLEEP, name="web", detach=True, network_mode="none")
     engine.images.get("localhost/base").tag("other:1")
     played = []
     for step, value in browser.play("actions", lab):
@@ -77,7 +78,8 @@ def test_the_actions_act(browser: Browser, lab: Lab, engine: Engine) -> None:
                 assert "Remove the container web?" in str(value)
                 assert "It is running" in str(value)
             case "menu":
-                assert value == ["Stop", "Remove…", "Refresh Containers and Images"]
+                ours = cast("list[str]", value)[:3]  # JupyterLab adds a line of its own
+                assert ours == ["Stop", "Remove…", "Refresh Containers and Images"]
             case "focused":
                 assert str(value).startswith("second, localhost/base, Up ")
             case "removed":
@@ -92,4 +94,4 @@ def test_the_actions_act(browser: Browser, lab: Lab, engine: Engine) -> None:
                 assert "localhost/base:latest" in engine.images.get("localhost/base").tags
             case "untagged":
                 assert list(engine.images.get("localhost/base").tags) == ["localhost/base:latest"]
-    assert played[-1] == "untagged"
+    assert played[-1] == "refused"

@@ -57,7 +57,9 @@ async def test_a_root_that_cannot_be_used_is_said(client: Client, places: tuple[
 
 @pytest.mark.root
 async def test_a_container_from_start_to_end(client: Client, engine: Engine) -> None:
-    made = engine.containers.create("localhost/base", ["sh", "-c", "echo here; exec sleep 300"], name="web", labels={"a": "b"})
+    made = engine.containers.create(
+        "localhost/base", ["sh", "-c", "echo here; exec sleep 300"], name="web", labels={"a": "b"}, network_mode="none"
+    )
     (row,) = rows(await client("GET", "containers/json?all=1"))
     assert (row["Id"], row["Names"], row["State"], row["Status"]) == (made.id, ["/web"], "created", "Created")
     assert cast("dict[str, str]", row["Labels"])["a"] == "b"

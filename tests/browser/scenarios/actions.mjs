@@ -27,7 +27,7 @@ export default async ({ page, open, run, sidebar, picture, step }) => {
   const menu = page.locator('.lm-Menu');
   await menu.waitFor();
   await picture('menu');
-  await step('menu', (await menu.locator('.lm-Menu-itemLabel').allInnerTexts()).filter(Boolean));
+  await step('menu', (await menu.locator('.lm-Menu-item:visible .lm-Menu-itemLabel').allInnerTexts()).filter(Boolean));
   await menu.getByText('Stop', { exact: true }).click();
   await state('web', 'exited');
   await step('stopped again');
@@ -43,19 +43,20 @@ export default async ({ page, open, run, sidebar, picture, step }) => {
 
   await run('notebook-containers:stop', { isPalette: true });
   await dialog.waitFor();
+  await picture('which');
   await step('which', await dialog.locator('select option').allInnerTexts());
-  await dialog.getByRole('button', { name: 'OK', exact: true }).click();
+  await dialog.locator('.jp-mod-accept').click();
   await state('second', 'exited');
   await step('stopped from the palette');
 
+  await row('other:1').getByRole('button', { name: 'Remove other:1' }).click();
+  await dialog.getByRole('button', { name: 'Remove', exact: true }).click();
+  await gone(row('other:1'));
+  await step('untagged');
   await row('localhost/base:latest').getByRole('button', { name: 'Remove localhost/base:latest' }).click();
   await dialog.getByRole('button', { name: 'Remove', exact: true }).click();
   const refusal = page.locator('.Toastify__toast');
   await refusal.waitFor();
   await picture('refused');
   await step('refused', await refusal.innerText());
-  await row('other:1').getByRole('button', { name: 'Remove other:1' }).click();
-  await dialog.getByRole('button', { name: 'Remove', exact: true }).click();
-  await gone(row('other:1'));
-  await step('untagged');
 };

@@ -3,7 +3,9 @@ export default async ({ page, open, sidebar, picture, step }) => {
   await open();
   const panel = await sidebar();
   await panel.locator('.jp-nbc-Row, .jp-nbc-Empty pre, .jp-nbc-Notice').first().waitFor();
-  await picture(`sidebar-${(await panel.locator('.jp-nbc-Row').count()) ? 'full' : (await panel.locator('.jp-nbc-Notice').count()) ? 'error' : 'empty'}`);
+  await page.locator('.jp-Launcher').waitFor();
+  const shown = async part => (await panel.locator(part).count()) > 0;
+  await picture((await shown('.jp-nbc-Row')) ? 'sidebar' : (await shown('.jp-nbc-Notice')) ? 'sidebar-error' : 'sidebar-empty');
   await step('text', {
     rows: await panel.locator('.jp-nbc-Row').evaluateAll(rows => rows.map(row => row.innerText.split('\n'))),
     empty: await panel.locator('.jp-nbc-Empty').evaluateAll(nodes => nodes.map(node => node.innerText)),
