@@ -10,9 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from notebook_containers.build import instructions as ins
-from notebook_containers.build import plan as steps
-from notebook_containers.build import wording
+from notebook_containers.build import instructions as ins, plan as steps, wording
 from notebook_containers.build.parser import Heredoc, Node
 from notebook_containers.build.signals import is_signal
 from notebook_containers.build.stages import Origin

@@ -185,15 +185,7 @@ class Solver:
 
     def _do(self, stage: plan.StagePlan, step: plan.Step, work: Work) -> tuple[Layer | None, str]:
         began = time.monotonic()
-        snapshots = self._tools.store.snapshots
-        key = f"build-{secrets.token_hex(8)}"
-        try:
-            snapshots.prepare(key, work.below)
-            work.change(key)
-            layer = snapshots.commit(key, ignore=MOUNT_POINTS, epoch=self._tools.settings.epoch)
-        except BaseException:
-            snapshots.remove(key)
-            raise
+        layer = None if work.idle() else self._change(work)
         created = self.now()
         if work.taken is not None and not work.taken.unchanged(self._tools.context):
             message = "the build context was changed while it was copied: this step is not cached"
@@ -201,6 +193,17 @@ class Solver:
         else:
             self._remember(work, self._place(stage, step), layer, created, time.monotonic() - began)
         return layer, created
+
+    def _change(self, work: Work) -> Layer | None:
+        snapshots = self._tools.store.snapshots
+        key = f"build-{secrets.token_hex(8)}"
+        try:
+            snapshots.prepare(key, work.below)
+            work.change(key)
+            return snapshots.commit(key, ignore=MOUNT_POINTS, epoch=self._tools.settings.epoch)
+        except BaseException:
+            snapshots.remove(key)
+            raise
 
     def _remember(self, work: Work, place: str, layer: Layer | None, created: str, seconds: float) -> None:
         """Keep the rows of a step; those of quick steps wait for the next slow one or the stage's end, since a commit costs as much."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from notebook_containers.build import instructions as ins
-from notebook_containers.build import plan
+from notebook_containers.build import instructions as ins, plan
 from notebook_containers.oci.image import Healthcheck
 
 

@@ -47,12 +47,16 @@ class Tools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A step to do over the layers ``below``: ``change`` does it to the snapshot of a key; ``taken`` is what it takes from the context."""
+    """A step to do over the layers ``below``: ``change`` does it to the snapshot of a key; ``taken`` is what it takes from the context.
+
+    ``idle`` says whether it is certain, without a snapshot, that nothing would change.
+    """
 
     material: keys.Material
     below: tuple[Digest, ...]
     change: Callable[[str], None]
     taken: Taken | None = None
+    idle: Callable[[], bool] = lambda: False
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +87,12 @@ def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory,
             path = view.follow(operation.path)
         _edit(tools, step, key, [MakeDirectory(path=path)])
 
-    return Work(material=_dated(material, tools.settings), below=below, change=change)
+    def exists() -> bool:
+        with View(tools.store.layers, below) as view:
+            place = view.resolve(operation.path)
+        return place is not None and place.is_directory
+
+    return Work(material=_dated(material, tools.settings), below=below, change=change, idle=exists)
 
 
 def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: tuple[Digest, ...], index: int) -> Work:

@@ -212,11 +212,18 @@ class Builder:
     def __call__(
         self, text: str, *, tag: str = "out", target: str = "", build_args: Mapping[str, str] | None = None, no_cache: bool = False
     ) -> BuildResult:
-        self.events = []
+        return self.run(text, [], tag=tag, target=target, build_args=build_args, no_cache=no_cache)
+
+    def run(
+        self, text: str, events: list[Event], *, tag: str = "out", target: str = "", build_args: Mapping[str, str] | None = None,
+        no_cache: bool = False,
+    ) -> BuildResult:  # fmt: skip
+        """Build and keep the events in the given list."""
+        self.events = events
         return build(
             self.store, text, context=self.context, executor=self.executor, bases=LocalBases(self.store),
             tags=[Reference.parse(tag)] if tag else [], target=target, build_args=build_args, no_cache=no_cache,
-            progress=self.events.append,
+            progress=events.append,
         )  # fmt: skip
 
     def tag_exists(self, name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from notebook_containers.build.progress import ImageDone, PlanReady, StepDone, StepFailed, StepOutput
+from notebook_containers.build.progress import Event, ImageDone, PlanReady, StepDone, StepFailed, StepOutput, StepStarted, Warned
 from notebook_containers.errors import BuildError, DockerfileError, ImageNotFound
 
 from .conftest import Builder
@@ -188,3 +188,50 @@ def test_source_date_epoch_gives_the_same_digest_in_two_stores(builder: Builder)
     second = builder(HELLO, build_args={"SOURCE_DATE_EPOCH": "1000000000"}, no_cache=True)
     assert first.image.id == second.image.id
     assert first.image.config.created == "2001-09-09T01:46:40Z"
+
+
+def test_bld10_a_file_changed_while_it_is_copied_is_not_cached(builder: Builder) -> None:
+    (builder.context / "f").write_text("old")
+    text = "FROM base\nCOPY f /f\n"
+
+    class Changing(list[Event]):
+        def append(self, event: Event) -> None:
+            if isinstance(event, StepStarted) and event.index == 2:
+                (builder.context / "f").write_text("new!")
+            super().append(event)
+
+    builder.run(text, Changing())
+    assert any(isinstance(e, Warned) and "while it was copied" in e.message for e in builder.events)
+    (builder.context / "f").write_text("old")
+    assert builder.read(builder(text), "/f") == "old"
+
+
+def test_bld10_another_base_is_another_key(builder: Builder) -> None:
+    first = builder("FROM base\nRUN echo 1 > /one\n", tag="other")
+    second = builder("FROM other\nRUN echo 1 > /one\n")
+    assert len(builder.executor.requests) == 2
+    assert first.image.id != second.image.id
+
+
+def test_two_tags_share_layers(builder: Builder) -> None:
+    one = builder("FROM base\nRUN echo 1 > /one\nENV A=1\n", tag="one")
+    two = builder("FROM base\nRUN echo 1 > /one\nENV A=2\n", tag="two")
+    assert one.image.id != two.image.id
+    assert one.image.config.rootfs == two.image.config.rootfs
+
+
+def test_a_moved_tag(builder: Builder) -> None:
+    first = builder("FROM base\nENV A=1\n", tag="t")
+    second = builder("FROM base\nENV A=2\n", tag="t")
+    assert builder.store.images.get(first.image.id).tags == ()
+    assert builder.store.images.resolve("t").id == second.image.id
+
+
+def test_a_layer_that_is_gone_is_made_again(builder: Builder) -> None:
+    result = builder(HELLO)
+    layer = result.image.config.rootfs.diff_ids[-1]
+    builder.store.images.remove(result.image.id)
+    builder.store.layers.remove(layer)
+    again = builder(HELLO)
+    assert statuses(builder)[2] == (3, False, "its layer is no longer in the store")
+    assert builder.read(again, "/greeting") == "hello from a layer\n"
