@@ -174,7 +174,9 @@ def _logical_lines(reader: _Lines, escape: str) -> Iterator[_Logical]:
         if not line or line.startswith("#"):
             reader.next += 1
             continue
-        yield _join(reader, escape)
+        logical = _join(reader, escape)
+        if logical.text:
+            yield logical
 
 
 def _join(reader: _Lines, escape: str) -> _Logical:
@@ -193,7 +195,7 @@ def _join(reader: _Lines, escape: str) -> _Logical:
                 reader.remarks.append((number + 1, "an empty line inside a continued instruction"))
             continue
         body, more = _continued(line, escape)
-        skipped = len(body) - len(body.lstrip()) if number == first else 0
+        skipped = 0 if length else len(body) - len(body.lstrip())
         places.append((length, number + 1, skipped + 1))
         pieces.append(body[skipped:])
         length += len(body) - skipped

@@ -111,3 +111,8 @@ def test_json_form_must_be_strings() -> None:
     run = instruction(parse('FROM a\nRUN ["a", 1]\n').nodes[1])
     assert isinstance(run, Run)
     assert run.command.in_shell
+
+
+def test_lone_escapes_before_an_instruction() -> None:
+    nodes = parse("\\\n\\\n  FROM a\n\\").nodes
+    assert [(n.text, n.line, n.place(0)) for n in nodes] == [("FROM a", 1, (3, 3))]
