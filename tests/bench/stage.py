@@ -1,0 +1,59 @@
+"""The stage: the whole benchmark, ours and the peers, runs in network, mount and process namespaces of its own.
+
+So nothing of the machine's links, firewall and mounts is touched, and whatever a peer forgets is gone at the end, also after Ctrl-C.
+The stage sees its own /run and /var/lib. Cgroups have no such fence: the machine is compared before and after, and the difference is said.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+from tests.bench.machine import traces
+
+_MOST_LINES = 20
+_PLACE = "NBC_BENCH_PLACE"
+
+
+def place() -> str:
+    """Return the temporary directory of this run, or an empty text outside the stage."""
+    return os.environ.get(_PLACE, "")
+
+
+def enter(arguments: Sequence[str]) -> int:
+    """Run this module's command again on the stage, wait for it, and say what it left; returns its exit status."""
+    before = traces()
+    with tempfile.TemporaryDirectory(prefix="nbc-bench-") as directory:
+        words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = [*words, sys.executable, "-m", "tests.bench", *arguments]
+        status = subprocess.run(command, env={**os.environ, _PLACE: directory}, check=False).returncode
+    _say_difference(before, traces())
+    return status
+
+
+def settle() -> None:
+    """Give the stage its own volatile directories: some peers write to fixed places, whatever they are told."""
+    for directory in ("/run", "/dev/shm"):
+        _mount("tmpfs", directory)
+    upper, work = (os.path.join(place(), name) for name in ("var-upper", "var-work"))
+    os.mkdir(upper)
+    os.mkdir(work)
+    _mount("overlay", "/var/lib", f"lowerdir=/var/lib,upperdir={upper},workdir={work}")
+
+
+def _mount(kind: str, directory: str, options: str = "mode=755") -> None:
+    subprocess.run(["mount", "-t", kind, "-o", options, kind, directory], check=True)
+
+
+def _say_difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> None:
+    lines = [f"  {kind} appeared: {what}" for kind in before for what in sorted(after[kind] - before[kind])]
+    lines += [f"  {kind} gone: {what}" for kind in before for what in sorted(before[kind] - after[kind])]
+    if not lines:
+        print("\nThe machine is as it was: mounts, links, firewall, cgroups, files; every process of the run has ended.")
+        return
+    print("\nThe machine is not as it was (other programs may have done this meanwhile):", *lines[:_MOST_LINES], sep="\n")
+    if len(lines) > _MOST_LINES:
+        print(f"  and {len(lines) - _MOST_LINES} more")
