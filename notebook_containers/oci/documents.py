@@ -36,8 +36,10 @@ def untrusted_json(data: bytes, *, what: str, max_bytes: int = MAX_DOCUMENT_BYTE
             data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_bounded_int
         )
         _check_depth(value, MAX_DEPTH)
-    except (ValueError, RecursionError) as err:
-        raise InvalidDocument(f"{what} is not valid JSON: {str(err) or 'nested too deeply'}") from err
+    except RecursionError as err:
+        raise InvalidDocument(f"{what} is not valid JSON: nested too deeply") from err
+    except ValueError as err:
+        raise InvalidDocument(f"{what} is not valid JSON: {err}") from err
     if not isinstance(value, dict):
         raise InvalidDocument(f"{what} is not a JSON object")
     return value
