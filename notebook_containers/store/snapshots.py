@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import stat
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from notebook_containers.errors import Conflict, InvalidArgument, NotFound
-from notebook_containers.linux.delete import remove_tree
 from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.oci.runtime import Mount
@@ -59,8 +59,8 @@ class Snapshots:
         directory, trees = self._existing(key), self._trees(key)
         if not trees:
             return (Mount(destination="/", type="bind", source=str(directory / "upper"), options=("bind", "rw")),)
-        _forget_volatile(directory)
-        options = [_lowers(trees), f"upperdir={_escape(directory / 'upper')}", f"workdir={_escape(directory / 'work')}", *FIXED_OPTIONS]
+        work = _work(directory, volatile=volatile)
+        options = [_lowers(trees), f"upperdir={_escape(directory / 'upper')}", f"workdir={_escape(work)}", *FIXED_OPTIONS]
         return (self._overlay([*options, *(["volatile"] if volatile else [])]),)
 
     def view(self, layers: Sequence[Digest]) -> tuple[Mount, ...]:
@@ -137,9 +137,8 @@ class Snapshots:
     def edit(self, key: str, operations: Sequence[Operation]) -> None:
         """Carry out file operations on the snapshot's merged view; it must not be mounted. See :mod:`.edit` for what they do."""
         directory = self._existing(key)
-        _forget_volatile(directory)
         edit(
-            Stack(lowers=self._trees(key), upper=directory / "upper", work=directory / "work"),
+            Stack(lowers=self._trees(key), upper=directory / "upper", work=_work(directory, volatile=True)),
             operations,
             lambda layers: Stack(lowers=tuple(self._layers.get(layer).tree for layer in layers)),
             rootless=self.rootless,
@@ -232,16 +231,17 @@ def _give_root(upper: Path, layers: Sequence[Layer], *, rootless: bool) -> None:
     os.chmod(upper, mode)
 
 
-def _forget_volatile(directory: Path) -> None:
-    """Clear the mark by which overlayfs refuses a directory that was mounted volatile: it was unmounted in this boot."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if not os.path.exists(directory / "work" / "work"):
-            return
-        remove_tree(fd, "work")
-        os.mkdir("work", 0o700, dir_fd=fd)
-    finally:
-        os.close(fd)
+def _work(directory: Path, *, volatile: bool) -> Path:
+    """Return overlay's work directory: the snapshot's own, or a fresh one for a volatile mount.
+
+    overlayfs refuses a work directory that was mounted volatile before, and clearing its mark could hit one that is mounted now.
+    """
+    if not volatile:
+        return directory / "work"
+    fresh = directory / f"work-{secrets.token_hex(4)}"
+    with translated(directory):
+        os.mkdir(fresh, 0o700)
+    return fresh
 
 
 def _lowers(trees: Sequence[Path]) -> str:
