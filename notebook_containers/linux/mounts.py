@@ -91,9 +91,28 @@ def create(fstype: str, source: str, words: Iterable[str]) -> int:
         syscalls.fsconfig(context, syscalls.FSCONFIG_CMD_CREATE)
         return syscalls.fsmount(context, options.set)
     except OSError as err:
+        old = _old_overlay(options) if fstype == "overlay" and err.errno == errno.EINVAL else -1
+        if old >= 0:
+            return old
         raise OSError(err.errno, _reason(context) or err.strerror, fstype) from err
     finally:
         os.close(context)
+
+
+def _old_overlay(options: Options) -> int:
+    """Return the mount as kernels before 6.5 take it, or -1 on a newer one."""
+    from notebook_containers.linux import oldoverlay
+
+    if not oldoverlay.needed():
+        return -1
+    lowers, others = oldoverlay.split(options.data)
+    tree = oldoverlay.create(lowers, others, 0)
+    try:
+        change(tree, options)
+    except BaseException:
+        os.close(tree)
+        raise
+    return tree
 
 
 def _reason(context: int) -> str:

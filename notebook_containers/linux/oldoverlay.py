@@ -25,6 +25,21 @@ def needed() -> bool:
     return (major, minor) < (6, 5)
 
 
+def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part option words into the layers' paths, top first, and the rest."""
+    from notebook_containers.linux.mounts import split_paths
+
+    lowers: list[str] = []
+    others: list[str] = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in ("lowerdir", "lowerdir+"):
+            lowers += split_paths(value) if key == "lowerdir" else [value]
+        else:
+            others.append(word)
+    return lowers, others
+
+
 def create(lowers: Sequence[str], words: Sequence[str], flags: int) -> int:
     """Return a detached overlay mount; ``lowers`` top first, ``words`` the other options, ``flags`` those of mount(2). OSError as mount(2)."""
     return _in_thread(lambda: _create(lowers, words, flags))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.linux import oldoverlay, syscalls
+from notebook_containers.linux import mounts, oldoverlay, syscalls
 
 pytestmark = pytest.mark.root
 
@@ -34,6 +34,30 @@ def test_a_hundred_layers_with_long_paths(tmp_path: Path) -> None:
         os.close(fd)
     assert (tmp_path / "upper/new").exists()
     assert len(os.listdir("/proc/self/fd")) == fds
+
+
+def test_an_old_kernel_gets_there_through_the_ordinary_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = syscalls.fsconfig
+
+    def without_lowerdir_plus(context: int, command: int, key: str = "", value: str = "", aux: int = 0) -> None:
+        if key == "lowerdir+":
+            raise OSError(22, "Invalid argument")
+        real(context, command, key, value, aux)
+
+    for name in ("a", "b:c", "upper", "work"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/f").write_text("x")
+    words = [f"lowerdir={tmp_path}/a:{tmp_path}/b\\:c", f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work", "nosuid", "nodev"]
+    monkeypatch.setattr(syscalls, "fsconfig", without_lowerdir_plus)
+    with pytest.raises(OSError, match=r".+"):
+        mounts.create("overlay", "overlay", words)
+    monkeypatch.setattr(oldoverlay, "needed", lambda: True)
+    fd = mounts.create("overlay", "overlay", words)
+    try:
+        assert Path(f"/proc/self/fd/{fd}/f").read_text() == "x"
+        assert os.statvfs(f"/proc/self/fd/{fd}").f_flag & os.ST_NODEV
+    finally:
+        os.close(fd)
 
 
 def test_a_refusal_is_an_oserror(tmp_path: Path) -> None:
