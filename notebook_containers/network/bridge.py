@@ -125,9 +125,10 @@ def _make(kernel: NetlinkSocket, config: NetworkConfig) -> Link:
     for route in routes:
         destination = ipaddress.IPv4Network(route.destination, strict=False)
         if destination.prefixlen > 0 and destination.overlaps(wanted):
-            raise Conflict(
-                f"subnet {config.subnet} of network {config.name} overlaps the route to {destination}", hint="choose another subnet"
-            )
+            if made := _find(kernel, config):  # by another process since we looked: the route is its own
+                return made
+            words = f"subnet {config.subnet} of network {config.name} overlaps the route to {destination}"
+            raise Conflict(words, hint="choose another subnet")
     outward = {route.link for route in routes if route.destination == "0.0.0.0/0"}
     mtu = min([link.mtu for link in links.all_links(kernel) if link.index in outward], default=_DEFAULT_MTU)
     with suppress(FileExistsError):  # another process may make the same network in this very moment

@@ -15,7 +15,7 @@ import pytest
 
 from notebook_containers.linux.netlink import NetlinkSocket
 from notebook_containers.network import bridge, links
-from tests.network.stage import ROOT, Place, link, network, reaches, serving
+from tests.network.stage import ROOT, Place, link, network, program, reaches, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
 Make = Callable[[], Place]
@@ -28,7 +28,7 @@ def joined(place: Place, number: int = 1, last: int = 2, *, internal: bool = Fal
 
 
 def nft(*words: str) -> str:
-    return subprocess.run(["nft", *words], capture_output=True, text=True, check=True).stdout
+    return program("nft", *words)
 
 
 def add_address(name: str, address: str) -> None:
@@ -38,7 +38,7 @@ def add_address(name: str, address: str) -> None:
 
 def add_route(words: str, place: Place | None = None) -> None:
     def work() -> None:
-        subprocess.run(["ip", "route", "add", *words.split()], check=True)
+        program("ip", "route", "add", *words.split())
 
     work() if place is None else place.run(work)
 
@@ -193,7 +193,7 @@ def test_foreign_tables_stay_and_ours_goes_with_the_last_network(machine: None) 
 
 
 def test_the_rules_as_the_nft_program_reads_them(machine: None) -> None:
-    subprocess.run(["ip", "link", "add", "ifb7", "type", "ifb"], check=True)
+    program("ip", "link", "add", "ifb7", "type", "ifb")
     bridge.ensure(network(1))
     bridge.ensure(network(3, internal=True))
     listing = re.sub(r'comment "made by notebook_containers, [0-9a-f]{16}"', "COMMENT", nft("list", "ruleset"))
@@ -263,8 +263,8 @@ def tunnel(name: str, address: str) -> Iterator[int]:
     """Make an interface whose other end is the descriptor: what is written there comes in, what goes out can be read there."""
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))  # TUNSETIFF, IFF_TUN | IFF_NO_PI
-    subprocess.run(["ip", "addr", "add", address, "dev", name], check=True)
-    subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    program("ip", "addr", "add", address, "dev", name)
+    program("ip", "link", "set", name, "up")
     try:
         yield descriptor
     finally:
@@ -289,7 +289,7 @@ def test_a_forward_policy_of_the_hosts_own_is_said(machine: None) -> None:
     (warning,) = bridge.ensure(network())
     assert "chain ip fw FORWARD" in warning
     for command in warning.partition("let them pass: ")[2].split("; "):
-        subprocess.run(command.replace("'", "").split(), check=True)  # the remedy is a command that works
+        program(*command.replace("'", "").split())  # the remedy is a command that works
     assert bridge.ensure(network(2, internal=True)) == ()
 
 
