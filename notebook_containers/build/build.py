@@ -84,10 +84,10 @@ def build(
         config = ImageConfig(
             author=made.stages[-1].final_author, architecture=platform.architecture, variant=platform.variant, os=platform.os,
             config=replace(made.stages[-1].final, labels={**made.stages[-1].final.labels, **(labels or {})}),
-            rootfs=RootFS(diff_ids=tuple(solved.layers)), history=tuple(solved.history),
+            rootfs=RootFS(diff_ids=tuple(solved.below.layers)), history=tuple(solved.history),
         )  # fmt: skip
         dated, row = _dated(store, config, job.solver)
-        image = _write(store, dated, solved.layers, tags, row=row)
+        image = _write(store, dated, solved.below.layers, tags, row=row)
     progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
     return BuildResult(image=image, steps=job.results(), warnings=made.warnings)
 

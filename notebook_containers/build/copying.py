@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from notebook_containers.build import keys, plan
@@ -12,7 +12,6 @@ from notebook_containers.build.patterns import PatternError
 from notebook_containers.build.taking import Taken, check_several, error_at
 from notebook_containers.build.view import View
 from notebook_containers.oci.documents import JSON
-from notebook_containers.oci.image import Digest
 from notebook_containers.store.layers import LayerStore
 from notebook_containers.store.operations import CopyTree, ExtractTar, HostDirectory, LayersView, MakeDirectory, Operation, WriteFile
 
@@ -22,12 +21,10 @@ Owner = tuple[int | None, int | None]
 class Copying:
     """One COPY or ADD at its place: ``below`` are the layers under it; it takes from the context or from other layers (``source``)."""
 
-    def __init__(
-        self, step: plan.Step, copy: plan.Copy, *, layers: LayerStore, below: Sequence[Digest], source: Taken | Sequence[Digest]
-    ) -> None:
-        self._step, self._copy, self._layers, self._below = step, copy, layers, tuple(below)
+    def __init__(self, step: plan.Step, copy: plan.Copy, *, layers: LayerStore, below: keys.Below, source: Taken | keys.Below) -> None:
+        self._step, self._copy, self._layers, self._below = step, copy, layers, below
         self._taken = source if isinstance(source, Taken) else None
-        self._origin = () if isinstance(source, Taken) else tuple(source)
+        self._origin = keys.Below() if isinstance(source, Taken) else source
 
     def material(self) -> keys.Material:
         """Return what the step's key is made of (without the single files)."""
@@ -39,16 +36,15 @@ class Copying:
             "mode": copy.mode,
             "inline": [[f.name, keys.digest_of([f.data])] for f in copy.inline],
         }
-        below = keys.parent_of(self._below)
         if self._taken is None:
-            what |= {"from": keys.parent_of(self._origin), "sources": [*copy.sources]}
-            return keys.Material(parent=below, what=what)
+            what |= {"from": self._origin.chain, "sources": [*copy.sources]}
+            return keys.Material(parent=self._below.chain, what=what)
         what["archives"] = [*sorted(self._taken.archives)]
-        return keys.Material(parent=below, what=what, trees=self._taken.trees())
+        return keys.Material(parent=self._below.chain, what=what, trees=self._taken.trees())
 
     def operations(self, context: Context) -> list[Operation]:
         """Return the file operations; raises DockerfileError for sources and owners that are not there."""
-        with View(self._layers, self._below) as view:
+        with View(self._layers, self._below.layers) as view:
             owner = self._owner(view)
             destination = view.follow(self._copy.destination)
         result: list[Operation] = []
@@ -74,12 +70,12 @@ class Copying:
                 )  # fmt: skip
 
     def _from_layers(self, destination: str, owner: Owner) -> Iterator[Operation]:
-        with View(self._layers, self._origin) as view:
+        with View(self._layers, self._origin.layers) as view:
             selected = {source.path: source for word in self._copy.sources for source in self._select(view, word)}
         check_several(self._step, self._copy, len(selected) + len(self._copy.inline))
         for path in selected:
             yield CopyTree(
-                source=LayersView(layers=self._origin), path=path, destination=destination, uid=owner[0], gid=owner[1],
+                source=LayersView(layers=self._origin.layers), path=path, destination=destination, uid=owner[0], gid=owner[1],
                 mode=self._copy.mode,
             )  # fmt: skip
 

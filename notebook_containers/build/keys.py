@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest, chain_id
 
 VERSION = 1
-_MOST_FILES = 5000
+_MOST_FILES = 30_000
 _MOST_NAMED = 3
 
 CACHED = "cached"
@@ -68,9 +68,23 @@ class Material:
             return None
 
 
-def parent_of(layers: Sequence[Digest]) -> str:
-    """Return what stands for the files below a step: equal layers are equal files, however they were made."""
-    return chain_id(layers) if layers else ""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Below:
+    """The layers below a step, bottom first, and what stands for their files: equal layers are equal files, however they were made."""
+
+    layers: tuple[Digest, ...] = ()
+    chain: str = ""
+
+    @classmethod
+    def of(cls, layers: Iterable[Digest]) -> Self:
+        """Return the value for layers, bottom first."""
+        listed = tuple(layers)
+        return cls(layers=listed, chain=chain_id(listed) if listed else "")
+
+    def with_layer(self, layer: Digest) -> Self:
+        """Return the value with one more layer on top; costs the same at any height (image-spec config.md, "Layer ChainID")."""
+        chain = Digest.of(f"{self.chain} {layer}".encode()) if self.chain else layer
+        return replace(self, layers=(*self.layers, layer), chain=chain)
 
 
 def place_key(build: str, stage: str, text: str) -> str:

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from notebook_containers.build import keys, plan
@@ -41,12 +41,12 @@ class StepResult:
 
 @dataclass(slots=True, kw_only=True)
 class Solved:
-    """A stage so far: layers bottom first, history, and the line where its files last came from; ``fresh`` once a step was not cached.
+    """A stage so far: its layers, history, and the line where its files last came from; ``fresh`` once a step was not cached.
 
     An empty ``created`` in the history stands for the image's own time.
     """
 
-    layers: list[Digest]
+    below: keys.Below
     history: list[History]
     changed_line: int
     fresh: bool = False
@@ -94,11 +94,11 @@ class Solver:
         line = stage.node.line
         if stage.base.stage is not None:
             below = self.stages[stage.base.stage]
-            return Solved(layers=list(below.layers), history=list(below.history), changed_line=below.changed_line, fresh=below.fresh)
+            return replace(below, history=list(below.history))
         image = self._images.get(stage.base.image)
         if image is None:
-            return Solved(layers=[], history=[], changed_line=line)
-        return Solved(layers=list(image.rootfs.diff_ids), history=list(image.history), changed_line=line)
+            return Solved(below=keys.Below(), history=[], changed_line=line)
+        return Solved(below=keys.Below.of(image.rootfs.diff_ids), history=list(image.history), changed_line=line)
 
     @contextmanager
     def _told(self, index: int, step: plan.Step) -> Iterator[None]:
@@ -127,7 +127,7 @@ class Solver:
             solved.changed_line, solved.fresh = step.line, True
         solved.history.append(History(created=created, created_by=step.created_by, empty_layer=layer is None))
         if layer is not None:
-            solved.layers.append(layer.diff_id)
+            solved.below = solved.below.with_layer(layer.diff_id)
         result = self._result(step, index, began, status="cached" if found else "built", reason=reason, layer=layer)
         self._finish(result, cached=found)
 
@@ -166,7 +166,7 @@ class Solver:
     # work
 
     def _work(self, stage: plan.StagePlan, position: int, solved: Solved, index: int) -> Work:
-        step, below = stage.steps[position], tuple(solved.layers)
+        step, below = stage.steps[position], solved.below
         match step.operation:
             case plan.Copy() as copy:
                 taken = self._taken.get((stage.index, position))
@@ -177,11 +177,11 @@ class Solver:
                 return run_work(self._tools, step, execute, below, index)
         raise TypeError(type(step.operation).__name__)
 
-    def _origin(self, copy: plan.Copy) -> Sequence[Digest]:
+    def _origin(self, copy: plan.Copy) -> keys.Below:
         origin = copy.origin
         if origin is not None and origin.stage is not None:
-            return self.stages[origin.stage].layers
-        return self._images[origin.image].rootfs.diff_ids if origin is not None else ()
+            return self.stages[origin.stage].below
+        return keys.Below.of(self._images[origin.image].rootfs.diff_ids) if origin is not None else keys.Below()
 
     def _do(self, stage: plan.StagePlan, step: plan.Step, work: Work) -> tuple[Layer | None, str]:
         began = time.monotonic()
@@ -198,7 +198,7 @@ class Solver:
         snapshots = self._tools.store.snapshots
         key = f"build-{secrets.token_hex(8)}"
         try:
-            snapshots.prepare(key, work.below)
+            snapshots.prepare(key, work.below.layers)
             work.change(key)
             return snapshots.commit(key, ignore=MOUNT_POINTS, epoch=self._tools.settings.epoch)
         except BaseException:

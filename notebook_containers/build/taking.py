@@ -33,7 +33,7 @@ class Taken:
         for source, tree in self.sources:
             for entry in tree.entries:
                 path = posixpath.join(source.path, entry.path) if entry.path else source.path or "."
-                yield path, f"{entry.kind}{entry.mode:o} {entry.value[:16]}"
+                yield path, f"{entry.kind}{entry.mode:o} {entry.value[:12]}"
 
     def unchanged(self, context: Context) -> bool:
         """Say whether the context still has what the digests say (it may be edited while it is copied)."""

@@ -37,7 +37,7 @@ class View:
     """Layers seen as one root filesystem, bottom first; close it, or use it in a ``with`` statement."""
 
     def __init__(self, layers: LayerStore, diff_ids: Sequence[Digest]) -> None:
-        self._merged = Merged([layers.get(d).tree for d in diff_ids], userxattr=layers.rootless)
+        self._merged = Merged([layers.directory(d) / "diff" for d in diff_ids], userxattr=layers.rootless)
 
     def close(self) -> None:
         """Close the layers' descriptors."""

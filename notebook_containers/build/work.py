@@ -18,7 +18,6 @@ from notebook_containers.build.taking import Taken
 from notebook_containers.build.view import View
 from notebook_containers.errors import DockerfileError, InvalidArgument, NotFound, StartFailed
 from notebook_containers.oci.documents import JSON
-from notebook_containers.oci.image import Digest
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.operations import MakeDirectory, Operation
 from notebook_containers.store.store import Store
@@ -53,7 +52,7 @@ class Work:
     """
 
     material: keys.Material
-    below: tuple[Digest, ...]
+    below: keys.Below
     change: Callable[[str], None]
     taken: Taken | None = None
     idle: Callable[[], bool] = lambda: False
@@ -67,7 +66,7 @@ class Work:
         return self.material if self.taken is None else replace(self.material, files=dict(self.taken.files()))
 
 
-def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: tuple[Digest, ...], source: Taken | Sequence[Digest]) -> Work:
+def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: keys.Below, source: Taken | keys.Below) -> Work:
     """Return the work of COPY or ADD, from the context or from other layers."""
     copying = Copying(step, copy, layers=tools.store.layers, below=below, source=source)
 
@@ -78,30 +77,30 @@ def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: tuple[Diges
     return Work(material=_dated(copying.material(), tools.settings), below=below, change=change, taken=taken)
 
 
-def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory, below: tuple[Digest, ...]) -> Work:
+def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory, below: keys.Below) -> Work:
     """Return the work of WORKDIR."""
-    material = keys.Material(parent=keys.parent_of(below), what={"kind": "directory", "path": operation.path})
+    material = keys.Material(parent=below.chain, what={"kind": "directory", "path": operation.path})
 
     def change(key: str) -> None:
-        with View(tools.store.layers, below) as view:
+        with View(tools.store.layers, below.layers) as view:
             path = view.follow(operation.path)
         _edit(tools, step, key, [MakeDirectory(path=path)])
 
     def exists() -> bool:
-        with View(tools.store.layers, below) as view:
+        with View(tools.store.layers, below.layers) as view:
             place = view.resolve(operation.path)
         return place is not None and place.is_directory
 
     return Work(material=_dated(material, tools.settings), below=below, change=change, idle=exists)
 
 
-def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: tuple[Digest, ...], index: int) -> Work:
+def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: keys.Below, index: int) -> Work:
     """Return the work of RUN; its output is told as that of step ``index``."""
 
     def change(key: str) -> None:
         _run(tools, step, operation, key, index)
 
-    material = keys.Material(parent=keys.parent_of(below), what=_run_what(operation, tools.settings), variables=_by_name(operation.env))
+    material = keys.Material(parent=below.chain, what=_run_what(operation, tools.settings), variables=_by_name(operation.env))
     return Work(material=_dated(material, tools.settings), below=below, change=change)
 
 
