@@ -11,8 +11,8 @@ from notebook_containers.commands.face import face
 from notebook_containers.commands.looking import FORMAT
 from notebook_containers.commands.results import Documents, Names, Result, Row, Table, Text
 from notebook_containers.commands.tree import Verbs
-from notebook_containers.engine.options import label_map
 from notebook_containers.engine.quantities import rfc3339
+from notebook_containers.engine.words import label_map
 from notebook_containers.errors import Error
 from notebook_containers.oci.documents import JSON
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from notebook_containers.engine import inspection, launch, users
 from notebook_containers.engine.documents import ContainerDocument
-from notebook_containers.engine.options import DEFAULT_PIDS_LIMIT, environment_list
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import ago, human_duration
 from notebook_containers.engine.specgen import capability_set
+from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, environment_list
 from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON, untrusted_json
@@ -247,7 +247,7 @@ class Container:
 
     def rename(self, name: str) -> None:
         """Give it another name; raises Conflict when that is taken."""
-        from notebook_containers.engine.options import check_name
+        from notebook_containers.engine.words import check_name
 
         self._parts.store.records.update_container(self.id, name=check_name(name))
         self.reload()

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from notebook_containers.engine.documents import Endpoint
-from notebook_containers.engine.options import check_name
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
+from notebook_containers.engine.words import check_name
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound, Unsupported
 from notebook_containers.network import bridge, ipam, userland
 from notebook_containers.network.config import NetworkConfig

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from notebook_containers.errors import InvalidArgument
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(?:i?b)?\Z", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 _ADJECTIVES = [
@@ -89,17 +89,20 @@ def parse_bytes(value: str | int, *, what: str = "size") -> int:
     match = _SIZE.match(value.strip())
     if not match:
         raise InvalidArgument(f"{value!r} is no {what}", hint="write a number and a unit: 512k, 64m, 2g")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+    count = int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+    if count >= 2**63:
+        raise InvalidArgument(f"{what} {value!r} is more than a machine can count")
+    return count
 
 
 def human_size(count: int) -> str:
     """Return bytes as Docker's listings show them: three digits and a decimal unit (``12.3MB``)."""
     value = float(count)
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
+        if value < 999.5 or unit == "TB":
             break
         value /= 1000
-    text = f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    text = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
     return f"{text}{unit}"
 
 

@@ -1,7 +1,8 @@
 """``USER`` and ``--user`` words to numbers, from the image's own passwd and group files.
 
 The files come from untrusted layers: the store reads them inside the root only, one MiB at most (CVE-2024-9676, CVE-2026-47262). A word
-that is neither a known name nor a number in range is an error, never user 0 (CVE-2024-40635).
+that is neither a known name nor a number in range is an error, never user 0 (CVE-2024-40635). Digits are always a number, whatever a
+passwd file calls its users.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def resolve(text: str, read: Reader) -> Identity:
     members = [g for g in _lines(read, "/etc/group") if len(g) >= 4 and _NUMBER.match(g[2])]
     if group:
         return Identity(uid=uid, gid=_group(group, members), home=home)
-    extra = tuple(sorted({int(g[2]) for g in members if name and name in g[3].split(",")} - {gid}))
+    extra = tuple(sorted({_in_range(g[2], "group") for g in members if name and name in g[3].split(",")} - {gid}))
     return Identity(uid=uid, gid=gid, groups=extra, home=home)
 
 
@@ -51,21 +52,23 @@ def _lines(read: Reader, path: str) -> list[list[str]]:
 
 def _user(word: str, entries: list[list[str]]) -> tuple[int, int, str, str]:
     _check_word(word, "user")
-    for entry in entries:
-        if entry[0] == word:
-            return int(entry[2]), int(entry[3]), entry[5] or "/", entry[0]
+    if not _NUMBER.match(word):
+        for entry in entries:
+            if entry[0] == word:
+                return _in_range(entry[2], "user"), _in_range(entry[3], "group"), entry[5] or "/", entry[0]
     number = _number(word, "user")
     for entry in entries:
         if int(entry[2]) == number:
-            return number, int(entry[3]), entry[5] or "/", entry[0]
+            return number, _in_range(entry[3], "group"), entry[5] or "/", entry[0]
     return number, 0, "/root" if number == 0 else "/", ""
 
 
 def _group(word: str, entries: list[list[str]]) -> int:
     _check_word(word, "group")
-    for entry in entries:
-        if entry[0] == word:
-            return int(entry[2])
+    if not _NUMBER.match(word):
+        for entry in entries:
+            if entry[0] == word:
+                return _in_range(entry[2], "group")
     return _number(word, "group")
 
 
@@ -80,6 +83,10 @@ def _number(word: str, kind: str) -> int:
             f"{kind} {word!r} is not known in the image",
             hint=f"add it in the Dockerfile, or use a number; see the image's /etc/{'passwd' if kind == 'user' else 'group'}",
         )
-    if int(word) > _MAX_ID:
-        raise InvalidArgument(f"{kind} id {word} is out of range", hint=f"0 to {_MAX_ID} are possible")
-    return int(word)
+    return _in_range(word, kind)
+
+
+def _in_range(number: str, kind: str) -> int:
+    if int(number) > _MAX_ID:
+        raise InvalidArgument(f"{kind} id {number} is out of range", hint=f"0 to {_MAX_ID} are possible")
+    return int(number)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from notebook_containers.engine.documents import MountPoint
-from notebook_containers.engine.options import ContainerOptions, check_name
+from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
+from notebook_containers.engine.words import check_name
 from notebook_containers.errors import InvalidArgument, VolumeNotFound
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.volumes import Volume

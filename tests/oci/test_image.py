@@ -38,7 +38,7 @@ def test_a_digest_is_checked_and_has_parts() -> None:
         " sha256:" + "a" * 64,
         "sha256:../" + "a" * 61,
         "a" * 64,
-        "sha256:" + "１" * 64,
+        "sha256:" + "\uff11" * 64,
     ],
 )
 def test_anything_else_is_no_digest(text: str) -> None:
