@@ -100,7 +100,8 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str) ->
         restart_max=options.restart_max,
         stop_signal=options.stop_signal or document.config.stop_signal or "SIGTERM",
     )
-    return Bundle.create(directory, spec, parts.store.snapshots.mounts(snapshot), monitor)
+    root = parts.store.snapshots.mounts(snapshot, volatile=options.auto_remove)
+    return Bundle.create(directory, spec, root, monitor)
 
 
 def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
