@@ -54,7 +54,7 @@ def signal_number(name: str) -> int:
         number = int(signal.Signals[f"SIG{base}"])
     except KeyError:
         number = 0
-    if number and (not plus or base == "RTMIN" and offset.isascii() and offset.isdigit() and number + int(offset) <= 64):
+    if number and (not plus or (base == "RTMIN" and offset.isascii() and offset.isdigit() and number + int(offset) <= 64)):
         return number + int(offset or 0)
     raise InvalidArgument(f"{name!r} is no signal", hint="give a name such as SIGTERM or a number from 1 to 64")
 

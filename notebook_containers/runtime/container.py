@@ -11,33 +11,10 @@ import socket
 from collections.abc import Callable
 
 from notebook_containers.errors import RuntimeFailure, StartFailed, Unsupported
-from notebook_containers.linux import namespaces, process as processes
+from notebook_containers.linux import namespaces
+from notebook_containers.linux import process as processes
 from notebook_containers.runtime import document, init
-from notebook_containers.runtime.document import Table
-
-
-class Bundle:
-    """A bundle as read from its directory; plain tables, no dataclasses."""
-
-    __slots__ = ("config", "options", "path", "root_mounts", "seccomp")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.config = document.read(os.path.join(path, "config.json"))
-        self.root_mounts = list(document.tables(document.read(os.path.join(path, "rootfs.json")), "mounts"))
-        self.options = document.read(os.path.join(path, "monitor.json"))
-        self.seccomp = b""
-        if document.table(document.table(self.config, "linux"), "seccomp"):
-            with open(os.path.join(path, "seccomp.bpf"), "rb") as file:
-                self.seccomp = file.read()
-
-    def process(self) -> Table:
-        """Return the Spec's process object."""
-        return document.table(self.config, "process")
-
-    def linux(self) -> Table:
-        """Return the Spec's linux object."""
-        return document.table(self.config, "linux")
+from notebook_containers.runtime.document import PlainBundle, Table
 
 
 class Kept:
@@ -74,7 +51,7 @@ class Life:
         self.outputs, self.stdin, self.master = {}, -1, -1
 
 
-def create(bundle: Bundle, kept: Kept, enter_cgroup: Callable[[], None]) -> Life:
+def create(bundle: PlainBundle, kept: Kept, enter_cgroup: Callable[[], None]) -> Life:
     """Make the namespaces with init in them and wait until it has built everything; nothing is left when it fails.
 
     ``enter_cgroup`` is called by init itself before it does anything else. Raises RuntimeFailure (or StartFailed) that says which step
@@ -83,7 +60,7 @@ def create(bundle: Bundle, kept: Kept, enter_cgroup: Callable[[], None]) -> Life
     life = Life()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     life.channel = ours
-    plan = init.Plan(bundle.path, bundle.config, bundle.root_mounts, theirs, bundle.seccomp, enter_cgroup)
+    plan = init.Plan(bundle, theirs, enter_cgroup)
     try:
         if not document.flag(bundle.process(), "terminal"):
             plan.stdio = _pipes(life, with_stdin=document.flag(bundle.options, "stdinOpen"))
@@ -151,7 +128,7 @@ def _namespace_hint() -> str:
     return "user namespaces must be allowed for ordinary users: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone"
 
 
-def _prepare(life: Life, plan: init.Plan, bundle: Bundle) -> None:
+def _prepare(life: Life, plan: init.Plan, bundle: PlainBundle) -> None:
     linux = bundle.linux()
     if "user" in plan.made:
         namespaces.write_id_maps(life.pid, _map(linux, "uidMappings"), _map(linux, "gidMappings"))

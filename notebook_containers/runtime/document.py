@@ -100,6 +100,30 @@ def flag(data: Table, key: str) -> bool:
     return data.get(key) is True
 
 
+class PlainBundle:
+    """A bundle as read from its directory; plain tables, no dataclasses."""
+
+    __slots__ = ("config", "options", "path", "root_mounts", "seccomp")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.config = read(os.path.join(path, "config.json"))
+        self.root_mounts = list(tables(read(os.path.join(path, "rootfs.json")), "mounts"))
+        self.options = read(os.path.join(path, "monitor.json"))
+        self.seccomp = b""
+        if table(table(self.config, "linux"), "seccomp"):
+            with open(os.path.join(path, "seccomp.bpf"), "rb") as file:
+                self.seccomp = file.read()
+
+    def process(self) -> Table:
+        """Return the Spec's process object."""
+        return table(self.config, "process")
+
+    def linux(self) -> Table:
+        """Return the Spec's linux object."""
+        return table(self.config, "linux")
+
+
 def _list(data: Table, key: str) -> list[object]:
     value = data.get(key) or []
     if not isinstance(value, list):

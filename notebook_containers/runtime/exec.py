@@ -12,10 +12,10 @@ import os
 import socket
 
 from notebook_containers.errors import Error, RuntimeFailure, StartFailed
-from notebook_containers.linux import namespaces, process as processes, syscalls
+from notebook_containers.linux import namespaces, syscalls
+from notebook_containers.linux import process as processes
 from notebook_containers.runtime import console, container, document, launch, limits, wire
 from notebook_containers.runtime.document import Table
-from notebook_containers.runtime.monitor import read_request
 
 _JOINED = ("mount", "pid", "network", "ipc", "uts", "cgroup")
 
@@ -26,7 +26,7 @@ def main(conn: socket.socket, stdio: list[int]) -> None:
     os.chdir("/")
     gc.freeze()
     try:
-        pid, master = _run(wire.parse(read_request(conn)), stdio)
+        pid, master = _run(wire.parse(wire.receive_request(conn)), stdio)
     except Error as err:
         _tell(conn, wire.json_frame(wire.ANSWER, {"error": wire.error_table(err)}), [])
         return
@@ -50,7 +50,7 @@ def _tell(conn: socket.socket, data: bytes, fds: list[int]) -> None:
 
 def _run(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
     """Start the command; returns its pid and the terminal's master, if it has one. StartFailed when it cannot run."""
-    bundle = container.Bundle(document.text(request, "bundle"))
+    bundle = document.PlainBundle(document.text(request, "bundle"))
     process = _complete(document.table(request, "process"), bundle.process())
     init = document.number(request, "pid")
     pidfd = processes.open_pidfd(init, document.number(request, "pidStarted"))
@@ -73,8 +73,8 @@ def _run(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
 
 def _complete(process: Table, own: Table) -> Table:
     """Fill in from the container's process what an exec request leaves out; it never gets more rights by silence."""
-    inherited = {key: own[key] for key in ("capabilities", "rlimits") if key in own and key not in process}
-    locked = {"noNewPrivileges": True} if document.flag(own, "noNewPrivileges") else {}
+    inherited: Table = {key: own[key] for key in ("capabilities", "rlimits") if key in own and key not in process}
+    locked: Table = {"noNewPrivileges": True} if document.flag(own, "noNewPrivileges") else {}
     return {**process, **inherited, **locked}
 
 

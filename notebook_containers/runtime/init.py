@@ -17,9 +17,10 @@ import struct
 from collections.abc import Callable
 
 from notebook_containers.errors import StartFailed
-from notebook_containers.linux import process as processes, syscalls
+from notebook_containers.linux import process as processes
+from notebook_containers.linux import syscalls
 from notebook_containers.runtime import console, document, launch, rootfs
-from notebook_containers.runtime.document import Table
+from notebook_containers.runtime.document import PlainBundle, Table
 
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 
@@ -27,26 +28,16 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 class Plan:
     """What init is told by the monitor, and what one step leaves for the next."""
 
-    __slots__ = ("bundle", "channel", "config", "enter_cgroup", "made", "mapped", "root_mounts", "seccomp", "set_groups", "stdio", "tree")
+    __slots__ = ("bundle", "channel", "config", "enter_cgroup", "made", "mapped", "set_groups", "stdio", "tree")
 
-    def __init__(
-        self, bundle: str, config: Table, root_mounts: list[Table], channel: socket.socket, seccomp: bytes, enter_cgroup: Callable[[], None]
-    ) -> None:
-        self.enter_cgroup = enter_cgroup
-        self.bundle, self.config, self.root_mounts, self.channel, self.seccomp = bundle, config, root_mounts, channel, seccomp
+    def __init__(self, bundle: PlainBundle, channel: socket.socket, enter_cgroup: Callable[[], None]) -> None:
+        self.bundle, self.channel, self.enter_cgroup = bundle, channel, enter_cgroup
+        self.config = bundle.config
         self.made: frozenset[str] = frozenset()  # kinds of the namespaces that are new, not joined
         self.mapped = False  # in a user namespace
         self.set_groups = True
         self.stdio: list[int] = []  # three descriptors, or none when the process gets a terminal
         self.tree: rootfs.Tree
-
-    def linux(self) -> Table:
-        """Return the Spec's linux object."""
-        return document.table(self.config, "linux")
-
-    def process(self) -> Table:
-        """Return the Spec's process object."""
-        return document.table(self.config, "process")
 
 
 def run(plan: Plan) -> None:
@@ -54,7 +45,8 @@ def run(plan: Plan) -> None:
     gc.disable()  # the collector would write to every page shared with the spawner
     step = ""
     try:
-        for step, action in _STEPS:
+        for name, action in _STEPS:
+            step = name
             action(plan)
     except StartFailed as err:
         _report(plan, {"message": err.message, "hint": err.hint, "status": err.exit_status})
@@ -122,12 +114,12 @@ def _bring_up_loopback(plan: Plan) -> None:
 
 
 def _isolate_mounts(plan: Plan) -> None:
-    rootfs.isolate(document.text(plan.linux(), "rootfsPropagation"))
+    rootfs.isolate(document.text(plan.bundle.linux(), "rootfsPropagation"))
 
 
 def _mount_root(plan: Plan) -> None:
-    path = os.path.join(plan.bundle, document.text(document.table(plan.config, "root"), "path", "rootfs"))
-    plan.tree = rootfs.mount_root(path, plan.root_mounts, mapped=plan.mapped)
+    path = os.path.join(plan.bundle.path, document.text(document.table(plan.config, "root"), "path", "rootfs"))
+    plan.tree = rootfs.mount_root(path, plan.bundle.root_mounts, mapped=plan.mapped)
 
 
 def _mount_everything(plan: Plan) -> None:
@@ -135,11 +127,11 @@ def _mount_everything(plan: Plan) -> None:
 
 
 def _make_devices(plan: Plan) -> None:
-    rootfs.make_devices(plan.tree, list(document.tables(plan.linux(), "devices")))
+    rootfs.make_devices(plan.tree, list(document.tables(plan.bundle.linux(), "devices")))
 
 
 def _open_terminal(plan: Plan) -> None:
-    process = plan.process()
+    process = plan.bundle.process()
     if document.flag(process, "terminal"):
         master, slave = console.open_pty(plan.tree.pts)
         console.set_up(slave, document.table(process, "consoleSize"), document.number(document.table(process, "user"), "uid"))
@@ -150,12 +142,12 @@ def _open_terminal(plan: Plan) -> None:
 
 
 def _set_kernel_settings(plan: Plan) -> None:
-    settings = document.table(plan.linux(), "sysctl")
+    settings = document.table(plan.bundle.linux(), "sysctl")
     rootfs.write_sysctls(plan.tree, settings, network="network" in plan.made, ipc="ipc" in plan.made)
 
 
 def _protect_paths(plan: Plan) -> None:
-    linux = plan.linux()
+    linux = plan.bundle.linux()
     rootfs.protect(plan.tree, document.texts(linux, "maskedPaths"), document.texts(linux, "readonlyPaths"))
 
 
@@ -164,7 +156,7 @@ def _enter_root(plan: Plan) -> None:
 
 
 def _enter_directory(plan: Plan) -> None:
-    launch.enter_directory(document.text(plan.process(), "cwd", "/"))
+    launch.enter_directory(document.text(plan.bundle.process(), "cwd", "/"))
 
 
 def _make_root_readonly(plan: Plan) -> None:
@@ -180,23 +172,23 @@ def _wait_for_start(plan: Plan) -> None:
 
 
 def _set_limits(plan: Plan) -> None:
-    launch.set_limits(plan.process())
+    launch.set_limits(plan.bundle.process())
 
 
 def _give_stdio(plan: Plan) -> None:
     # a program that opens /dev/stdout again as its own user must be allowed to (a pipe belongs to who made it)
-    uid = document.number(document.table(plan.process(), "user"), "uid")
+    uid = document.number(document.table(plan.bundle.process(), "user"), "uid")
     if plan.stdio and uid:
         console.give_pipes(uid)
 
 
 def _take_identity(plan: Plan) -> None:
-    launch.take_identity(plan.process(), plan.seccomp, may_set_groups=plan.set_groups)
+    launch.take_identity(plan.bundle.process(), plan.bundle.seccomp, may_set_groups=plan.set_groups)
     _die_with_the_monitor(plan)
 
 
 def _execute(plan: Plan) -> None:
-    launch.execute(plan.process())
+    launch.execute(plan.bundle.process())
 
 
 _STEPS = (

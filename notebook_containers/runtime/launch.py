@@ -12,7 +12,8 @@ import resource
 import stat
 
 from notebook_containers.errors import StartFailed
-from notebook_containers.linux import capabilities, mounts, process as processes, syscalls
+from notebook_containers.linux import capabilities, mounts, syscalls
+from notebook_containers.linux import process as processes
 from notebook_containers.runtime import document
 from notebook_containers.runtime.document import Table
 
@@ -56,7 +57,7 @@ def _limit(value: int) -> int:
 
 
 def _within(value: int, allowed: int) -> bool:
-    return allowed == resource.RLIM_INFINITY or value != resource.RLIM_INFINITY and value <= allowed
+    return allowed == resource.RLIM_INFINITY or (value != resource.RLIM_INFINITY and value <= allowed)
 
 
 def take_identity(process: Table, seccomp: bytes, *, may_set_groups: bool) -> None:
@@ -96,7 +97,7 @@ def execute(process: Table) -> None:
     processes.reset_signals()
     syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
     try:
-        os.execve(path, args, environment)
+        os.execve(path, args, environment)  # noqa: S606 this is the point of it all
     except OSError as err:
         raise StartFailed(f"cannot execute {args[0]}: {_reason(path, err)}", exit_status=126) from err
 

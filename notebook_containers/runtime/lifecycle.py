@@ -21,6 +21,7 @@ from notebook_containers.linux import process as processes
 from notebook_containers.oci.runtime import Process
 from notebook_containers.runtime import limits, logs, wire
 from notebook_containers.runtime.bundle import Bundle
+from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.runtime.state import LOST, ContainerState, lost_state, read_exit, read_state
@@ -47,7 +48,7 @@ class Runtime:
         Conflict when one with this id is not over yet. On failure nothing is left; RuntimeFailure or StartFailed says which step it was.
         """
         directory = self._claim(id)
-        request: wire.Table = {"id": id, "bundle": os.fspath(bundle.path), "run": os.fspath(directory)}
+        request: Table = {"id": id, "bundle": os.fspath(bundle.path), "run": os.fspath(directory)}
         try:
             (bundle.path / "exit.json").unlink(missing_ok=True)
             connection, answer = self._converse(b"create", request, [])
@@ -142,7 +143,7 @@ class Runtime:
         state = self.state(id)
         if state.status != "running":
             raise Conflict(f"container {id[:12]} is {state.status}, not running")
-        request: wire.Table = {**state.to_json(), "process": process.to_json()}
+        request: Table = {**state.to_json(), "process": process.to_json()}
         if process.capabilities is not None:
             request["process"] = {**process.to_json(), "capabilities": process.capabilities.to_json()}
         pipes = _Pipes(terminal=process.terminal or detach, stdin=stdin)
@@ -167,7 +168,7 @@ class Runtime:
         state = self.state(id)
         if not state.pid:
             return []
-        return limits.restore(state.to_json()).pids() or _same_pid_namespace(state.pid)
+        return _limits_of(state).pids() or _same_pid_namespace(state.pid)
 
     def delete(self, id: str, *, force: bool = False) -> None:  # noqa: A002
         """Forget a container that is over; with ``force`` kill it first. The bundle stays. Returns when its processes are gone.
@@ -212,7 +213,7 @@ class Runtime:
                 return directory
         raise Conflict(f"container {identity[:12]} is being created by another process")
 
-    def _converse(self, word: bytes, request: wire.Table, fds: list[int]) -> tuple[Connection, wire.Table]:
+    def _converse(self, word: bytes, request: Table, fds: list[int]) -> tuple[Connection, Table]:
         ours, theirs = socket.socketpair()
         connection = Connection(ours)
         try:
@@ -245,7 +246,7 @@ class Runtime:
             os.close(place)
         return Connection(sock)
 
-    def _ask(self, identity: str, request: wire.Table) -> wire.Table:
+    def _ask(self, identity: str, request: Table) -> Table:
         connection = self._connect(identity)
         try:
             return connection.ask(request)
@@ -292,9 +293,13 @@ def _signal_orphan(state: ContainerState, number: int) -> None:
         processes.wait_gone(state.pid, state.pid_started, _GONE_S)
 
 
+def _limits_of(state: ContainerState) -> limits.Limits:
+    return limits.restore({**state.to_json()})
+
+
 def _remove_cgroup(state: ContainerState) -> None:
     """Remove what a killed monitor could not."""
-    left = limits.restore(state.to_json())
+    left = _limits_of(state)
     left.kill()
     left.remove()
 

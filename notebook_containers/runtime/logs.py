@@ -11,7 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from notebook_containers.runtime.logfile import LogFile as LogFile
+from notebook_containers.runtime.logfile import LogFile
+
+__all__ = ["LogFile", "LogLine", "read_log", "read_log_until"]
 
 _BLOCK = 65536
 _FOLLOW_S = 0.1

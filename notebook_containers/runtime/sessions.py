@@ -13,6 +13,7 @@ from typing import Self
 from notebook_containers.errors import RuntimeFailure
 from notebook_containers.linux import process as processes
 from notebook_containers.runtime import wire
+from notebook_containers.runtime.document import Table
 
 _CHUNK = 65536
 _AFTER_EXIT_S = 0.2
@@ -28,12 +29,12 @@ class Connection:
         self._waiting: list[tuple[int, bytes]] = []
         self.fds: list[int] = []
 
-    def ask(self, request: wire.Table) -> wire.Table:
+    def ask(self, request: Table) -> Table:
         """Send a request and return its answer; raises the error the answer carries, RuntimeFailure when the other side is gone."""
         self.send(wire.REQUEST, request)
         return self.answer()
 
-    def send(self, kind: int, value: wire.Table | bytes) -> None:
+    def send(self, kind: int, value: Table | bytes) -> None:
         """Send one frame; RuntimeFailure when the other side is gone."""
         data = wire.frame(kind, value) if isinstance(value, bytes) else wire.json_frame(kind, value)
         try:
@@ -42,7 +43,7 @@ class Connection:
         except OSError as err:
             raise RuntimeFailure(f"the container's monitor cannot be reached: {err.strerror}") from err
 
-    def answer(self) -> wire.Table:
+    def answer(self) -> Table:
         """Return the ANSWER that comes next; frames before it are kept."""
         kept: list[tuple[int, bytes]] = []
         while (received := self.receive()) is not None:

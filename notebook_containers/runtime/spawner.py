@@ -13,8 +13,10 @@ import signal
 import socket
 from collections.abc import Callable
 
-from notebook_containers.linux import cgroups, process as processes, syscalls
-from notebook_containers.runtime import exec as execution, monitor
+from notebook_containers.linux import cgroups, syscalls
+from notebook_containers.linux import process as processes
+from notebook_containers.runtime import exec as execution
+from notebook_containers.runtime import monitor
 
 _MOST_FDS = 4
 

@@ -7,6 +7,7 @@ after ``attach`` it carries STDIN from the client, STDOUT, STDERR and LOST (a de
 from __future__ import annotations
 
 import json
+import socket
 import struct
 from collections.abc import Iterator
 
@@ -76,6 +77,16 @@ class Reader:
             payload = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
             yield kind, payload
+
+
+def receive_request(conn: socket.socket) -> bytes:
+    """Return the payload of the one frame that comes first; ValueError when the other side hangs up before."""
+    reader = Reader()
+    while data := conn.recv(65536):
+        reader.feed(data)
+        for _kind, payload in reader.frames():
+            return payload
+    raise ValueError("no request came")
 
 
 def parse(payload: bytes) -> Table:

@@ -27,7 +27,20 @@ from notebook_containers.runtime.lifecycle import Runtime
 from notebook_containers.runtime.sessions import AttachSession
 
 CAPABILITIES = tuple(
-    f"CAP_{name}" for name in "CHOWN DAC_OVERRIDE FSETID FOWNER SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL".split()
+    f"CAP_{name}"
+    for name in [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FSETID",
+        "FOWNER",
+        "SETGID",
+        "SETUID",
+        "SETFCAP",
+        "SETPCAP",
+        "NET_BIND_SERVICE",
+        "SYS_CHROOT",
+        "KILL",
+    ]
 )
 ENV = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root")
 MOUNTS = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +20,10 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def running(box: Box) -> Iterator[str]:
+def running(box: Box) -> str:
     identity = box.create(spec_for(["/bin/sleep", "1000"]))
     box.runtime.start(identity)
-    yield identity
+    return identity
 
 
 def execute(box: Box, identity: str, *args: str, user: User | None = None, cwd: str = "/", terminal: bool = False) -> ExecSession:

@@ -133,7 +133,7 @@ def test_a_failing_step_is_named_and_nothing_is_left(box: Box) -> None:
     identity, bundle = box.bundle(
         replace(spec, mounts=(*spec.mounts, Mount(destination="/x", type="bind", source="/nowhere", options=("bind",))))
     )
-    with pytest.raises(RuntimeFailure, match="cannot mount /x \\(/nowhere\\): .*No such file"):
+    with pytest.raises(RuntimeFailure, match=r"cannot mount /x \(/nowhere\): .*No such file"):
         box.runtime.create(identity, bundle)
     with pytest.raises(ContainerNotFound):
         box.runtime.state(identity)
@@ -152,7 +152,7 @@ def test_an_id_is_taken_until_its_container_is_over_and_can_then_run_again(box: 
     assert box.runtime.state(identity).exit_code is None
     box.runtime.start(identity)
     assert box.runtime.wait(identity) == 4
-    with pytest.raises(Conflict, match="stopped, not created|not running"):
+    with pytest.raises(Conflict, match=r"stopped, not created|not running"):
         box.runtime.start(identity)
 
 

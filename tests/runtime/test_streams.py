@@ -62,13 +62,13 @@ def test_two_clients_get_the_same_output(box: Box) -> None:
 
 
 def test_attach_with_logs_has_no_gap_and_no_overlap(box: Box) -> None:
-    script = "i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done"
-    identity = box.create(spec_for(["/bin/sh", "-c", script]), MonitorOptions(log_max_bytes=20_000, log_max_files=20))
+    script = "i=0; while [ $i -lt 30000 ]; do echo $i; i=$((i+1)); done"
+    identity = box.create(spec_for(["/bin/sh", "-c", script]), MonitorOptions(log_max_bytes=100_000, log_max_files=50))
     box.runtime.start(identity)
     time.sleep(0.01)
     with box.runtime.attach(identity, logs=True) as session:
         output = b"".join(data for _stream, data in session)
-    assert output.split() == [str(number).encode() for number in range(3000)]
+    assert output.split() == [str(number).encode() for number in range(30000)]
 
 
 def test_a_slow_reader_holds_the_container_but_loses_nothing(box: Box) -> None:

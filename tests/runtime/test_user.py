@@ -98,4 +98,4 @@ def test_restart_keeps_the_network(home: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_is_left(home: Path, tmp_path: Path) -> None:
-    assert subprocess.run(["ps", "-o", "pid,stat,args", "-u", NAME], capture_output=True, check=False).stdout == b""
+    assert subprocess.run(["ps", "-o", "pid=,stat=,args=", "-u", NAME], capture_output=True, check=False).stdout == b""

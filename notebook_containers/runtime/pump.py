@@ -1,0 +1,119 @@
+"""Bytes between a container and the world: its output into the log and to attached clients, their input into it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from notebook_containers.runtime import wire
+from notebook_containers.runtime.clients import Clients
+from notebook_containers.runtime.container import Life
+from notebook_containers.runtime.logfile import LogFile
+from notebook_containers.runtime.loop import READ, WRITE, Loop
+
+_CHUNK = 65536
+_INPUT_BYTES = 65536
+_DRAIN_S = 0.5
+
+
+class Pump:
+    """Moves bytes while one life of the container lasts; the next life is connected anew."""
+
+    __slots__ = ("_clients", "_drained_at", "_held", "_input", "_input_ends", "_life", "_log", "_loop")
+
+    def __init__(self, loop: Loop, clients: Clients, log: LogFile | None) -> None:
+        self._loop, self._clients, self._log = loop, clients, log
+        self._life: Life | None = None
+        self._input = bytearray()
+        self._input_ends = self._held = False
+        self._drained_at = 0.0
+
+    def connect(self, life: Life) -> None:
+        """Begin with a new life."""
+        self._life = life
+        self._input.clear()
+        self._input_ends = False
+        for fd in life.outputs:
+            self._loop.watch(fd, 0 if self._held else READ, self._output)
+
+    def disconnect(self) -> None:
+        """End with a life, before its descriptors are closed."""
+        if self._life is not None:
+            for fd in [*self._life.outputs, self._life.stdin, self._life.master]:
+                self._loop.unwatch(fd)
+        self._life = None
+
+    # -- output --------------------------------------------------------------------------------------------------------------------
+
+    def _output(self, fd: int) -> None:
+        life = self._life
+        if life is None or fd not in life.outputs:
+            return
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: the last holder of the terminal is gone
+            data = b""
+        if not data:
+            self._loop.unwatch(fd)
+            os.close(fd)
+            del life.outputs[fd]
+            return
+        self._drained_at = time.monotonic() + _DRAIN_S
+        if self._log is not None:
+            self._log.write(life.outputs[fd], data)
+        self._clients.output(wire.STDOUT if life.outputs[fd] == "stdout" else wire.STDERR, data)
+
+    def balance(self, now: float) -> None:
+        """Stop reading from the container while an attached client is far behind, and go on when it has caught up."""
+        clients = self._clients.attached()
+        behind = [client for client in clients if client.holds(now=now)]
+        held = not all(client.drained() for client in clients) if self._held else bool(behind)
+        if held != self._held:
+            self._held = held
+            for fd in self._life.outputs if self._life is not None else ():
+                self._loop.change(fd, 0 if held else READ)
+
+    def begin_draining(self) -> None:
+        """The process is over: what it wrote is still in the pipes."""
+        self._drained_at = time.monotonic() + _DRAIN_S
+
+    def drained(self, now: float) -> bool:
+        """Tell whether everything was read: the pipes ended, or only a stranger that inherited them is left and writes nothing."""
+        return self._life is None or not self._life.outputs or (self._drained_at <= now and not self._held)
+
+    def drained_at(self) -> float:
+        """Return when to look again."""
+        return self._drained_at
+
+    # -- input ---------------------------------------------------------------------------------------------------------------------
+
+    def take(self, data: bytes) -> None:
+        """Give the container input; empty bytes end it."""
+        if not data and self._life is not None and self._life.master >= 0:
+            data = b"\x04"  # a terminal has no other end of input than its character for it
+        self._input += data
+        self._input_ends = self._input_ends or not data
+        self._feed(-1)
+
+    def _feed(self, _fd: int) -> None:
+        life = self._life
+        target = -1 if life is None else life.master if life.master >= 0 else life.stdin
+        if life is None or target < 0:
+            self._input.clear()
+            return
+        try:
+            while self._input:
+                del self._input[: os.write(target, self._input[:_CHUNK])]
+        except BlockingIOError:
+            self._loop.watch(target, WRITE, self._feed)
+            self._clients.mute(muted=len(self._input) > _INPUT_BYTES)
+            return
+        except OSError:
+            self._input.clear()  # the container closed its input
+        self._loop.unwatch(target)
+        self._clients.mute(muted=False)
+        if self._input_ends and life.stdin >= 0:
+            os.close(life.stdin)
+            life.stdin = -1
