@@ -121,7 +121,8 @@ def _bind(mapping: PortMapping) -> socket.socket:
 
 
 def _refusal(mapping: PortMapping, err: OSError) -> Conflict | NetworkError:
-    where = f"port {mapping.host_port}/{mapping.protocol} on {mapping.host_ip}"
+    number = f"port {mapping.host_port}" if mapping.host_port else "a free port"
+    where = f"{number}/{mapping.protocol} on {mapping.host_ip}"
     if err.errno == errno.EADDRINUSE:
         who = holder(mapping.host_port, mapping.protocol)
         held = f", held by {who}" if who else ""
