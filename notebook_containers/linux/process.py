@@ -111,6 +111,12 @@ def keep_only(fds: list[int]) -> None:
     syscalls.close_range(first)
 
 
+def set_name(name: str) -> None:
+    """Give this process the name (15 bytes of it) that ps(1) shows."""
+    with open("/proc/self/comm", "wb", buffering=0) as file:
+        file.write(name.encode()[:15])
+
+
 def stdio_to_null() -> None:
     """Point 0, 1 and 2 at /dev/null."""
     null = os.open("/dev/null", os.O_RDWR)

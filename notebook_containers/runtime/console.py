@@ -6,8 +6,7 @@ import errno
 import os
 import stat
 
-from notebook_containers.linux import process as processes
-from notebook_containers.linux import syscalls
+from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.runtime import document
 from notebook_containers.runtime.document import Table
 

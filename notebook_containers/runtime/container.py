@@ -11,8 +11,7 @@ import socket
 from collections.abc import Callable
 
 from notebook_containers.errors import RuntimeFailure, StartFailed, Unsupported
-from notebook_containers.linux import namespaces
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import namespaces, process as processes
 from notebook_containers.runtime import document, init
 from notebook_containers.runtime.document import PlainBundle, Table
 

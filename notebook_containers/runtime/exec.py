@@ -12,8 +12,7 @@ import os
 import socket
 
 from notebook_containers.errors import Error, RuntimeFailure, StartFailed
-from notebook_containers.linux import namespaces, syscalls
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import namespaces, process as processes, syscalls
 from notebook_containers.runtime import console, container, document, launch, limits, wire
 from notebook_containers.runtime.document import Table
 
@@ -23,6 +22,7 @@ _JOINED = ("mount", "pid", "network", "ipc", "uts", "cgroup")
 def main(conn: socket.socket, stdio: list[int]) -> None:
     """Serve one exec request on ``conn``; the command gets ``stdio``, or a terminal whose master is sent to the caller."""
     processes.keep_only([conn.fileno(), *stdio])
+    processes.set_name("nbc-exec")
     os.chdir("/")
     gc.freeze()
     try:

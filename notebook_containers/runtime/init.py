@@ -17,8 +17,7 @@ import struct
 from collections.abc import Callable
 
 from notebook_containers.errors import StartFailed
-from notebook_containers.linux import process as processes
-from notebook_containers.linux import syscalls
+from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.runtime import console, document, launch, rootfs
 from notebook_containers.runtime.document import PlainBundle, Table
 

@@ -12,8 +12,7 @@ import resource
 import stat
 
 from notebook_containers.errors import StartFailed
-from notebook_containers.linux import capabilities, mounts, syscalls
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import capabilities, mounts, process as processes, syscalls
 from notebook_containers.runtime import document
 from notebook_containers.runtime.document import Table
 

@@ -42,7 +42,7 @@ class Runtime:
         """Start the spawner now rather than with the first container."""
         self._starter.warm()
 
-    def create(self, id: str, bundle: Bundle) -> ContainerState:  # noqa: A002 the contract's word
+    def create(self, id: str, bundle: Bundle) -> ContainerState:
         """Make the container: its monitor runs and its first process waits in its namespaces, everything mounted.
 
         Conflict when one with this id is not over yet. On failure nothing is left; RuntimeFailure or StartFailed says which step it was.
@@ -58,7 +58,7 @@ class Runtime:
             shutil.rmtree(directory, ignore_errors=True)
             raise
 
-    def start(self, id: str) -> None:  # noqa: A002
+    def start(self, id: str) -> None:
         """Let the created container's command run; returns when it does.
 
         StartFailed with ``exit_status`` 127 (no such command), 126 (it cannot be executed, and why) or 125; Conflict when the container is
@@ -66,7 +66,7 @@ class Runtime:
         """
         self._ask(id, {"op": "start"})
 
-    def state(self, id: str, bundle: Path | None = None) -> ContainerState:  # noqa: A002
+    def state(self, id: str, bundle: Path | None = None) -> ContainerState:
         """Return the truth about a container, also when its monitor or the machine died.
 
         ``bundle`` is where to look when the run directory does not know the container any more (after a restart of the machine): its
@@ -79,7 +79,7 @@ class Runtime:
             raise ContainerNotFound(f"no container {id[:12]} is known to the runtime")
         return read_exit(bundle) or lost_state(id, bundle)
 
-    def wait(self, id: str, timeout_s: float | None = None) -> int:  # noqa: A002
+    def wait(self, id: str, timeout_s: float | None = None) -> int:
         """Wait until the container is over and return its exit code; TimeoutError after ``timeout_s``. Does not poll."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
@@ -97,7 +97,7 @@ class Runtime:
             connection.close()
         return self._exit_code(id, deadline)
 
-    def kill(self, id: str, signal: int = signals.SIGTERM, *, all: bool = False) -> None:  # noqa: A002
+    def kill(self, id: str, signal: int = signals.SIGTERM, *, all: bool = False) -> None:
         """Send a signal to the container's first process, or with ``all`` to every one. Conflict when it is not running.
 
         SIGKILL and the container's stop signal also end its restarts. A paused container is killed without being resumed first.
@@ -112,15 +112,15 @@ class Runtime:
                 raise
             _signal_orphan(state, signal)
 
-    def pause(self, id: str) -> None:  # noqa: A002
+    def pause(self, id: str) -> None:
         """Freeze every process of a running container; returns when all stand still."""
         self._ask(id, {"op": "pause"})
 
-    def resume(self, id: str) -> None:  # noqa: A002
+    def resume(self, id: str) -> None:
         """Let a paused container go on."""
         self._ask(id, {"op": "resume"})
 
-    def attach(self, id: str, *, stdin: bool = False, logs: bool = False) -> AttachSession:  # noqa: A002
+    def attach(self, id: str, *, stdin: bool = False, logs: bool = False) -> AttachSession:
         """Connect to the first process's streams; between create and start, no byte is missed.
 
         With ``logs`` the session first yields what is already in the log, without gap or overlap.
@@ -134,7 +134,7 @@ class Runtime:
         before = _log_until(answer.get("log")) if logs else iter(())
         return AttachSession(connection, terminal=answer.get("terminal") is True, before=before, ended=lambda: self._exit_code(id))
 
-    def exec(self, id: str, process: Process, *, stdin: bool = False, detach: bool = False) -> ExecSession | None:  # noqa: A002
+    def exec(self, id: str, process: Process, *, stdin: bool = False, detach: bool = False) -> ExecSession | None:
         """Run a further process in a running container; None when detached.
 
         What ``process`` leaves out of capabilities and limits is the container's own; no-new-privileges and the seccomp filter are always
@@ -163,14 +163,14 @@ class Runtime:
             return ExecSession(connection, {master: "stdout"}, master, terminal=True)
         return ExecSession(connection, pipes.outputs, pipes.stdin, terminal=False)
 
-    def pids(self, id: str) -> list[int]:  # noqa: A002
+    def pids(self, id: str) -> list[int]:
         """Return the host's numbers of the container's processes, sorted."""
         state = self.state(id)
         if not state.pid:
             return []
         return _limits_of(state).pids() or _same_pid_namespace(state.pid)
 
-    def delete(self, id: str, *, force: bool = False) -> None:  # noqa: A002
+    def delete(self, id: str, *, force: bool = False) -> None:
         """Forget a container that is over; with ``force`` kill it first. The bundle stays. Returns when its processes are gone.
 
         Conflict when it is not over and ``force`` is not given; ContainerNotFound when there is none.

@@ -14,8 +14,7 @@ import socket
 import time
 
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
-from notebook_containers.linux import process as processes
-from notebook_containers.linux import syscalls
+from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.runtime import container, document, wire
 from notebook_containers.runtime.clients import STALL_S, Client, Clients
 from notebook_containers.runtime.document import Table
@@ -50,6 +49,7 @@ def main(conn: socket.socket) -> None:
 def _leave_the_caller(conn: socket.socket) -> None:
     processes.stdio_to_null()
     processes.keep_only([conn.fileno()])
+    processes.set_name("nbc-monitor")
     os.chdir("/")
     os.umask(0o077)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)

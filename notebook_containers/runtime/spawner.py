@@ -13,10 +13,8 @@ import signal
 import socket
 from collections.abc import Callable
 
-from notebook_containers.linux import cgroups, syscalls
-from notebook_containers.linux import process as processes
-from notebook_containers.runtime import exec as execution
-from notebook_containers.runtime import monitor
+from notebook_containers.linux import cgroups, process as processes, syscalls
+from notebook_containers.runtime import exec as execution, monitor
 
 _MOST_FDS = 4
 
@@ -26,6 +24,7 @@ def main(fd: int) -> None:
     server = socket.socket(fileno=fd)
     processes.stdio_to_null()
     processes.keep_only([fd])
+    processes.set_name("nbc-spawner")
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the first process of a killed monitor is reaped here too

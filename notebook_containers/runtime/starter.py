@@ -11,8 +11,7 @@ from pathlib import Path
 
 import notebook_containers
 from notebook_containers.errors import RuntimeFailure, Unsupported
-from notebook_containers.linux import process as processes
-from notebook_containers.linux import syscalls
+from notebook_containers.linux import process as processes, syscalls
 
 _CODE = "import sys; sys.path.insert(0, {directory!r}); from notebook_containers.runtime.spawner import main; main({fd})"
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}

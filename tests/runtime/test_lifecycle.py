@@ -195,7 +195,8 @@ def test_a_container_outlives_the_engine_that_was_killed(box: Box, tmp_path: Pat
     code = (
         "import sys, os, signal; from pathlib import Path\n"
         "from notebook_containers.runtime.lifecycle import Runtime; from notebook_containers.runtime.bundle import Bundle\n"
-        f"r = Runtime(Path({str(box.directory / 'run')!r})); r.create({identity!r}, Bundle(path=Path({str(bundle.path)!r}))); r.start({identity!r})\n"
+        f"r = Runtime(Path({str(box.directory / 'run')!r}))\n"
+        f"r.create({identity!r}, Bundle(path=Path({str(bundle.path)!r}))); r.start({identity!r})\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run(

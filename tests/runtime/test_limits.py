@@ -56,7 +56,8 @@ def test_the_container_is_in_its_cgroup_and_sees_it_as_the_root(box: Box) -> Non
 
 
 def test_rt16_the_cgroup_filesystem_is_read_only(box: Box) -> None:
-    script = "for f in $(find /sys/fs/cgroup -name cgroup.procs -o -name release_agent -o -name devices.allow); do (echo 0 > $f) 2>/dev/null && echo $f; done; true"
+    files = "find /sys/fs/cgroup -name cgroup.procs -o -name release_agent -o -name devices.allow"
+    script = f"for f in $({files}); do (echo 0 > $f) 2>/dev/null && echo $f; done; true"
     assert box.run(limited(spec_for(["/bin/sh", "-c", script]))) == (0, "")
 
 
