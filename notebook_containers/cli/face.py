@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +26,21 @@ class TerminalFace:
 
     cell: str | None = None
 
-    @cached_property
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    @property
     def engine(self) -> Engine:
         """The engine, opened on first use."""
-        return Engine()
+        if self._engine is None:
+            self._engine = Engine()
+        return self._engine
+
+    def close(self) -> None:
+        """Close the engine; containers go on."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
     @property
     def cwd(self) -> Path:

@@ -24,8 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(words: list[str]) -> int:
     """Run one command and return its exit status; everything went to the standard streams."""
+    face = TerminalFace()
     try:
-        result = root(COMMANDS).main(args=words, prog_name="nbc", standalone_mode=False, obj=TerminalFace())
+        result = root(COMMANDS).main(args=words, prog_name="nbc", standalone_mode=False, obj=face)
         return render.show(result)
     except click.exceptions.Exit as err:
         return err.exit_code
@@ -40,6 +41,8 @@ def run(words: list[str]) -> int:
         return 141
     except Error as err:
         return _failed(err, words)
+    finally:
+        face.close()
 
 
 def _failed(err: Error, words: Sequence[str]) -> int:

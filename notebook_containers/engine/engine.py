@@ -54,7 +54,8 @@ class Engine:
         return self._parts.run
 
     def close(self) -> None:
-        """End the spawner and close the store; containers go on."""
+        """End the spawner, take networks nobody uses away and close the store; containers go on."""
+        self.networks.tidy()
         self._parts.runtime.close()
         self._parts.store.close()
 

@@ -37,6 +37,7 @@ class RuntimeExecutor:
             directory = self.parts.store.disk.staged_path()
             directory.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, directory, ignore_errors=True)
+            undo.enter_context(self.networks.held())
             undo.callback(self.networks.release, container_id)
             endpoint = self.networks.lease(self._network(request), container_id)
             bundle = self._bundle(container_id, directory, request, endpoint.resolver if endpoint else "")

@@ -200,6 +200,8 @@ def start(
         sockets, mappings = _reserve_ports(document)
         for bound in sockets:
             undo.callback(bound.close)
+        held = undo.enter_context(ExitStack())
+        held.enter_context(networks.held())
         endpoint = networks.lease(document.options.network, document.id)
         undo.callback(networks.release, document.id)
         changed = replace(document, endpoint=endpoint, ports=tuple(mappings))
@@ -215,10 +217,12 @@ def start(
         if endpoint:
             networks.attach(endpoint, pid=state.pid, container_id=document.id)
         if sockets:
-            forward.start(sockets, mappings, pid=state.pid, address=endpoint.address if endpoint and endpoint.address else None)
+            address = endpoint.address if endpoint and endpoint.address else None
+            forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
         if attached:
             attached()
         parts.runtime.start(document.id)
+        held.close()
         undo.pop_all()
     return changed
 

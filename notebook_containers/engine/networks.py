@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
@@ -156,13 +158,29 @@ class Networks:
         self._parts.store.records.add_network(id=network_id, name=name, document=document.to_bytes().decode())
         return document
 
-    def shut_down(self) -> None:
-        """Take every bridge and the firewall table away (``system reset``, tests); containers must be gone."""
-        if os.geteuid() != 0:
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every process from tidying networks away between a lease and the link that needs it."""
+        with open(self._parts.root / "networks.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
+    def tidy(self) -> None:
+        """Take the bridges (and with the last one the firewall table) of networks away that no container is in; they come back when needed.
+
+        Called when an engine closes. Nothing happens while another process is attaching a container.
+        """
+        if self._parts.host.rootless:
             return
-        for row in self._parts.store.records.networks():
-            bridge.remove(_config(_parse(row.document)))
-            self._parts.store.records.remove_network(row.id)
+        with open(self._parts.root / "networks.lock", "ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            for row in self._parts.store.records.networks():
+                config = _config(_parse(row.document))
+                if os.path.exists(f"/sys/class/net/{config.link}") and not self._parts.store.records.addresses(row.id):
+                    bridge.remove(config)
 
 
 def _parse(text: str) -> NetworkDocument:

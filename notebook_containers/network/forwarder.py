@@ -87,4 +87,4 @@ def main(text: str) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
     os.close(null)
-    serve(plan["pidfd"], listeners)
+    serve(plan["alive"], listeners)

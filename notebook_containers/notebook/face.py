@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import sys
 import threading
@@ -39,6 +40,7 @@ class NotebookFace:
         """The engine, opened on first use."""
         if self._engine is None:
             self._engine = Engine()
+            atexit.register(self.close)
         return self._engine
 
     @property
@@ -51,6 +53,7 @@ class NotebookFace:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+            atexit.unregister(self.close)
 
     def begin(self, cell: str | None) -> None:
         """Start a new cell's account of output."""

@@ -64,5 +64,4 @@ class Ours:
         """Remove every container, the bridge and the firewall table, and end the engine."""
         for container in self.engine.containers.list(all=True):
             container.remove(force=True)
-        self.engine.networks.shut_down()
         self.engine.close()
