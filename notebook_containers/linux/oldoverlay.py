@@ -41,7 +41,7 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def create(lowers: Sequence[str], words: Sequence[str], flags: int) -> int:
-    """Return a detached overlay mount; ``lowers`` top first, ``words`` the other options, ``flags`` those of mount(2). OSError as mount(2)."""
+    """Return a detached overlay mount: ``lowers`` top first, ``words`` the other options, ``flags`` those of mount(2)."""
     return _in_thread(lambda: _create(lowers, words, flags))
 
 
@@ -71,7 +71,7 @@ def _in_thread(work: Callable[[], int]) -> int:
     def run() -> None:
         try:
             result.append(work())
-        except BaseException as err:  # noqa: BLE001 - raised again in the caller's thread
+        except BaseException as err:
             failure.append(err)
 
     thread = threading.Thread(target=run, name="nbc-overlay")

@@ -25,11 +25,12 @@ def test_a_hundred_layers_with_long_paths(tmp_path: Path) -> None:
     words = [f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work", "metacopy=off", "volatile"]
     fds = len(os.listdir("/proc/self/fd"))
     fd = oldoverlay.create(lowers[::-1], words, syscalls.MS_NOSUID)
+    merged = Path(f"/proc/self/fd/{fd}")
     try:
-        assert Path(f"/proc/self/fd/{fd}/top").read_text() == "99"
-        assert len(os.listdir(fd_path := f"/proc/self/fd/{fd}")) == 101
-        Path(fd_path, "new").write_text("x")
-        assert os.statvfs(fd_path).f_flag & os.ST_NOSUID
+        assert (merged / "top").read_text() == "99"
+        assert len(os.listdir(merged)) == 101
+        (merged / "new").write_text("x")
+        assert os.statvfs(merged).f_flag & os.ST_NOSUID
     finally:
         os.close(fd)
     assert (tmp_path / "upper/new").exists()
