@@ -14,7 +14,7 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.words import check_name
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound, Unsupported
-from notebook_containers.network import bridge, ipam, userland
+from notebook_containers.network import bridge, ipam, machine, userland
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
 
@@ -150,7 +150,7 @@ class Networks:
 
     def _add(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> NetworkDocument:
         used = [_parse(row.document).subnet for row in self._parts.store.records.networks()]
-        subnet = ipam.choose_subnet(used, bridge.host_routes())
+        subnet = ipam.choose_subnet(used, machine.host_routes())
         network_id = new_id()
         link = f"nbc-{network_id[:8]}"
         gateway = str(next(ip_network(subnet).hosts()))

@@ -96,12 +96,6 @@ def own_links() -> list[str]:
         return [bridge.name for bridge in own_bridges(kernel)]
 
 
-def host_routes() -> list[str]:
-    """Return the destinations of the host's IPv4 routes but the default, as "10.0.0.0/8": what a new subnet must not overlap."""
-    with _kernel("routes") as kernel:
-        return sorted({route.destination for route in links.all_routes(kernel) if not route.destination.endswith("/0")})
-
-
 def port_name(config: NetworkConfig, container_id: str) -> str:
     """Return the name of the host's end of a container's pair: the same container and network, the same name."""
     return "nbv" + hashlib.sha256(f"{config.id}/{container_id}".encode()).hexdigest()[:11]

@@ -317,7 +317,7 @@ try:
     bridge.ensure(config)
 except Unsupported as err:
     print(err.one_line())
-print(bridge.own_links(), bridge.host_routes())
+print(bridge.own_links())
 """
     python = sys.executable if os.path.realpath(sys.executable).startswith("/usr/") else "/usr/bin/python3"
     done = subprocess.run(
@@ -326,4 +326,4 @@ print(bridge.own_links(), bridge.host_routes())
     first, second = done.stdout.splitlines() or ["", done.stderr]
     assert first.startswith("network web: bridge networks need the privilege to make links"), done.stderr
     assert "--network none" in first
-    assert second == "[] []"
+    assert second == "[]"
