@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import socket
 
 from notebook_containers.errors import Error, RuntimeFailure, StartFailed
@@ -106,6 +107,7 @@ class _Entry:
         step = "enter the container"
         try:
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # until the command runs: half a process helps nobody
             os.setsid()
             step = "set up its streams"
             self._connect()
@@ -115,6 +117,7 @@ class _Entry:
             launch.set_limits(self._process)
             step = "take its user and rights"
             launch.take_identity(self._process, self._seccomp, may_set_groups=self._set_groups)
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
             step = "execute its command"
             launch.execute(self._process)
         except StartFailed as err:

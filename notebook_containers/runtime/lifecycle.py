@@ -14,12 +14,13 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, RuntimeFailure
 from notebook_containers.linux import process as processes
 from notebook_containers.oci.runtime import Process
-from notebook_containers.runtime import limits, logs, wire
+from notebook_containers.runtime import document, limits, logs, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession
@@ -55,8 +56,14 @@ class Runtime:
             connection.close()
             return ContainerState.from_json(answer["state"])  # type: ignore[arg-type]
         except BaseException:
+            _sweep(bundle)
             shutil.rmtree(directory, ignore_errors=True)
             raise
+
+    def ids(self) -> list[str]:
+        """Return the ids of all containers this run directory knows, over or not."""
+        states = [read_state(directory) for directory in sorted(self._containers.iterdir())]
+        return [state.id for state in states if state is not None]
 
     def start(self, id: str) -> None:
         """Let the created container's command run; returns when it does.
@@ -178,6 +185,8 @@ class Runtime:
         directory = self._directory(id)
         state = read_state(directory)
         if state is None:
+            if directory.is_dir() and _abandoned(directory):
+                shutil.rmtree(directory, ignore_errors=True)
             raise ContainerNotFound(f"no container {id[:12]} is known to the runtime")
         if state.live():
             if not force:
@@ -206,9 +215,12 @@ class Runtime:
                 directory.mkdir(mode=0o700)
             except FileExistsError:
                 state = read_state(directory)
-                if state is None or state.live():
+                if state is not None and not state.live():
+                    self.delete(identity)
+                elif state is None and _abandoned(directory):
+                    shutil.rmtree(directory, ignore_errors=True)
+                else:
                     raise Conflict(f"container {identity[:12]} exists and is {state.status if state else 'being created'}") from None
-                self.delete(identity)
             else:
                 return directory
         raise Conflict(f"container {identity[:12]} is being created by another process")
@@ -282,6 +294,24 @@ def _private_directory(path: Path) -> None:
         raise RuntimeFailure(f"cannot make {path}: {err.strerror}", hint="set NBC_RUN to a directory of your own") from err
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise RuntimeFailure(f"{path} must be a directory of your own that nobody else can write", hint="remove it, or set NBC_RUN")
+
+
+def _abandoned(directory: Path) -> bool:
+    """Tell whether nobody can still be creating this container: it has no state, and creating takes milliseconds."""
+    try:
+        return time.time() - directory.stat().st_mtime > _GONE_S
+    except FileNotFoundError:
+        return False
+
+
+def _sweep(bundle: Bundle) -> None:
+    """Remove the cgroup of a container whose monitor was killed while it was made."""
+    with suppress(OSError, ValueError):
+        plain = document.PlainBundle(os.fspath(bundle.path))
+        left = limits.Limits(document.text(plain.linux(), "cgroupsPath"), {})
+        left.open()
+        left.kill()
+        left.remove()
 
 
 def _signal_orphan(state: ContainerState, number: int) -> None:

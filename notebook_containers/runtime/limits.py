@@ -26,12 +26,17 @@ class Limits:
         self._cgroup: cgroups.Cgroup | None = None
         self._oom_seen = 0
 
+    def open(self) -> None:
+        """Reach the cgroup at ``path`` as this process sees it; nothing is made. ValueError for a path that leads elsewhere."""
+        if self.path:
+            self._cgroup = cgroups.open_cgroup(self.path)
+
     def create(self) -> None:
         """Make the cgroup and set its limits; where cgroups cannot be used at all, a warning is left instead."""
-        if not self.path:
-            return
         try:
-            self._cgroup = cgroups.open_cgroup(self.path)
+            self.open()
+            if self._cgroup is None:
+                return
             self._cgroup.create()
             self.warnings += self._cgroup.apply(self._resources)
             self.locations = self._cgroup.locations()

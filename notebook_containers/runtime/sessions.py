@@ -71,6 +71,10 @@ class Connection:
             self._waiting += self._reader.frames()
         return self._waiting.pop(0)
 
+    def buffered(self) -> bool:
+        """Tell whether received frames wait."""
+        return bool(self._waiting)
+
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self._sock.fileno()
@@ -114,8 +118,12 @@ class Session:
         raise NotImplementedError
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when iterating would not block."""
+        """Return a descriptor that becomes readable when there is more; what :meth:`buffered` tells of comes first."""
         raise NotImplementedError
+
+    def buffered(self) -> bool:
+        """Tell whether output was received that the iterator has not yielded yet."""
+        return False
 
     def close(self) -> None:
         """Let go of the process; it goes on. Idempotent."""
@@ -168,6 +176,10 @@ class AttachSession(Session):
     def fileno(self) -> int:
         """Return the connection's descriptor."""
         return self._connection.fileno()
+
+    def buffered(self) -> bool:
+        """Tell whether output was received that the iterator has not yielded yet."""
+        return self._connection.buffered()
 
     def close(self) -> None:
         """Let go of the container; it goes on."""

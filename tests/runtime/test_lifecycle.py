@@ -313,3 +313,53 @@ def test_attach_between_create_and_start_gets_every_byte(box: Box) -> None:
         code, output = collect(session)
     assert code == 0
     assert output == "".join(f"{number}\n" for number in range(1, 200_001))
+
+
+def test_what_a_killed_engine_left_half_made_can_be_made_again(box: Box) -> None:
+    identity, bundle = box.bundle(spec_for(["/bin/true"]))
+    directory = box.directory / "run/c" / identity[:12]
+    directory.mkdir()
+    with pytest.raises(Conflict, match="being created"):
+        box.runtime.create(identity, bundle)
+    os.utime(directory, (time.time() - 60,) * 2)
+    box.runtime.create(identity, bundle)
+    assert box.runtime.ids() == [identity]
+
+
+def test_many_containers_at_once_from_many_threads(box: Box) -> None:
+    results: list[tuple[int, str]] = []
+    threads = [threading.Thread(target=lambda n=n: results.append(box.sh(f"echo {n}; exit {n}"))) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(results) == [(n, f"{n}\n") for n in range(12)]
+
+
+def test_a_monitor_killed_while_it_creates_leaves_nothing(box: Box) -> None:
+    from dataclasses import replace
+
+    spec = spec_for(["/bin/true"])
+    # many mounts make the creation long enough to be hit
+    more = tuple(Mount(destination=f"/m/{number}", type="tmpfs", source="tmpfs") for number in range(300))
+    identity, bundle = box.bundle(replace(spec, mounts=(*spec.mounts, *more)))
+    box.runtime.warm()
+    spawner = box.runtime._starter._process
+    assert spawner is not None
+
+    def kill_first() -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            children = Path(f"/proc/{spawner.pid}/task/{spawner.pid}/children").read_text().split()
+            if children:
+                time.sleep(0.01)
+                os.kill(int(children[0]), signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=kill_first)
+    killer.start()
+    with pytest.raises(RuntimeFailure, match="ended before it answered"):
+        box.runtime.create(identity, bundle)
+    killer.join()
+    assert box.runtime.ids() == []
+    assert str(bundle.path) not in Path("/proc/self/mountinfo").read_text()
