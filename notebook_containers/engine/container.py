@@ -239,7 +239,7 @@ class Container:
                 raise Conflict(
                     f"container {self.name} is {self.status}", hint=f"stop it first, or remove it with force (nbc rm -f {self.name})"
                 )
-            launch.remove(self._parts, self._networks, self.id)
+            launch.remove(self._parts, self.id)
         if v or self.document.options.auto_remove:
             for point in self.document.mounts:
                 if point.anonymous:

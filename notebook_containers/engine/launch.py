@@ -255,13 +255,12 @@ def forget(parts: Parts, container_id: str) -> None:
         parts.runtime.delete(container_id, force=True)
 
 
-def remove(parts: Parts, networks: Networks, container_id: str) -> None:
+def remove(parts: Parts, container_id: str) -> None:
     """Take everything of a container away: processes, addresses, record, writable layer, bundle; the caller holds its lock.
 
     The record goes first, so that a crash leaves only garbage, which the store's sweep and the next collection free.
     """
     forget(parts, container_id)
-    networks.release(container_id)
-    parts.store.records.remove_container(container_id)
+    parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
     parts.store.snapshots.remove(container_id)
-    parts.store.disk.discard(parts.bundle_path(container_id))
+    parts.store.disk.retire(parts.bundle_path(container_id))

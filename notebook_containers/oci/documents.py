@@ -83,10 +83,57 @@ def always(json_name: str = "") -> dict[str, str]:
     return {"always": "yes", **({"json": json_name} if json_name else {})}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a type hint asks of a JSON value, worked out once: ``kind`` is free, list, map, document or scalar."""
+
+    kind: str
+    hint: object
+    inner: _Shape | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Member:
+    """One field of a document class."""
+
+    name: str
+    json_name: str
+    shape: _Shape
+    field: dataclasses.Field[object]
+    always: bool
+    required: bool
+
+
 @cache
-def _plan(cls: type[Document]) -> tuple[tuple[str, str, object, dataclasses.Field[object]], ...]:
+def _plan(cls: type[Document]) -> tuple[_Member, ...]:
     hints = typing.get_type_hints(cls)
-    return tuple((f.name, f.metadata.get("json", f.name), hints[f.name], f) for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+    return tuple(_member(f, hints[f.name]) for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+
+
+def _member(field: dataclasses.Field[object], hint: object) -> _Member:
+    return _Member(
+        name=field.name,
+        json_name=field.metadata.get("json", field.name),
+        shape=_shape(hint),
+        field=field,
+        always="always" in field.metadata,
+        required=field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
+    )
+
+
+def _shape(hint: object) -> _Shape:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is object:
+        return _Shape("free", hint)
+    if origin in (typing.Union, types.UnionType):
+        return _shape(next(a for a in args if a is not type(None)))
+    if origin is tuple:
+        return _Shape("list", hint, _shape(args[0]))
+    if origin is not None and issubclass(origin, Mapping):
+        return _Shape("map", hint, _shape(args[1]))
+    if isinstance(hint, type) and issubclass(hint, Document):
+        return _Shape("document", hint)
+    return _Shape("scalar", hint)
 
 
 class Document:
@@ -98,22 +145,22 @@ class Document:
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
         """Build the value from a parsed JSON object; raises InvalidDocument naming the member of a wrong type."""
         values: dict[str, object] = {}
-        for name, json_name, hint, field in _plan(cls):  # type: ignore[arg-type]
-            raw = data.get(json_name)
+        for member in _plan(cls):  # type: ignore[arg-type]
+            raw = data.get(member.json_name)
             if raw is not None:
-                values[name] = _decode(hint, raw, f"{cls.__name__}.{json_name}")
-            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                raise InvalidDocument(f"{cls.__name__} has no {json_name}")
+                values[member.name] = _decode(member.shape, raw, cls, member.json_name)
+            elif member.required:
+                raise InvalidDocument(f"{cls.__name__} has no {member.json_name}")
         return cls(**values)
 
     def to_json(self) -> dict[str, JSON]:
         """Return the JSON object; members equal to their default are left out."""
         result: dict[str, JSON] = {}
-        for name, json_name, _hint, field in _plan(type(self)):  # type: ignore[arg-type]
-            value = getattr(self, name)
+        for member in _plan(type(self)):  # type: ignore[arg-type]
+            value, field = getattr(self, member.name), member.field
             default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-            if value != default or "always" in field.metadata:
-                result[json_name] = _encode(value)
+            if value != default or member.always:
+                result[member.json_name] = _encode(value)
         return result
 
     def to_bytes(self) -> bytes:
@@ -121,38 +168,43 @@ class Document:
         return json.dumps(self.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
 
 
+_PLAIN = frozenset({str, int, bool, float, type(None)})
+
+
 def _encode(value: object) -> JSON:
+    if type(value) in _PLAIN:
+        return value  # type: ignore[return-value]
     if isinstance(value, Document):
         return value.to_json()
-    if isinstance(value, Mapping):
-        return {str(k): _encode(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
         return [_encode(v) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, Mapping):
+        return {str(k): _encode(v) for k, v in value.items()}
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _decode(hint: object, raw: JSON, where: str) -> object:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is object:
+def _decode(shape: _Shape, raw: JSON, owner: type, *path: str) -> object:
+    if shape.kind == "free" or (shape.kind == "scalar" and type(raw) is shape.hint):
         return raw
-    if origin in (typing.Union, types.UnionType):
-        inner = [a for a in args if a is not type(None)]
-        return _decode(inner[0], raw, where)
-    if origin is tuple:
+    if shape.kind == "list" and shape.inner:
         if not isinstance(raw, list):
-            raise InvalidDocument(f"{where} is not a list")
-        return tuple(_decode(args[0], item, where) for item in raw)
-    if origin is not None and issubclass(origin, Mapping):
+            raise InvalidDocument(f"{_where(owner, path)} is not a list")
+        return tuple([_decode(shape.inner, item, owner, *path) for item in raw])
+    if shape.kind == "map" and shape.inner:
         if not isinstance(raw, dict):
-            raise InvalidDocument(f"{where} is not an object")
-        return {key: _decode(args[1], item, f"{where}.{key}") for key, item in raw.items()}
-    if isinstance(hint, type) and issubclass(hint, Document):
+            raise InvalidDocument(f"{_where(owner, path)} is not an object")
+        return {key: _decode(shape.inner, item, owner, *path, key) for key, item in raw.items()}
+    if isinstance(shape.hint, type) and issubclass(shape.hint, Document):
         if not isinstance(raw, dict):
-            raise InvalidDocument(f"{where} is not an object")
-        return hint.from_json(raw)
-    return _scalar(hint, raw, where)
+            raise InvalidDocument(f"{_where(owner, path)} is not an object")
+        return shape.hint.from_json(raw)
+    return _scalar(shape.hint, raw, _where(owner, path))
+
+
+def _where(owner: type, path: tuple[str, ...]) -> str:
+    return ".".join((owner.__name__, *path))
 
 
 def _scalar(hint: object, raw: JSON, where: str) -> object:

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from notebook_containers.errors import DiskFull, Error, StoreError
@@ -40,6 +40,7 @@ class Disk:
 
     root: Path
     boot_id: str
+    _unlinking: list[threading.Thread] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, root: Path) -> Disk:
@@ -99,6 +100,29 @@ class Disk:
             fp("disk.discard.after_fsync")
         _unlink(target)
         return True
+
+    def retire(self, path: Path) -> bool:
+        """Take out a tree that no record names any more, without waiting for the disk: renamed to trash now, unlinked in the background.
+
+        A power cut can bring it back, as garbage under its old name; a process that dies leaves it in the trash, for the next sweep. The
+        process waits for the unlinking when it ends, :meth:`settle` before that. False when there was none.
+        """
+        target = self.trash / secrets.token_hex(12)
+        with translated(path):
+            try:
+                os.rename(path, target)
+            except FileNotFoundError:
+                return False
+        fp("disk.retire.after_rename")
+        thread = threading.Thread(target=_unlink, args=(target,), name="nbc-unlink")
+        thread.start()
+        self._unlinking[:] = [*(t for t in self._unlinking if t.is_alive()), thread]
+        return True
+
+    def settle(self) -> None:
+        """Wait until everything retired by this process is unlinked."""
+        for thread in list(self._unlinking):
+            thread.join()
 
     @contextmanager
     def lease(self) -> Iterator[None]:

@@ -111,8 +111,8 @@ class Snapshots:
         return sum({(i.status.st_dev, i.status.st_ino): i.status.st_blocks * 512 for i in items}.values())
 
     def remove(self, key: str) -> None:
-        """Take the snapshot away; nothing happens when there is none. It must not be mounted."""
-        self._disk.discard(self._directory(key))
+        """Take the snapshot away; nothing happens when there is none. It must not be mounted, and nothing durable may name it any more."""
+        self._disk.retire(self._directory(key))
 
     def exists(self, key: str) -> bool:
         """Say whether there is a snapshot of that key."""

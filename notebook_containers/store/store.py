@@ -50,11 +50,12 @@ class Store:
         return self.disk.lease()
 
     def close(self) -> None:
-        """Close the database and stop clearing; idempotent."""
+        """Close the database; stop clearing what others left, and finish what this store retired; idempotent."""
         self._stop.set()
         if self._sweeper is not None:
             self._sweeper.join()
             self._sweeper = None
+        self.disk.settle()
         self.records.close()
 
     def __enter__(self) -> Store:

@@ -211,3 +211,15 @@ def test_rel_29_nothing_is_deleted_through_a_mount(store: Store, tmp_path: Path)
     store.disk.sweep()
     assert not mounted.exists()
     assert (users / "canary").read_text() == "alive"
+
+
+def test_what_is_retired_is_gone_at_once_and_unlinked_when_the_store_is_closed(root: Path) -> None:
+    store = Store.open(root)
+    tree = root / "containers" / "one"
+    (tree / "rootfs").mkdir(parents=True)
+    (tree / "rootfs" / "file").touch()
+    assert store.disk.retire(tree)
+    assert not tree.exists()
+    assert not store.disk.retire(tree)
+    store.close()
+    assert list(store.disk.trash.iterdir()) == []

@@ -458,4 +458,5 @@ def test_a_path_too_long_for_a_layer_is_an_error(store: Store) -> None:
     with pytest.raises(StoreError, match="longer than 4000"):
         store.snapshots.commit("k")
     store.snapshots.remove("k")
+    store.disk.settle()
     assert list(store.disk.trash.iterdir()) == []
