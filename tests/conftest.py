@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.home import BASE, Home, new_home
+
 MISSING_IN_CI: frozenset[str] = frozenset()
 """Markers whose tests may skip in CI, each with a reason; everything else that is missing fails there."""
 
@@ -101,6 +103,15 @@ def _processes() -> set[str]:
         if str(TREE) in line and "notebook_containers" in line and " -I -S -E " in line and int(parent) != os.getpid():
             found.add(f"{name} {line[:120]}")
     return found
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Home]:
+    """A store for the whole session, with the base image in it and the default bridge made, so that neither counts as a test's leak."""
+    with new_home() as made:
+        with made.open() as engine:
+            engine.containers.run(BASE, ["true"], remove=True)
+        yield made
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""A store and a run directory for tests that use the whole engine, and what may be left in them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from notebook_containers import Engine
+
+BASE = "localhost/base"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Places of their own, with short names because a socket's path has 108 bytes."""
+
+    top: Path
+
+    @property
+    def root(self) -> Path:
+        return self.top / "root"
+
+    @property
+    def run(self) -> Path:
+        return self.top / "run"
+
+    def open(self) -> Engine:
+        return Engine(root=self.root, run=self.run)
+
+    def variables(self) -> dict[str, str]:
+        return {"NBC_ROOT": str(self.root), "NBC_RUN": str(self.run)}
+
+    def remains(self) -> dict[str, list[str]]:
+        """Return what containers left on disk; everything is empty once they are removed."""
+        places = [*(self.root / name for name in ("containers", "snapshots", "volumes")), self.run / "c"]
+        places += [path for name in ("tmp", "trash") for path in (self.root / name).glob("*")]
+        return {str(place.relative_to(self.top)): found for place in places if place.is_dir() and (found := sorted(os.listdir(place)))}
+
+
+def clear(engine: Engine) -> None:
+    """Remove every container and volume."""
+    for container in engine.containers.list(all=True):
+        container.remove(force=True, v=True)
+    for volume in engine.volumes.list():
+        engine.volumes.remove(volume.name)
+
+
+@contextmanager
+def new_home() -> Iterator[Home]:
+    """Make places, and take everything in them away again: containers, bridges, files."""
+    home = Home(top=Path(tempfile.mkdtemp(prefix="nbc-")))
+    try:
+        yield home
+        with home.open() as engine:
+            clear(engine)
+            engine.networks.shut_down()
+    finally:
+        shutil.rmtree(home.top)
