@@ -58,6 +58,5 @@ def new_home() -> Iterator[Home]:
         yield home
         with home.open() as engine:
             clear(engine)
-            engine.networks.shut_down()
     finally:
         shutil.rmtree(home.top)

@@ -69,7 +69,7 @@ class BuildView:
     def __enter__(self) -> Self:
         from IPython.display import display
 
-        self._handle = display(self.snapshot(), display_id=True)
+        self._handle = display(self.snapshot(), display_id=True)  # type: ignore[no-untyped-call]
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._follow,), name="build-view", daemon=True)
         self._thread.start()
         return self

@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -79,8 +80,13 @@ class Connection:
         """Return the socket's descriptor."""
         return self._sock.fileno()
 
+    def hang_up(self) -> None:
+        """Wake whoever waits for a frame: no more will come."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Hang up. Idempotent."""
+        """Hang up and let go of the socket. Idempotent."""
         self._sock.close()
 
 
@@ -125,6 +131,10 @@ class Session:
         """Tell whether output was received that the iterator has not yielded yet."""
         return False
 
+    def detach(self) -> None:
+        """End the iteration from another thread; the process goes on, and ``exit_code`` stays None."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Let go of the process; it goes on. Idempotent."""
         raise NotImplementedError
@@ -143,6 +153,7 @@ class AttachSession(Session):
         super().__init__(terminal=terminal)
         self._connection = connection
         self._before = before
+        self._detached = False
         self._ended = ended
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
@@ -150,6 +161,8 @@ class AttachSession(Session):
         yield from self._before
         while self.exit_code is None:
             received = self._connection.receive()
+            if received is None and self._detached:
+                return
             if received is None:
                 self.exit_code = self._ended()
             elif received[0] in wire.STREAMS:
@@ -181,6 +194,11 @@ class AttachSession(Session):
         """Tell whether output was received that the iterator has not yielded yet."""
         return self._connection.buffered()
 
+    def detach(self) -> None:
+        """End the iteration from another thread; the container goes on."""
+        self._detached = True
+        self._connection.hang_up()
+
     def close(self) -> None:
         """Let go of the container; it goes on."""
         self._connection.close()
@@ -194,6 +212,7 @@ class ExecSession(Session):
         self._connection = connection
         self._streams = streams
         self._stdin = stdin
+        self._detached = False
         self._epoll = select.epoll()
         for fd in [*streams, connection.fileno()]:
             os.set_blocking(fd, True)
@@ -206,6 +225,8 @@ class ExecSession(Session):
             events = self._epoll.poll(_AFTER_EXIT_S if over else None)
             if over and not events:
                 break
+            if self._detached:
+                return
             for fd, _event in events:
                 if fd in self._streams:
                     data = self._read(fd)
@@ -261,6 +282,11 @@ class ExecSession(Session):
     def fileno(self) -> int:
         """Return a descriptor that is readable when output, or the end, is there."""
         return self._epoll.fileno()
+
+    def detach(self) -> None:
+        """End the iteration from another thread; the process goes on."""
+        self._detached = True
+        self._connection.hang_up()
 
     def close(self) -> None:
         """Let go of the process; it goes on, without readers."""

@@ -40,7 +40,7 @@ def published() -> Iterator[list[dict[str, object]]]:
     from IPython.core.displaypub import CapturingDisplayPublisher
 
     shell = InteractiveShell.instance()
-    before, shell.display_pub = shell.display_pub, CapturingDisplayPublisher()
+    before, shell.display_pub = shell.display_pub, CapturingDisplayPublisher()  # type: ignore[no-untyped-call]
     yield shell.display_pub.outputs
     shell.display_pub = before
 
