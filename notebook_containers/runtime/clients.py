@@ -24,12 +24,12 @@ class Client:
     that takes nothing at all for STALL_S is given up: its output is dropped, and a LOST frame tells it how much, when it reads again.
     """
 
-    __slots__ = ("_dropping", "_lost", "_moved", "_queue", "attached", "muted", "reader", "sends_input", "sock", "waits")
+    __slots__ = ("_dropping", "_lost", "_moved", "_queue", "attached", "ends_input", "muted", "reader", "sends_input", "sock", "waits")
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.reader = wire.Reader()
-        self.attached = self.sends_input = self.waits = False
+        self.attached = self.sends_input = self.ends_input = self.waits = False
         self.muted = False  # its input is not read for the moment: the container does not take it
         self._queue = bytearray()
         self._moved = time.monotonic()
@@ -158,13 +158,13 @@ class Clients:
                 self._loop.change(client.sock.fileno(), client.events())
 
     def drop(self, client: Client) -> None:
-        """Hang up on a client. Idempotent. Who fed the container's input ends it by going."""
+        """Hang up on a client. Idempotent. Who fed the container's input ends it by going, unless it said that it only detaches."""
         fd = client.sock.fileno()
         if self._all.pop(fd, None) is None:
             return
         self._loop.unwatch(fd)
         client.sock.close()
-        if client.sends_input:
+        if client.ends_input:
             self._on_input(b"")
 
     def _accept(self, _fd: int) -> None:

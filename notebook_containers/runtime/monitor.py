@@ -171,7 +171,11 @@ class Monitor:
             client.waits = True
         if op == "attach":
             client.attached, client.sends_input = True, document.flag(request, "stdin")
-            return {"terminal": document.flag(self._bundle.process(), "terminal"), "log": self._log.position() if self._log else {}}
+            terminal = document.flag(self._bundle.process(), "terminal")
+            client.ends_input = client.sends_input and not terminal  # a terminal outlives whoever looks at it
+            return {"terminal": terminal, "log": self._log.position() if self._log else {}}
+        if op == "detach":
+            client.ends_input = False
         if op == "kill":
             self._kill(document.number(request, "signal"), everyone=document.flag(request, "all"))
         elif op in ("pause", "resume"):

@@ -195,8 +195,10 @@ class AttachSession(Session):
         return self._connection.buffered()
 
     def detach(self) -> None:
-        """End the iteration from another thread; the container goes on."""
+        """End the iteration from another thread; the container goes on, and its input stays open."""
         self._detached = True
+        with suppress(RuntimeFailure):
+            self._connection.send(wire.REQUEST, {"op": "detach"})
         self._connection.hang_up()
 
     def close(self) -> None:

@@ -81,7 +81,7 @@ def test_a_build_is_one_display_that_ends_as_a_summary(published: list[dict[str,
     assert "2 steps, 1 cached, 2 kB added" in last
     assert "<progress" not in last
     assert "cc -c" not in last
-    assert RichOutput(**published[-1]).data["text/plain"].startswith("Built hello:latest")
+    assert RichOutput(**published[-1]).data["text/plain"].startswith("Built hello:latest")  # type: ignore[no-untyped-call]
 
 
 def test_a_flood_of_output_costs_few_updates_and_the_last_line_is_shown(published: list[dict[str, object]]) -> None:
