@@ -156,6 +156,15 @@ def test_a_child_is_born_in_joined_namespaces_and_is_the_caller_s_own() -> None:
 
 
 @pytest.mark.root
+def test_rt14_who_is_born_in_joined_namespaces_cannot_be_traced() -> None:
+    result = namespace_of(
+        "def quiet(): print('dumpable', syscalls.prctl(3), flush=True); os._exit(0)\n"
+        f"fd = namespaces.open_namespace({os.getpid()}, 'uts'); pid = namespaces.spawn(quiet, new=0, join=[(fd, syscalls.CLONE_NEWUTS)])"
+    )
+    assert result[:2] == ["dumpable", "0"]
+
+
+@pytest.mark.root
 def test_a_namespace_that_cannot_be_joined_is_an_error_of_the_caller() -> None:
     result = namespace_of(
         "try: namespaces.spawn(child, new=0, join=[(0, syscalls.CLONE_NEWUTS)])\n"

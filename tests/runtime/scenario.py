@@ -50,8 +50,20 @@ class Bench:
             "core_pattern": self._sh("(echo x > /proc/sys/kernel/core_pattern) 2>/dev/null && echo written || echo refused")[1].strip(),
             "masked": self._sh("cat /proc/interrupts | wc -c")[1].strip(),
             "caps": self._sh("grep Cap /proc/self/status | cut -f2")[1].split(),
+            "interpreter": self._interpreter(),
             "mknod": self._sh("mknod /x c 1 3 2>/dev/null && echo made || echo refused")[1].strip(),
         }
+
+    def _interpreter(self) -> str:
+        process = self.box.runtime._starter._process
+        assert process is not None
+        image = os.open(f"/proc/{process.pid}/exe", os.O_PATH)
+        self.box.runtime.close()
+        try:
+            os.write(os.open(f"/proc/self/fd/{image}", os.O_WRONLY), b"x")
+        except OSError as err:
+            return str(err.strerror)
+        return "written"
 
     def sessions(self) -> dict[str, object]:
         identity = self.box.create(spec_for(["/bin/sleep", "100"], rootless=True))

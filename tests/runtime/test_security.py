@@ -158,6 +158,14 @@ def test_rt05_nothing_is_mounted_over_or_inside_proc(box: Box, image: Path, dest
         box.create(with_mount(spec_for(["/bin/true"]), Mount(destination=destination, type="tmpfs", source="tmpfs")), lower=image)
 
 
+@pytest.mark.parametrize("place", ["proc", "sys"])
+def test_rt05_proc_and_sys_are_not_mounted_through_links(box: Box, image: Path, place: str) -> None:
+    (image / "elsewhere").mkdir()
+    (image / place).symlink_to("/elsewhere")
+    with pytest.raises(RuntimeFailure, match=f"cannot mount /{place}: .*symbolic links"):
+        box.create(spec_for(["/bin/true"]), lower=image)
+
+
 def test_rt05_some_files_of_proc_may_be_replaced(box: Box, tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("one\n")
     mount = Mount(destination="/proc/cpuinfo", type="bind", source=str(tmp_path / "cpuinfo"), options=("bind", "ro"))

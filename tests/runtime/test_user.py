@@ -85,6 +85,7 @@ def test_masks_rights_and_namespaces(home: Path, tmp_path: Path) -> None:
     assert result["masked"] == "0"
     assert result["caps"] == ["0000000000000000", "00000000800405fb", "00000000800405fb", "00000000800405fb", "0000000000000000"]
     assert result["mknod"] == "refused"
+    assert result["interpreter"] == "Operation not permitted"  # a sealed copy in memory
 
 
 def test_exec_terminal_and_signals(home: Path, tmp_path: Path) -> None:
