@@ -140,8 +140,11 @@ function named(model: Model, args: ReadonlyPartialJSONObject): Target | undefine
   return row && { kind: 'image', row };
 }
 
-/** The row under the context menu, or the one that has the keyboard's focus. */
+/** The row under the context menu, or the one that has the keyboard's focus; the palette means none. */
 function pointed(app: JupyterFrontEnd, model: Model, args: ReadonlyPartialJSONObject): Target | undefined {
+  if (args.isPalette === true) {
+    return undefined;
+  }
   const isRow = (node: HTMLElement) => node.classList.contains(ROW_CLASS);
   const node = args.menu === true ? app.contextMenuHitTest(isRow) : document.activeElement?.closest<HTMLElement>(`.${ROW_CLASS}`);
   return node ? named(model, { [node.dataset.kind ?? '']: node.dataset.name }) : undefined;

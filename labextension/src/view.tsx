@@ -148,9 +148,10 @@ interface IListProps {
 
 function List({ context, label, empty, children }: IListProps): JSX.Element {
   const { model, trans } = context;
+  const list = useFocusAfterRemoval(children.length);
   if (children.length) {
     return (
-      <ul className="jp-nbc-List" aria-label={label} onKeyDown={moveFocus}>
+      <ul className="jp-nbc-List" aria-label={label} onKeyDown={moveFocus} ref={list.ref} onFocus={list.remember}>
         {children}
       </ul>
     );
@@ -219,6 +220,24 @@ function Action({ context, target, command, icon, label }: IActionProps): JSX.El
       <icon.react tag="span" width="16px" height="16px" />
     </button>
   );
+}
+
+/** When the row that has the keyboard's focus goes, its neighbour gets it: else the person starts again at the top of the page. */
+function useFocusAfterRemoval(count: number): { ref: React.RefObject<HTMLUListElement>; remember: () => void } {
+  const ref = React.useRef<HTMLUListElement>(null);
+  const last = React.useRef({ row: -1, count });
+  const rows = () => [...(ref.current?.children ?? [])] as HTMLElement[];
+  React.useEffect(() => {
+    const { row, count: before } = last.current;
+    if (count < before && row >= 0 && document.activeElement === document.body) {
+      rows()[Math.min(row, count - 1)]?.focus();
+    }
+    last.current.count = count;
+  }, [count]);
+  const remember = () => {
+    last.current.row = rows().findIndex(row => row.contains(document.activeElement));
+  };
+  return { ref, remember };
 }
 
 /** Arrow keys go from row to row. */

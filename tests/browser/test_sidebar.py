@@ -84,6 +84,7 @@ def test_the_actions_act(browser: Browser, lab: Lab, engine: Engine) -> None:
                 assert str(value).startswith("second, localhost/base, Up ")
             case "removed":
                 assert left == {"second": "running"}
+                assert str(value).startswith("second, "), "the keyboard's focus is lost"
             case "which":
                 (only,) = cast("list[str]", value)
                 assert only.startswith("second (container, Up ")

@@ -1,6 +1,8 @@
 // Start, stop and remove: by button, by context menu, by keyboard, from the palette. The test looks at the engine at each step.
 export default async ({ page, open, run, sidebar, picture, step }) => {
   await open();
+  // JupyterLab gives the launcher the focus when it has started: it would take it from the row below.
+  await page.waitForFunction(() => document.activeElement?.closest('.jp-Launcher'));
   const panel = await sidebar();
   const row = name => panel.locator('.jp-nbc-Row').filter({ has: page.locator('.jp-nbc-Name', { hasText: new RegExp(`^${name}$`) }) });
   const state = (name, word) => row(name).locator(`.jp-nbc-State[data-state="${word}"]`).waitFor();
@@ -39,7 +41,8 @@ export default async ({ page, open, run, sidebar, picture, step }) => {
   await page.keyboard.press('Delete');
   await dialog.getByRole('button', { name: 'Remove', exact: true }).click();
   await gone(row('web'));
-  await step('removed');
+  await page.waitForTimeout(200);
+  await step('removed', await page.evaluate(() => document.activeElement.getAttribute('aria-label')));
 
   await run('notebook-containers:stop', { isPalette: true });
   await dialog.waitFor();
