@@ -80,7 +80,7 @@ class RuntimeExecutor:
             seccomp=launch.seccomp_profile("default", capabilities),
         )
         spec = specgen.generate(options, ContainerConfig(), resolved, self.parts.host)
-        return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path=""))
+        return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path="", volatile=True))
 
     @staticmethod
     def _files(directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:

@@ -96,6 +96,7 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str) ->
     options = document.options
     monitor = MonitorOptions(
         stdin_open=options.stdin_open,
+        volatile=options.auto_remove,
         restart=options.restart,
         restart_max=options.restart_max,
         stop_signal=options.stop_signal or document.config.stop_signal or "SIGTERM",

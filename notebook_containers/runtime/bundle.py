@@ -23,7 +23,8 @@ class MonitorOptions(Document):
     """What the monitor does besides running the Spec; paths are relative to the bundle.
 
     An empty ``log_path`` keeps no log. ``restart_max`` bounds ``on-failure`` (0: no bound). A restart waits 0.1 s, then twice as long
-    each time up to 60 s, and starts again at 0.1 s after a run of 10 s.
+    each time up to 60 s, and starts again at 0.1 s after a run of 10 s. ``volatile``: the exit code need not survive a power cut, because
+    the container is removed at its end.
     """
 
     log_path: str = field(default="container.log", metadata=always("logPath"))
@@ -31,6 +32,7 @@ class MonitorOptions(Document):
     log_max_files: int = field(default=3, metadata=always("logMaxFiles"))
     exit_path: str = field(default="exit.json", metadata=always("exitPath"))
     stdin_open: bool = field(default=False, metadata=named("stdinOpen"))
+    volatile: bool = False
     restart: str = "no"
     restart_max: int = field(default=0, metadata=named("restartMax"))
     stop_signal: str = field(default="SIGTERM", metadata=named("stopSignal"))
