@@ -24,6 +24,7 @@ FLAGS = {
 FILES = {"mount": "mnt", "cgroup": "cgroup", "uts": "uts", "ipc": "ipc", "user": "user", "pid": "pid", "network": "net"}
 
 _CLONE_PARENT = 0x8000
+HELPER_PATH = "/usr/bin:/bin:/usr/local/bin:/run/wrappers/bin"
 
 
 def open_namespace(pid: int, kind: str) -> int:
@@ -113,7 +114,7 @@ def write_id_maps(pid: int, uids: list[tuple[int, int, int]], gids: list[tuple[i
     """Write the id maps of a new user namespace from its parent: triples of inside id, outside id, count.
 
     One line that maps the caller's own id needs no privilege (setgroups is denied then); wider maps need CAP_SETUID here, or the
-    setuid helpers newuidmap(1) and newgidmap(1) with an entry in /etc/subuid and /etc/subgid.
+    setuid helpers newuidmap(1) and newgidmap(1) with an entry in /etc/subuid and /etc/subgid: PermissionError has their words.
     """
     own = len(uids) == len(gids) == 1 and uids[0][1:] == (os.geteuid(), 1) and gids[0][1:] == (os.getegid(), 1)
     if own and os.geteuid() != 0:
@@ -122,8 +123,8 @@ def write_id_maps(pid: int, uids: list[tuple[int, int, int]], gids: list[tuple[i
         _write(f"/proc/{pid}/uid_map", _lines(uids))
         _write(f"/proc/{pid}/gid_map", _lines(gids))
     else:
-        _helper("/usr/bin/newuidmap", pid, uids)
-        _helper("/usr/bin/newgidmap", pid, gids)
+        _helper("newuidmap", pid, uids)
+        _helper("newgidmap", pid, gids)
 
 
 def _lines(maps: list[tuple[int, int, int]]) -> str:
@@ -140,6 +141,24 @@ def _write(path: str, text: str) -> None:
 
 def _helper(program: str, pid: int, maps: list[tuple[int, int, int]]) -> None:
     words = [program, str(pid), *(str(number) for line in maps for number in line)]
-    child = os.posix_spawn(program, words, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"})
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, writing, 2)]
+        child = os.posix_spawn(helper(program), words, {"PATH": HELPER_PATH, "LC_ALL": "C"}, file_actions=actions)
+    except OSError as err:
+        os.close(reading)
+        raise PermissionError(err.errno, f"{program} cannot be started: {err.strerror}", program) from err
+    finally:
+        os.close(writing)
+    with open(reading, "rb") as file:
+        said = file.read(4096).decode("utf-8", "replace").strip()
     if os.waitpid(child, 0)[1]:
-        raise PermissionError(1, "newuidmap/newgidmap refused the id map", program)
+        raise PermissionError(1, f"{program} refused the id map: {said or 'it gave no reason'}", program)
+
+
+def helper(program: str) -> str:
+    """Return the path of newuidmap or newgidmap; FileNotFoundError when it is not installed. The caller's PATH is not asked."""
+    for directory in HELPER_PATH.split(":"):
+        if os.access(f"{directory}/{program}", os.X_OK):
+            return f"{directory}/{program}"
+    raise FileNotFoundError(2, f"{program} is not installed", program)
