@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from notebook_containers.runtime import wire
 from notebook_containers.runtime.document import Table
@@ -128,7 +129,8 @@ class Clients:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()
             self._listener = None
-            os.unlink(os.path.join(directory, "ctl"))
+            with suppress(OSError):
+                os.unlink(os.path.join(directory, "ctl"))
 
     def attached(self) -> list[Client]:
         """Return those that get the container's output."""

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
 from notebook_containers.linux import process as processes, syscalls
@@ -298,7 +299,8 @@ class Monitor:
             document.write(path, self.state, durable=not document.flag(self._bundle.options, "volatile"))
         except OSError as err:
             self.state["warnings"] = [*warnings, f"{path} cannot be written: {err.strerror}"]
-        self._save()
+        with suppress(OSError):  # somebody removed the run directory: those who wait are told all the same
+            self._save()
         self._clients.stop_listening(self._run)
         for client in self._clients.all():
             if client.waits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -363,3 +364,15 @@ def test_a_monitor_killed_while_it_creates_leaves_nothing(box: Box) -> None:
     killer.join()
     assert box.runtime.ids() == []
     assert str(bundle.path) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_the_end_is_told_even_when_the_run_directory_was_removed(box: Box) -> None:
+    identity = box.create(spec_for(SLEEP))
+    state = box.runtime.state(identity)
+    with box.runtime.attach(identity) as session:
+        box.runtime.start(identity)
+        shutil.rmtree(box.directory / "run/c" / identity[:12])
+        os.kill(state.pid, signal.SIGKILL)
+        assert collect(session)[0] == 137
+    assert processes.wait_gone(state.monitor_pid, state.monitor_started, 5)
+    assert box.runtime.state(identity, box.path(identity)).exit_code == 137
