@@ -6,7 +6,7 @@ Steps that change no file only add to the history. Each other step is exactly on
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -196,7 +196,7 @@ class Solver:
 
     def _change(self, work: Work) -> Layer | None:
         snapshots = self._tools.store.snapshots
-        key = f"build-{secrets.token_hex(8)}"
+        key = f"build-{os.urandom(8).hex()}"
         try:
             snapshots.prepare(key, work.below.layers)
             work.change(key)

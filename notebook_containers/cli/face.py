@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notebook_containers.cli.terminal import Detached, KeyFilter, raw_mode
-from notebook_containers.commands.progress import PlainBuildView
-from notebook_containers.engine.engine import Engine
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
     from notebook_containers.engine.container import Container
+    from notebook_containers.engine.engine import Engine
     from notebook_containers.runtime.sessions import Session
+    from notebook_containers.runtime.starter import Starter
 
 
 class TerminalFace:
@@ -26,14 +26,17 @@ class TerminalFace:
 
     cell: str | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, starter: Starter | None = None) -> None:
+        self._starter = starter
         self._engine: Engine | None = None
 
     @property
     def engine(self) -> Engine:
         """The engine, opened on first use."""
         if self._engine is None:
-            self._engine = Engine()
+            from notebook_containers.engine.engine import Engine
+
+            self._engine = Engine(starter=self._starter)
         return self._engine
 
     def close(self) -> None:
@@ -41,6 +44,8 @@ class TerminalFace:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+        elif self._starter is not None:
+            self._starter.close()
 
     @property
     def cwd(self) -> Path:
@@ -84,6 +89,8 @@ class TerminalFace:
         if mode == "quiet":
             yield lambda _event: None
             return
+        from notebook_containers.commands.progress import PlainBuildView
+
         with PlainBuildView(sys.stderr) as view:
             yield view
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import click
-
-from notebook_containers.cli import render
-from notebook_containers.cli.face import TerminalFace
-from notebook_containers.cli.lessons import COMMANDS
-from notebook_containers.commands.tree import root
 from notebook_containers.errors import Error, SourceError, StartFailed
+from notebook_containers.runtime.starter import Starter
 
 _ENGINE_ERROR = 125
+_OWN: Mapping[str, str] = {"demo": "notebook_containers.cli.lessons", "lab": "notebook_containers.cli.lessons"}
+_STARTING = frozenset({"run", "start", "exec", "restart", "build"})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,9 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(words: list[str]) -> int:
     """Run one command and return its exit status; everything went to the standard streams."""
-    face = TerminalFace()
+    starter = Starter()
+    if _STARTING.intersection(words[:2]):
+        # the spawner's interpreter starts on another processor while this one imports the rest, which takes about as long
+        _warm(starter)
+    import click
+
+    from notebook_containers.cli import render
+    from notebook_containers.cli.face import TerminalFace
+    from notebook_containers.commands.tree import root
+
+    face = TerminalFace(starter)
     try:
-        result = root(COMMANDS).main(args=words, prog_name="nbc", standalone_mode=False, obj=face)
+        result = root(_OWN).main(args=words, prog_name="nbc", standalone_mode=False, obj=face)
         return render.show(result)
     except click.exceptions.Exit as err:
         return err.exit_code
@@ -43,6 +50,13 @@ def run(words: list[str]) -> int:
         return _failed(err, words)
     finally:
         face.close()
+
+
+def _warm(starter: Starter) -> None:
+    try:
+        starter.warm()
+    except Error:
+        return  # the engine tries again, and its error is told
 
 
 def _failed(err: Error, words: Sequence[str]) -> int:

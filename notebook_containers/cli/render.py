@@ -6,8 +6,6 @@ import json
 import sys
 from collections.abc import Sequence
 
-from notebook_containers.commands import formatting
-from notebook_containers.commands.layers import as_text
 from notebook_containers.commands.results import Built, Documents, Ended, Layers, Names, Result, Row, Started, Table, Text
 from notebook_containers.errors import Error
 
@@ -33,6 +31,8 @@ def show(result: Result) -> int:
         case Built(image=image):
             print(image.id)
         case Layers(stacks=stacks):
+            from notebook_containers.commands.layers import as_text
+
             _print(as_text(stacks))
     return 0
 
@@ -42,6 +42,8 @@ def _table(kind: str, rows: Sequence[Row]) -> str:
         return "\n".join(f"{row['kind']} {row['path']}" for row in rows)
     if kind == "port":
         return "\n".join(f"{row['container']} -> {row['host']}" for row in rows)
+    from notebook_containers.commands import formatting
+
     return formatting.table(kind, rows)
 
 

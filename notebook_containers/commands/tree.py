@@ -46,7 +46,10 @@ ROOT: Mapping[str, str] = {
 
 
 class Verbs(click.Group):
-    """A group whose commands live in modules of this package, imported on use; ``verbs`` maps a name to ``module`` or ``module:name``."""
+    """A group whose commands live in modules of this package, imported on use; ``verbs`` maps a name to ``module`` or ``module:name``.
+
+    A module of another package (a face's own verbs) is named in full.
+    """
 
     def __init__(self, name: str, verbs: Mapping[str, str], *, help: str) -> None:
         super().__init__(name=name, help=help, context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +64,7 @@ class Verbs(click.Group):
         if cmd_name not in self.verbs:
             return super().get_command(ctx, cmd_name)
         module, _, name = self.verbs[cmd_name].partition(":")
-        loaded = importlib.import_module(f"notebook_containers.commands.{module}")
+        loaded = importlib.import_module(module if "." in module else f"notebook_containers.commands.{module}")
         command: click.Command = loaded.COMMANDS[name or cmd_name]
         return command
 
@@ -95,9 +98,6 @@ COMMANDS: Mapping[str, click.Command] = {
 }
 
 
-def root(extra: Mapping[str, click.Command] | None = None) -> Verbs:
-    """Return the whole tree, with a face's own commands (``demo``, ``lab``) added."""
-    group = Verbs("nbc", ROOT, help="Containers without a daemon: build images and run them, with Docker's words.")
-    for name, command in (extra or {}).items():
-        group.add_command(command, name)
-    return group
+def root(extra: Mapping[str, str] | None = None) -> Verbs:
+    """Return the whole tree, with a face's own verbs (``demo``, ``lab``) and their modules added."""
+    return Verbs("nbc", {**ROOT, **(extra or {})}, help="Containers without a daemon: build images and run them, with Docker's words.")

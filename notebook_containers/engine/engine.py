@@ -20,6 +20,7 @@ from notebook_containers.engine.parts import Parts, check_machine, default_root,
 from notebook_containers.engine.volumes import Volumes
 from notebook_containers.oci.documents import JSON
 from notebook_containers.runtime.lifecycle import Runtime
+from notebook_containers.runtime.starter import Starter
 from notebook_containers.store.store import Store
 
 
@@ -27,17 +28,24 @@ class Engine:
     """Everything a notebook, the command line or the server asks for; usable as a context manager, safe for threads.
 
     ``root`` holds images and containers, ``run`` volatile state (defaults: ``NBC_ROOT`` and ``NBC_RUN``, else the system's or the user's
-    directories). Raises Unsupported on a machine that cannot run containers, StoreError for places that cannot be written.
+    directories); a face may bring a ``starter`` that is warm already. Raises Unsupported on a machine that cannot run containers,
+    StoreError for places that cannot be written.
     """
 
-    def __init__(self, root: str | os.PathLike[str] | None = None, run: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        run: str | os.PathLike[str] | None = None,
+        *,
+        starter: Starter | None = None,
+    ) -> None:
         check_machine()
         root_path = Path(root).absolute() if root is not None else default_root()
         run_path = Path(run).absolute() if run is not None else default_run()
         private_directory(root_path)
         private_directory(run_path)
         store = Store.open(root_path)
-        self._parts = Parts(store=store, runtime=Runtime(run_path), root=root_path, run=run_path, host=read_host())
+        self._parts = Parts(store=store, runtime=Runtime(run_path, starter=starter), root=root_path, run=run_path, host=read_host())
         self.networks = Networks(self._parts)
         self.volumes = Volumes(self._parts)
         self.images = Images(self._parts, self.networks)

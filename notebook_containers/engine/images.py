@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine import inspection
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.reference import Reference
-from notebook_containers.store.collect import collect, sizes
 from notebook_containers.store.images import ImageRecord
 
 if TYPE_CHECKING:
@@ -95,6 +93,8 @@ class Image:
     @property
     def attrs(self) -> dict[str, JSON]:
         """Everything known, in the shape of ``docker inspect``."""
+        from notebook_containers.engine import inspection
+
         return inspection.image(self.record)
 
     def history(self) -> list[HistoryLine]:
@@ -254,6 +254,8 @@ class Images:
                 self._parts.store.images.untag(Reference.parse(tag))
             return lines
         self._parts.store.images.remove(record.id)
+        from notebook_containers.store.collect import collect
+
         collect(self._parts.store)
         return [*lines, {"Deleted": str(record.id)}]
 
@@ -265,11 +267,15 @@ class Images:
             if record.id not in used and (all or not record.tags):
                 self._parts.store.images.remove(record.id)
                 deleted.append(str(record.id))
+        from notebook_containers.store.collect import collect
+
         reclaimed = collect(self._parts.store)
         return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes}
 
     def sizes(self, images: Sequence[Image]) -> dict[str, tuple[int, int]]:
         """Return each image's bytes that are its own alone, and that it shares with others of the store, by image id."""
+        from notebook_containers.store.collect import sizes
+
         found = sizes(self._parts.store.images.list())
         return {image.id: found[image.record.id] for image in images}
 

@@ -31,11 +31,14 @@ _GONE_S = 10.0
 
 
 class Runtime:
-    """The runtime of one engine over a run directory, which is made 0700 and must belong to the caller. Thread-safe."""
+    """The runtime of one engine over a run directory, which is made 0700 and must belong to the caller. Thread-safe.
 
-    def __init__(self, run_dir: Path) -> None:
+    ``starter`` is a spawner's end that was made before, perhaps warm already; it belongs to the runtime from now on.
+    """
+
+    def __init__(self, run_dir: Path, *, starter: Starter | None = None) -> None:
         self._containers = run_dir / "c"
-        self._starter = Starter()
+        self._starter = starter or Starter()
         _private_directory(run_dir)
         _private_directory(self._containers)
 

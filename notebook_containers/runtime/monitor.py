@@ -296,7 +296,7 @@ class Monitor:
         self.state.update(status="stopped", warnings=warnings)
         path = os.path.join(self._bundle.path, document.text(self._options, "exitPath", "exit.json"))
         try:
-            document.write(path, self.state, durable=not document.flag(self._bundle.options, "volatile"))
+            document.write(path, self.state, durable=not document.flag(self._options, "volatile"))
         except OSError as err:
             self.state["warnings"] = [*warnings, f"{path} cannot be written: {err.strerror}"]
         with suppress(OSError):  # somebody removed the run directory: those who wait are told all the same

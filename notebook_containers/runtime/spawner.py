@@ -20,7 +20,7 @@ _MOST_FDS = 4
 
 
 def main(fd: int) -> None:
-    """Serve requests on the socket ``fd`` until the engine closes its end."""
+    """Serve requests on the socket ``fd`` until the engine closes its end; never returns."""
     server = socket.socket(fileno=fd)
     processes.stdio_to_null()
     processes.keep_only([fd])
@@ -32,7 +32,7 @@ def main(fd: int) -> None:
     while True:
         word, fds = processes.recv_fds(server, 64, _MOST_FDS)
         if not word:
-            return
+            os._exit(0)  # at once: the engine may be waiting, and there is nothing to tidy up
         _detached(lambda word=word, fds=fds: _serve(word, fds))  # type: ignore[misc]
         for received in fds:
             os.close(received)

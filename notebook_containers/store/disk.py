@@ -14,7 +14,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -69,7 +68,7 @@ class Disk:
 
     def staged_path(self) -> Path:
         """Return a fresh name in :attr:`staging`; nothing is made. Hold a lease as long as something lies there."""
-        return self.staging / f"item-{os.getpid()}-{start_time(os.getpid())}-{secrets.token_hex(8)}"
+        return self.staging / f"item-{os.getpid()}-{start_time(os.getpid())}-{os.urandom(8).hex()}"
 
     def publish(self, staged: Path, final: Path) -> bool:
         """Rename an fsynced thing into place and fsync the directory; False (and nothing moved) when the name is taken."""
@@ -89,7 +88,7 @@ class Disk:
         The thing is gone from its name before anything is unlinked; a tree with something mounted inside is left in the trash
         (nothing is ever deleted through a mount).
         """
-        target = self.trash / secrets.token_hex(12)
+        target = self.trash / os.urandom(12).hex()
         with translated(path):
             try:
                 os.rename(path, target)
@@ -107,7 +106,7 @@ class Disk:
         A power cut can bring it back, as garbage under its old name; a process that dies leaves it in the trash, for the next sweep. The
         process waits for the unlinking when it ends, :meth:`settle` before that. False when there was none.
         """
-        target = self.trash / secrets.token_hex(12)
+        target = self.trash / os.urandom(12).hex()
         with translated(path):
             try:
                 os.rename(path, target)
@@ -195,7 +194,7 @@ class Disk:
         for name in os.listdir(self.root / "tmp"):
             if name != self.boot_id:
                 with suppress(FileNotFoundError):
-                    os.rename(self.root / "tmp" / name, self.trash / secrets.token_hex(12))
+                    os.rename(self.root / "tmp" / name, self.trash / os.urandom(12).hex())
 
     @contextmanager
     def _lock_file(self) -> Iterator[int]:

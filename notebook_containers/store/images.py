@@ -6,7 +6,6 @@ The image id is the digest of the config blob, as in Docker. A name is a row of 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import sqlite3
@@ -277,6 +276,8 @@ class Images:
     def _not_found(self, text: str) -> ImageNotFound:
         known = [str(row[0]) for row in self._records.query("SELECT familiar FROM names WHERE familiar NOT LIKE '%@%'")]
         names = {name: name for name in known} | {name.rpartition(":")[0]: name for name in reversed(known)}
+        import difflib
+
         near = list(dict.fromkeys(names[match] for match in difflib.get_close_matches(text, names, n=3, cutoff=0.7)))
         hint = f"did you mean {' or '.join(near)}?" if near else f"build it, or get it with 'nbc pull {text}'"
         return ImageNotFound(f"no image {text!r}", hint=hint)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from notebook_containers.errors import Corrupt, StoreError
 from notebook_containers.linux import syscalls
@@ -25,8 +25,9 @@ from notebook_containers.store.disk import translated
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.pump import Pump, Tee
 from notebook_containers.store.records import Records
-from notebook_containers.store.tar_reader import Limits, TarReader
-from notebook_containers.store.unpack import Rules, Unpacked, unpack
+
+if TYPE_CHECKING:
+    from notebook_containers.store.unpack import Unpacked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,9 @@ class LayerStore:
         return self.get(diff_id)
 
     def _unpack(self, stream: Tee, directory: Path) -> Unpacked:
+        from notebook_containers.store.tar_reader import Limits, TarReader
+        from notebook_containers.store.unpack import Rules, unpack
+
         space = os.statvfs(directory)
         limits = Limits(total_bytes=space.f_bavail * space.f_frsize)
         with translated(directory):

@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import stat
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from notebook_containers.errors import Conflict, InvalidArgument, NotFound
 from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.oci.runtime import Mount
-from notebook_containers.store.changes import Change, changes
 from notebook_containers.store.disk import translated
-from notebook_containers.store.edit import edit
 from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.merged import Merged
-from notebook_containers.store.operations import CopyTree, LayersView, Operation
 from notebook_containers.store.overlay import FIXED_OPTIONS, Stack
-from notebook_containers.store.pack import Packing, pack
-from notebook_containers.store.pump import Pump
-from notebook_containers.store.upper import Item, drop_ignored, scan
+
+if TYPE_CHECKING:
+    from notebook_containers.store.changes import Change
+    from notebook_containers.store.operations import Operation
+    from notebook_containers.store.upper import Item
+
+# What packs, compares and edits is imported where it is used: running a container, where milliseconds count, needs none of it.
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
@@ -80,6 +81,9 @@ class Snapshots:
 
     def changes(self, key: str, *, ignore: Collection[str] = ()) -> list[Change]:
         """Return what differs from the layers below, as ``docker diff`` does. ``ignore`` as for :meth:`commit`."""
+        from notebook_containers.store.changes import changes
+        from notebook_containers.store.upper import drop_ignored, scan
+
         with self._below(key) as below, self._upper(key) as upper, translated(self._directory(key)):
             items = scan(upper, userxattr=self.rootless, rootless=self.rootless)
             drop_ignored(items, ignore, below)
@@ -106,6 +110,8 @@ class Snapshots:
 
     def usage(self, key: str) -> int:
         """Return the bytes that the snapshot's own files take on the disk."""
+        from notebook_containers.store.upper import scan
+
         with self._upper(key) as upper, translated(self._directory(key)):
             items = scan(upper, userxattr=self.rootless, rootless=self.rootless)
         return sum({(i.status.st_dev, i.status.st_ino): i.status.st_blocks * 512 for i in items}.values())
@@ -136,6 +142,8 @@ class Snapshots:
 
     def edit(self, key: str, operations: Sequence[Operation]) -> None:
         """Carry out file operations on the snapshot's merged view; it must not be mounted. See :mod:`.edit` for what they do."""
+        from notebook_containers.store.edit import edit
+
         directory = self._existing(key)
         edit(
             Stack(lowers=self._trees(key), upper=directory / "upper", work=_work(directory, volatile=True)),
@@ -149,6 +157,9 @@ class Snapshots:
 
         For a volume's first use. False when the layers have no such directory; links are followed inside the layers only.
         """
+        from notebook_containers.store.edit import edit
+        from notebook_containers.store.operations import CopyTree, LayersView
+
         trees = [self._layers.get(layer).tree for layer in layers]
         with Merged(trees, userxattr=self.rootless) as merged, merged.directory(path) as found:
             status = found.status() if found else None
@@ -194,6 +205,10 @@ class Snapshots:
         return SafeRoot.at(self._existing(key) / "upper")
 
     def _pack(self, key: str, ignore: Collection[str], epoch: int | None, *, sanitise: bool, staged: Path | None) -> Layer | None:
+        from notebook_containers.store.pack import Packing, pack
+        from notebook_containers.store.pump import Pump
+        from notebook_containers.store.upper import drop_ignored, scan
+
         upper_path = self._directory(key) / "upper"
         with self._below(key) as below, self._upper(key) as upper, translated(upper_path):
             items = scan(upper, userxattr=self.rootless, rootless=self.rootless)
@@ -238,7 +253,7 @@ def _work(directory: Path, *, volatile: bool) -> Path:
     """
     if not volatile:
         return directory / "work"
-    fresh = directory / f"work-{secrets.token_hex(4)}"
+    fresh = directory / f"work-{os.urandom(4).hex()}"
     with translated(directory):
         os.mkdir(fresh, 0o700)
     return fresh

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+import os
 import re
-import secrets
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -46,7 +45,7 @@ class Volumes:
 
         Raises InvalidArgument for a bad name. Durable when it returns.
         """
-        name = name or secrets.token_hex(32)
+        name = name or os.urandom(32).hex()
         if not _NAME.match(name):
             raise InvalidArgument(
                 f"{name[:80]!r} is no volume name", hint="use letters, digits, _ . and -, beginning with a letter or digit"
@@ -109,6 +108,8 @@ class Volumes:
         return Volume(name=str(name), path=path, created=float(created or 0), labels=json.loads(str(labels)))
 
     def _not_found(self, name: str) -> VolumeNotFound:
+        import difflib
+
         near = difflib.get_close_matches(name, [volume.name for volume in self.list()], n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "'nbc volume ls' lists the volumes, 'nbc volume create' makes one"
         return VolumeNotFound(f"no volume {name!r}", hint=hint)
