@@ -25,6 +25,7 @@ class TerminalFace:
     """Writes to this process's standard streams; interrupts go on to the container, as Docker's signal proxy does."""
 
     cell: str | None = None
+    adds_up_sizes = False
 
     def __init__(self, starter: Starter | None = None) -> None:
         self._starter = starter

@@ -21,6 +21,8 @@ class Face(Protocol):
     """Implemented by the command line and by the notebook."""
 
     cell: str | None
+    adds_up_sizes: bool
+    """Whether listings say the bytes of writable layers unasked (a DataFrame does, a table only when its column is shown)."""
 
     @property
     def engine(self) -> Engine:

@@ -60,7 +60,11 @@ def _ps(
     engine = face().engine
     limit = 1 if latest else last
     found = [c for c in engine.containers.list(all=all or bool(filter), limit=limit) if all or limit > 0 or _shown(c, filter)]
-    rows = [container_row(c, size=size or face().cell is None, full=no_trunc) for c in found if _matches(c, filter)]
+    rows = [
+        container_row(c, size=size or face().adds_up_sizes or ".Size" in (format or "") or format == "json", full=no_trunc)
+        for c in found
+        if _matches(c, filter)
+    ]
     if quiet:
         return Text(text="\n".join(str(row["container_id"]) for row in rows))
     return Text(text=formatting.formatted("ps", rows, format)) if format else Table(kind="ps", rows=rows)

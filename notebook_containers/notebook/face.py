@@ -29,6 +29,8 @@ _GRACE_S = 2.0
 class NotebookFace:
     """One a kernel; the engine is opened on first use and shared by every magic."""
 
+    adds_up_sizes = True
+
     def __init__(self) -> None:
         self.cell: str | None = None
         self._engine: Engine | None = None

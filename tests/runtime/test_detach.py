@@ -33,7 +33,9 @@ def test_detach_leaves_the_container_and_its_input_open(box: Box, terminal: bool
 def test_an_exec_can_be_left_too(box: Box) -> None:
     identity = box.create(spec_for(["/bin/sleep", "60"]))
     box.runtime.start(identity)
-    session = box.runtime.exec(identity, replace(spec_for(["/bin/cat"]).process or pytest.fail(), terminal=False), stdin=True)
+    cat = spec_for(["/bin/cat"]).process
+    assert cat
+    session = box.runtime.exec(identity, cat, stdin=True)
     assert session
     threading.Timer(0.2, session.detach).start()
     assert list(session) == []
