@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.home import BASE, Home, new_home
 
 MISSING_IN_CI: frozenset[str] = frozenset()
 """Markers whose tests may skip in CI, each with a reason; everything else that is missing fails there."""
+
+SETTLE_S = 3
+"""The kernel takes a network namespace's links away some time after the last process in it has ended."""
 
 REAL = frozenset({"root", "user", "netns"})
 TREE = Path(__file__).parents[1]
@@ -57,9 +61,17 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = leak_snapshot()
     yield
-    after = leak_snapshot()
-    left = {kind: sorted(after[kind] - before[kind]) for kind in before if after[kind] - before[kind]}
+    left = _left(before)
+    deadline = time.monotonic() + SETTLE_S
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left = _left(before)
     assert not left, f"left behind: {left}"
+
+
+def _left(before: Mapping[str, set[str]]) -> dict[str, list[str]]:
+    after = leak_snapshot()
+    return {kind: sorted(after[kind] - before[kind]) for kind in before if after[kind] - before[kind]}
 
 
 def leak_snapshot() -> dict[str, set[str]]:

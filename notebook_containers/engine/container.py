@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, overload
 
-from notebook_containers.engine import inspection, launch, users
+from notebook_containers.engine import inspection, launch, users, volumes
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import ago, human_duration
@@ -242,7 +242,7 @@ class Container:
             launch.remove(self._parts, self.id)
         if v or self.document.options.auto_remove:
             for point in self.document.mounts:
-                if point.anonymous:
+                if point.anonymous and not volumes.users(self._parts, point.volume):
                     self._parts.store.volumes.remove(point.volume)
 
     def rename(self, name: str) -> None:

@@ -260,7 +260,10 @@ class Images:
         return [*lines, {"Deleted": str(record.id)}]
 
     def prune(self, *, all: bool = False) -> dict[str, object]:
-        """Remove images without a name (``all``: every one no container uses), the build cache they leave and unused layers."""
+        """Remove images without a name (``all``: every one no container uses), the build cache they leave and unused layers.
+
+        With ``all`` the build cache is emptied.
+        """
         used = {row.image for row in self._parts.store.records.containers()}
         deleted = []
         for record in self._parts.store.images.list():
@@ -269,8 +272,16 @@ class Images:
                 deleted.append(str(record.id))
         from notebook_containers.store.collect import collect
 
+        self._forget_cache(all=all)
         reclaimed = collect(self._parts.store)
         return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes}
+
+    def _forget_cache(self, *, all: bool) -> None:
+        """Drop the build cache's hold on layers that no image has any more, or with ``all`` the whole cache."""
+        records, snapshots = self._parts.store.records, self._parts.store.snapshots
+        used = {diff_id for record in self._parts.store.images.list() for diff_id in record.config.rootfs.diff_ids}
+        used.update(diff_id for key in snapshots.list() for diff_id in snapshots.layers(key))
+        records.cache_remove(row.key for row in records.cache_list() if all or (row.diff_id and row.diff_id not in used))
 
     def sizes(self, images: Sequence[Image]) -> dict[str, tuple[int, int]]:
         """Return each image's bytes that are its own alone, and that it shares with others of the store, by image id."""

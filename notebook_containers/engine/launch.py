@@ -60,7 +60,9 @@ def create(parts: Parts, volumes: Volumes, image: ImageRecord, image_name: str, 
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
         parts.store.snapshots.prepare(container_id, document.layers)
         undo.callback(parts.store.snapshots.remove, container_id)
-        mounts = volumes.mount_points(options, config.volumes, document.layers)
+        made: list[str] = []
+        undo.callback(volumes.discard, made)
+        mounts = volumes.mount_points(options, config.volumes, document.layers, made=made)
         document = replace(document, mounts=tuple(mounts))
         write_bundle(parts, document, snapshot=container_id)
         if mounts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -13,7 +13,7 @@ from notebook_containers.engine.documents import Endpoint
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.words import check_name
-from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound, Unsupported
+from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, NetworkNotFound, Unsupported
 from notebook_containers.network import bridge, ipam, machine, userland
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
@@ -88,9 +88,30 @@ class Networks:
         network = self.get(name)
         if network.name in _BUILT_IN:
             raise InvalidArgument(f"network {network.name!r} cannot be removed")
+        with self._alone() as alone:
+            if alone:
+                self._release_ended(network.id)
         document = _parse(self._parts.store.records.network(network.id).document)
-        self._parts.store.records.remove_network(network.id)
+        try:
+            self._parts.store.records.remove_network(network.id)
+        except Conflict as err:
+            names = self._holders(network.id)
+            raise Conflict(f"network {network.name} is used by {', '.join(names)}", hint=f"stop it first: nbc stop {names[0]}") from err
         bridge.remove(_config(document))
+
+    def _holders(self, network_id: str) -> Sequence[str]:
+        ids = self._parts.store.records.addresses(network_id)
+        return [row.name for row in self._parts.store.records.containers() if row.id in ids] or ["a build"]
+
+    def _release_ended(self, network_id: str) -> None:
+        """Give the addresses of containers back that ended by themselves; nobody may be starting one meanwhile."""
+        for container_id in self._parts.store.records.addresses(network_id):
+            try:
+                ended = self._parts.runtime.state(container_id).status == "stopped"
+            except ContainerNotFound:
+                ended = True
+            if ended:
+                self._parts.store.records.release_addresses(container_id)
 
     def lease(self, name: str, container_id: str) -> Endpoint | None:
         """Reserve the container's place in the network ``name``: an address on a bridge, none for host, none and ordinary users."""
@@ -172,15 +193,24 @@ class Networks:
         """
         if self._parts.host.rootless:
             return
+        with self._alone() as alone:
+            for row in self._parts.store.records.networks() if alone else ():
+                config = _config(_parse(row.document))
+                if os.path.exists(f"/sys/class/net/{config.link}"):
+                    self._release_ended(row.id)
+                    if not self._parts.store.records.addresses(row.id):
+                        bridge.remove(config)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Tell whether no process is attaching a container, and keep it so."""
         with open(self._parts.root / "networks.lock", "ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return
-            for row in self._parts.store.records.networks():
-                config = _config(_parse(row.document))
-                if os.path.exists(f"/sys/class/net/{config.link}") and not self._parts.store.records.addresses(row.id):
-                    bridge.remove(config)
+                yield False
+            else:
+                yield True
 
 
 def _parse(text: str) -> NetworkDocument:

@@ -105,6 +105,7 @@ def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
             made.add(kind)
             new |= namespaces.FLAGS[kind] if kind != "cgroup" else 0
     plan.made = frozenset(made)
+    plan.own = plan.made | frozenset(kept.fds)
     plan.mapped = any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces"))
     plan.set_groups = not plan.mapped or not _single(linux)
     joins.sort(key=lambda pair: pair[0] != "user")  # the user namespace first: it gives the right to join the others

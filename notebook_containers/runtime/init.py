@@ -27,12 +27,13 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 class Plan:
     """What init is told by the monitor, and what one step leaves for the next."""
 
-    __slots__ = ("bundle", "channel", "config", "enter_cgroup", "made", "mapped", "set_groups", "stdio", "tree")
+    __slots__ = ("bundle", "channel", "config", "enter_cgroup", "made", "mapped", "own", "set_groups", "stdio", "tree")
 
     def __init__(self, bundle: PlainBundle, channel: socket.socket, enter_cgroup: Callable[[], None]) -> None:
         self.bundle, self.channel, self.enter_cgroup = bundle, channel, enter_cgroup
         self.config = bundle.config
         self.made: frozenset[str] = frozenset()  # kinds of the namespaces that are new, not joined
+        self.own: frozenset[str] = frozenset()  # those, and the ones an earlier life of this container made
         self.mapped = False  # in a user namespace
         self.set_groups = True
         self.stdio: list[int] = []  # three descriptors, or none when the process gets a terminal
@@ -142,7 +143,7 @@ def _open_terminal(plan: Plan) -> None:
 
 def _set_kernel_settings(plan: Plan) -> None:
     settings = document.table(plan.bundle.linux(), "sysctl")
-    rootfs.write_sysctls(plan.tree, settings, network="network" in plan.made, ipc="ipc" in plan.made)
+    rootfs.write_sysctls(plan.tree, settings, network="network" in plan.own, ipc="ipc" in plan.own)
 
 
 def _protect_paths(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from notebook_containers.errors import Conflict, ContainerNotFound, NetworkNotFound
@@ -198,6 +198,11 @@ class Records(Database):
     def cache_list(self) -> list[CacheRow]:
         """Return all rows of the build cache, newest first."""
         return [_cache(row) for row in self.query("SELECT key, diff_id, created, document FROM cache ORDER BY created DESC, key")]
+
+    def cache_remove(self, keys: Iterable[str]) -> None:
+        """Forget these rows; nothing happens for keys that are not there."""
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM cache WHERE key = ?", [(key,) for key in keys])
 
     def cache_prune(self, *, before: float | None = None) -> int:
         """Forget the rows made before a time (seconds since 1970; None: all) and return how many; collection then frees layers."""

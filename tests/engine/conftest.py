@@ -23,6 +23,7 @@ def engine(shared_engine: Engine, home: Home, no_leaks: None) -> Iterator[Engine
     """The engine, with no container and no volume before and after."""
     yield shared_engine
     clear(shared_engine)
+    shared_engine.networks.tidy()
     assert home.remains() == {}
 
 

@@ -68,16 +68,16 @@ def test_rel17_a_signal_is_128_and_its_number(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "status", "says"),
+    ("command", "status"),
     [
-        ("no-such-program", 127, "no-such-program"),
-        ("/etc", 126, "/etc"),
-        ("/etc/passwd", 126, "/etc/passwd"),
-        ("/no/such", 127, "/no/such"),
+        ("no-such-program", 127),
+        ("/etc", 126),
+        ("/etc/passwd", 126),
+        ("/no/such", 127),
     ],
 )
-def test_a_command_that_cannot_start_is_named_and_nothing_runs(engine: Engine, command: str, status: int, says: str) -> None:
-    with pytest.raises(StartFailed, match=says) as caught:
+def test_a_command_that_cannot_start_is_named_and_nothing_runs(engine: Engine, command: str, status: int) -> None:
+    with pytest.raises(StartFailed, match=command) as caught:
         engine.containers.run(BASE, [command], network="none", remove=True)
     assert caught.value.exit_status == status
     assert "\n" not in caught.value.one_line()
@@ -125,7 +125,7 @@ def test_rel18_a_paused_container_is_stopped(engine: Engine, sleeper: Container)
     assert sleeper.status == "paused"
     assert "(Paused)" in sleeper.status_text
     sleeper.stop(timeout=1)
-    assert sleeper.status == "exited"
+    assert sleeper.exit_code == 137
 
 
 def test_pause_stops_the_work_and_unpause_goes_on(engine: Engine) -> None:

@@ -97,7 +97,8 @@ def test_containers_of_one_bridge_reach_each_other(engine: Engine) -> None:
 def test_a_service_of_this_machine_is_not_reached(engine: Engine) -> None:
     with socket.create_server(("0.0.0.0", 0)) as service:
         port = service.getsockname()[1]
-        script = f"gw=$(ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'); echo $gw; timeout 1 busybox nc $gw {port} </dev/null && echo open"
+        find = r"ip route | sed -n 's/^default via \([0-9.]*\).*/\1/p'"
+        script = f"gw=$({find}); echo $gw; timeout 1 busybox nc $gw {port} </dev/null && echo open"
         output = engine.containers.run(BASE, ["sh", "-c", script + "; true"], remove=True)
     assert isinstance(output, bytes)
     assert re.match(rb"\d+\.\d+\.\d+\.\d+\n$", output), output
@@ -121,8 +122,9 @@ def test_user_networks_are_apart(engine: Engine) -> None:
         assert web.document.endpoint is not None
         script = f"wget -T 1 -qO- http://{web.document.endpoint.address}/ || echo no way"
         assert engine.containers.run(BASE, ["sh", "-c", script], remove=True) == b"no way\n"
-        with pytest.raises(Conflict, match="apart"):
+        with pytest.raises(Conflict, match=f"network apart is used by {web.name}"):
             engine.networks.remove("apart")
-        web.remove(force=True)
+        web.kill()
+        web.wait()
     finally:
         engine.networks.remove("apart")

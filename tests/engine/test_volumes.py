@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
-from notebook_containers.errors import Conflict, InvalidArgument, VolumeNotFound
+from notebook_containers.errors import Conflict, InvalidArgument, StartFailed, VolumeNotFound
 from tests.home import BASE
 
 pytestmark = pytest.mark.root
@@ -77,7 +78,7 @@ def test_rm_at_the_end_takes_the_anonymous_one_along(engine: Engine) -> None:
 
 def test_a_volume_in_use_is_not_removed(engine: Engine) -> None:
     container = engine.containers.create(BASE, ["true"], network="none", name="user", volumes=["used:/d"])
-    with pytest.raises(Conflict, match="used.*user") as caught:
+    with pytest.raises(Conflict, match="volume used is used by container user") as caught:
         engine.volumes.remove("used")
     assert caught.value.hint
     container.remove()
@@ -99,7 +100,8 @@ def test_rt09_a_volume_of_a_hostile_image_stays_inside(engine: Engine, tmp_path:
     text = f"FROM {BASE}\nRUN ln -s {tmp_path} /link\nVOLUME /link/sub\nVOLUME /../../..{tmp_path}/up\n"
     engine.images.build(text=text, tag="hostile")
     before = sorted(tmp_path.iterdir())
-    run(engine, "touch /link/sub/x; true", image="hostile")
+    with suppress(StartFailed):
+        run(engine, "touch /link/sub/x; true", image="hostile")
     assert sorted(tmp_path.iterdir()) == before
     engine.images.remove("hostile")
 
