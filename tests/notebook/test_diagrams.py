@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from notebook_containers.commands.layers import Sharing, instruction_words
 from notebook_containers.notebook.diagrams import LAYERS_MIME, ImageStack, LayerBox, LayerDiagram
 from notebook_containers.notebook.drawing import PALETTE
-from notebook_containers.commands.layers import Sharing, instruction_words
 from notebook_containers.notebook.layout import MOST_STACKS
 
 SVG = "{http://www.w3.org/2000/svg}"
