@@ -118,7 +118,9 @@ class Runtime:
             self._ask(id, {"op": "kill", "signal": int(signal), "all": all})
         except (Conflict, RuntimeFailure):
             state = self.state(id)
-            if not state.live() or processes.alive(state.monitor_pid, state.monitor_started):
+            if not state.live():  # it ended while we asked
+                raise Conflict(f"container {id[:12]} is {state.status}, not running") from None
+            if processes.alive(state.monitor_pid, state.monitor_started):
                 raise
             _signal_orphan(state, signal)
 

@@ -84,6 +84,14 @@ def test_a_command_that_cannot_start_is_named_and_nothing_runs(engine: Engine, c
     assert engine.containers.list(all=True) == []
 
 
+def test_a_failed_start_tells_the_same_however_the_monitor_and_the_caller_race(engine: Engine) -> None:
+    container = engine.containers.create(BASE, ["/no/such"], network="none")
+    for _ in range(60):
+        with pytest.raises(StartFailed, match="/no/such"):
+            container.start()
+    container.remove()
+
+
 def test_a_created_container_whose_command_cannot_start_can_be_tried_again_and_removed(engine: Engine) -> None:
     container = engine.containers.create(BASE, ["no-such-program"], network="none")
     for _ in range(2):
