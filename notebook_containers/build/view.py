@@ -37,7 +37,8 @@ class View:
     """Layers seen as one root filesystem, bottom first; close it, or use it in a ``with`` statement."""
 
     def __init__(self, layers: LayerStore, diff_ids: Sequence[Digest]) -> None:
-        self._merged = Merged([layers.directory(d) / "diff" for d in diff_ids], userxattr=layers.rootless)
+        self._paths, self._trees = [layers.directory(d) / "diff" for d in diff_ids], layers.trees
+        self._merged = Merged(self._paths, userxattr=layers.rootless)
 
     def close(self) -> None:
         """Close the layers' descriptors."""
@@ -82,7 +83,7 @@ class View:
 
     def account(self, name: str, *, group: bool = False) -> tuple[int, int] | None:
         """Return (uid, gid) of a user in /etc/passwd, or (gid, gid) of a group in /etc/group; None when it is not there."""
-        data = self._merged.read_file("etc/group" if group else "etc/passwd", max_bytes=_MAX_ACCOUNTS) or b""
+        data = self._trees.read_file(self._paths, "etc/group" if group else "etc/passwd", _MAX_ACCOUNTS) or b""
         for line in data.decode("utf-8", "surrogateescape").split("\n"):
             fields = line.split(":")
             if len(fields) >= 4 and fields[0] == name and fields[2].isdigit():
@@ -91,12 +92,16 @@ class View:
         return None
 
     def _find(self, directory: str, name: str) -> tuple[int, str] | None:
-        with self._merged.directory(directory) as here:
-            found = here.find(name)
-            if found is None:
-                return None
-            mode = found.status.st_mode
-            return mode, os.readlink(name, dir_fd=found.directory) if stat.S_ISLNK(mode) else ""
+        try:
+            with self._merged.directory(directory) as here:
+                found = here.find(name)
+                if found is None:
+                    return None
+                mode = found.status.st_mode
+                return mode, os.readlink(name, dir_fd=found.directory) if stat.S_ISLNK(mode) else ""
+        except PermissionError:  # an ordinary user's store: a directory of another id's that is closed to us
+            there = self._trees.find(self._paths, directory, name)
+            return (there[0], there[3]) if there else None
 
     def _glob(self, head: str, parts: list[str]) -> Iterator[str]:
         if not parts:
@@ -111,8 +116,11 @@ class View:
                     yield from self._glob(posixpath.join(head, name), parts[1:])
 
     def _names(self, place: Place) -> list[str]:
-        with self._merged.directory(place.path) as here:
-            return here.names()
+        try:
+            with self._merged.directory(place.path) as here:
+                return here.names()
+        except PermissionError:
+            return self._trees.names(self._paths, place.path)
 
 
 class _Walk:

@@ -16,7 +16,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,14 @@ _ROOT_HINT = "set NBC_ROOT to a directory that you can write"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A store's directory, made by :meth:`open`; safe for many threads and processes."""
+    """A store's directory, made by :meth:`open`; safe for many threads and processes.
+
+    ``deleter`` deletes trees whose files this process may not touch (:mod:`.idmap`), where there can be such.
+    """
 
     root: Path
     boot_id: str
+    deleter: Callable[[Path], None] | None = None
     _unlinking: list[threading.Thread] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
@@ -97,7 +101,7 @@ class Disk:
             fp("disk.discard.after_rename")
             fsync_directory(path.parent)
             fp("disk.discard.after_fsync")
-        _unlink(target)
+        self._unlink(target)
         return True
 
     def retire(self, path: Path) -> bool:
@@ -113,7 +117,7 @@ class Disk:
             except FileNotFoundError:
                 return False
         fp("disk.retire.after_rename")
-        thread = threading.Thread(target=_unlink, args=(target,), name="nbc-unlink")
+        thread = threading.Thread(target=self._unlink, args=(target,), name="nbc-unlink")
         thread.start()
         self._unlinking[:] = [*(t for t in self._unlinking if t.is_alive()), thread]
         return True
@@ -162,7 +166,7 @@ class Disk:
                 for path in sorted(boot.iterdir()):
                     if stop is not None and stop.is_set():
                         return
-                    _unlink(path)
+                    self._unlink(path)
             if boot.name != self.boot_id:
                 with suppress(OSError):
                     boot.rmdir()
@@ -178,6 +182,19 @@ class Disk:
             alive = match is not None and start_time(int(match[1])) == int(match[2])
             if not alive and path.suffix != ".lock":
                 self.discard(path)
+
+    def _unlink(self, path: Path) -> None:
+        # what resists (a mount inside, another sweeper at work) stays in the trash for the next sweep
+        with suppress(OSError, Error):
+            parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                remove_tree(parent, path.name)
+            except PermissionError:
+                if self.deleter is None:
+                    raise
+                self.deleter(path)
+            finally:
+                os.close(parent)
 
     def _make(self) -> None:
         made = _make_root(self.root)
@@ -272,16 +289,6 @@ def _make_root(root: Path) -> bool:
 def _fsync_if_readable(path: Path) -> None:
     with suppress(PermissionError):
         fsync_directory(path)
-
-
-def _unlink(path: Path) -> None:
-    # what resists (a mount inside, another sweeper at work) stays in the trash for the next sweep
-    with suppress(OSError):
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            remove_tree(parent, path.name)
-        finally:
-            os.close(parent)
 
 
 def _try_lock(fd: int) -> bool:

@@ -1,7 +1,7 @@
 """Carries out operations on a snapshot's merged view, without a mount that anybody else could see.
 
-Root does it here, on a detached overlay mount. An ordinary user may mount overlays only in a user name space of its own, which a
-process with threads cannot enter: there a worker (:mod:`.worker`) does the same.
+It works on a detached overlay mount. An ordinary user may mount overlays only in a user name space of its own, which a process with
+threads cannot enter: there a worker (:mod:`.worker`) does the same.
 """
 
 from __future__ import annotations
@@ -30,27 +30,18 @@ from notebook_containers.store.overlay import Stack, mounted
 from notebook_containers.store.tar_reader import TarReader
 from notebook_containers.store.unpack import Rules, unpack
 
-__all__ = ["CopyTree", "ExtractTar", "HostDirectory", "LayersView", "MakeDirectory", "Operation", "Source", "WriteFile", "edit", "perform"]
+__all__ = ["CopyTree", "ExtractTar", "HostDirectory", "LayersView", "MakeDirectory", "Operation", "Source", "WriteFile", "perform"]
 
 ViewOf = Callable[[tuple[Digest, ...]], Stack]
 
 
-def edit(target: Stack, operations: Sequence[Operation], view: ViewOf, *, rootless: bool) -> None:
-    """Carry out the operations, in order; ``view`` gives the directories of a :class:`LayersView`.
+def perform(target: Stack, operations: Sequence[Operation], view: ViewOf, *, single_id: bool, userxattr: bool) -> None:
+    """Carry out the operations, in order, in this process, which must be allowed to mount; ``view`` gives the directories of a LayersView.
 
+    ``single_id``: only root exists here. ``userxattr``: overlay's attributes are in the user name space, as they are in a user's stores.
     Raises NotFound (a source that is missing), InvalidArgument, InvalidDocument (an archive), DiskFull, StoreError, Unsupported.
     What was done before an error stays: the caller throws the snapshot away.
     """
-    if rootless:
-        from notebook_containers.store.worker import run_in_worker
-
-        run_in_worker(target, operations, view)
-    else:
-        perform(target, operations, view, single_id=False, userxattr=False)
-
-
-def perform(target: Stack, operations: Sequence[Operation], view: ViewOf, *, single_id: bool, userxattr: bool) -> None:
-    """Do the work in this process, which must be allowed to mount."""
     editor = _Editor(view, single_id=single_id, userxattr=userxattr)
     with explained("the snapshot"), mounted(target, userxattr=userxattr) as fd:
         root = SafeRoot(os.dup(fd), follow=True)
@@ -114,7 +105,7 @@ class _Editor:
             gid=0 if gid is None and from_host else gid,
             mode=operation.mode,
             single_id=self._single_id,
-            devices=not from_host and not self._single_id,
+            devices=not (from_host or self._single_id or self._userxattr),  # user name spaces cannot make them
         )
 
     def _write(self, root: SafeRoot, operation: WriteFile) -> None:

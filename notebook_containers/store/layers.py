@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from notebook_containers.errors import Corrupt, StoreError
 from notebook_containers.linux import syscalls
-from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.store.compression import uncompressed
 from notebook_containers.store.content import ContentStore
@@ -27,6 +26,7 @@ from notebook_containers.store.pump import Pump, Tee
 from notebook_containers.store.records import Records
 
 if TYPE_CHECKING:
+    from notebook_containers.store.trees import Trees
     from notebook_containers.store.unpack import Unpacked
 
 
@@ -47,8 +47,8 @@ class Layer:
 class LayerStore:
     """All layers; thread-safe, and safe for several processes at once. Hold the store's lease until something refers to a new layer."""
 
-    def __init__(self, root: Path, content: ContentStore, records: Records) -> None:
-        self._root, self.content, self._records = root, content, records
+    def __init__(self, root: Path, content: ContentStore, records: Records, trees: Trees) -> None:
+        self._root, self.content, self._records, self.trees = root, content, records, trees
         self.disk = content.disk
         self.rootless = os.geteuid() != 0
 
@@ -156,17 +156,8 @@ class LayerStore:
         return self.get(diff_id)
 
     def _unpack(self, stream: Tee, directory: Path) -> Unpacked:
-        from notebook_containers.store.tar_reader import Limits, TarReader
-        from notebook_containers.store.unpack import Rules, unpack
-
-        space = os.statvfs(directory)
-        limits = Limits(total_bytes=space.f_bavail * space.f_frsize)
         with translated(directory):
-            os.mkdir(directory / "diff", 0o755)
-            os.chmod(directory / "diff", 0o755)
-            with SafeRoot.at(directory / "diff") as root:
-                rules = Rules(layer=True, single_id=self.rootless, userxattr=self.rootless)
-                return unpack(TarReader(stream, limits=limits), root, rules)
+            return self.trees.unpack(stream, directory)
 
     def _layer(self, diff_id: Digest, document: str) -> Layer:
         found = json.loads(document)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import stat
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notebook_containers.errors import Conflict, InvalidArgument, NotFound
-from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.disk import translated
 from notebook_containers.store.layers import Layer, LayerStore
-from notebook_containers.store.merged import Merged
 from notebook_containers.store.overlay import FIXED_OPTIONS, Stack
 
 if TYPE_CHECKING:
     from notebook_containers.store.changes import Change
+    from notebook_containers.store.content import BlobWriter, ContentStore
     from notebook_containers.store.operations import Operation
-    from notebook_containers.store.upper import Item
+    from notebook_containers.store.pump import Pump
 
 # What packs, compares and edits is imported where it is used: running a container, where milliseconds count, needs none of it.
 
@@ -34,7 +35,7 @@ class Snapshots:
 
     def __init__(self, root: Path, layers: LayerStore) -> None:
         self._root, self._layers = root, layers
-        self._disk = layers.disk
+        self._disk, self._files = layers.disk, layers.trees
         self.rootless = layers.rootless
 
     def prepare(self, key: str, layers: Sequence[Digest]) -> None:
@@ -45,7 +46,8 @@ class Snapshots:
             with translated(directory):
                 os.mkdir(directory / "work", 0o700)
                 os.mkdir(directory / "upper", 0o700)
-                _give_root(directory / "upper", found, rootless=self.rootless)
+                # overlayfs shows the topmost directory's attributes
+                self._files.give(directory / "upper", _root_of(found))
                 (directory / "layers").write_text(json.dumps(layers))
                 made = self._disk.publish(directory, final)
             if not made:
@@ -81,13 +83,9 @@ class Snapshots:
 
     def changes(self, key: str, *, ignore: Collection[str] = ()) -> list[Change]:
         """Return what differs from the layers below, as ``docker diff`` does. ``ignore`` as for :meth:`commit`."""
-        from notebook_containers.store.changes import changes
-        from notebook_containers.store.upper import drop_ignored, scan
-
-        with self._below(key) as below, self._upper(key) as upper, translated(self._directory(key)):
-            items = scan(upper, userxattr=self.rootless, rootless=self.rootless)
-            drop_ignored(items, ignore, below)
-            return changes(items, below)
+        upper = self._existing(key) / "upper"
+        with translated(upper):
+            return self._files.changes(upper, self._trees(key), ignore)
 
     def commit(self, key: str, *, ignore: Collection[str] = (), epoch: int | None = None) -> Layer | None:
         """Turn the snapshot into a layer, or into None when nothing was changed; the snapshot is gone afterwards.
@@ -98,7 +96,7 @@ class Snapshots:
         """
         directory = self._existing(key)
         with self._disk.lease(), self._layers.staged() as staged:
-            layer = self._pack(key, ignore, epoch, sanitise=True, staged=staged)
+            layer = self._pack(key, ignore, epoch, staged=staged)
             self._disk.discard(directory)
             return layer
 
@@ -106,15 +104,13 @@ class Snapshots:
         """Make a layer of the snapshot as it is now, or None; it stays, and may be mounted and running meanwhile (better paused)."""
         self._existing(key)
         with self._disk.lease():
-            return self._pack(key, ignore, epoch, sanitise=False, staged=None)
+            return self._pack(key, ignore, epoch, staged=None)
 
     def usage(self, key: str) -> int:
         """Return the bytes that the snapshot's own files take on the disk."""
-        from notebook_containers.store.upper import scan
-
-        with self._upper(key) as upper, translated(self._directory(key)):
-            items = scan(upper, userxattr=self.rootless, rootless=self.rootless)
-        return sum({(i.status.st_dev, i.status.st_ino): i.status.st_blocks * 512 for i in items}.values())
+        upper = self._existing(key) / "upper"
+        with translated(upper):
+            return self._files.usage(upper)
 
     def remove(self, key: str) -> None:
         """Take the snapshot away; nothing happens when there is none. It must not be mounted, and nothing durable may name it any more."""
@@ -137,45 +133,30 @@ class Snapshots:
         trees = [self._layers.get(layer).tree for layer in layers]
         if key is not None:
             trees.append(self._existing(key) / "upper")
-        with Merged(trees, userxattr=self.rootless) as merged:
-            return merged.read_file(path, max_bytes=max_bytes)
+        return self._files.read_file(trees, path, max_bytes)
 
     def edit(self, key: str, operations: Sequence[Operation]) -> None:
         """Carry out file operations on the snapshot's merged view; it must not be mounted. See :mod:`.edit` for what they do."""
-        from notebook_containers.store.edit import edit
-
         directory = self._existing(key)
-        edit(
-            Stack(lowers=self._trees(key), upper=directory / "upper", work=_work(directory, volatile=True)),
-            operations,
-            lambda layers: Stack(lowers=tuple(self._layers.get(layer).tree for layer in layers)),
-            rootless=self.rootless,
-        )
+        target = Stack(lowers=self._trees(key), upper=directory / "upper", work=_work(directory, volatile=True))
+        self._files.edit(target, operations, self._stack)
 
     def copy_out(self, layers: Sequence[Digest], path: str, directory: Path) -> bool:
         """Fill an empty directory of this machine with what the layers have in the directory ``path``, its owner and mode included.
 
         For a volume's first use. False when the layers have no such directory; links are followed inside the layers only.
         """
-        from notebook_containers.store.edit import edit
         from notebook_containers.store.operations import CopyTree, LayersView
 
         trees = [self._layers.get(layer).tree for layer in layers]
-        with Merged(trees, userxattr=self.rootless) as merged, merged.directory(path) as found:
-            status = found.status() if found else None
-        if status is None:
+        found = self._files.find(trees, path, "")
+        if found is None:
             return False
         fill = CopyTree(source=LayersView(layers=tuple(layers)), path=path, destination="/")
-        edit(
-            Stack(lowers=(), upper=directory),
-            [fill],
-            lambda wanted: Stack(lowers=tuple(self._layers.get(layer).tree for layer in wanted)),
-            rootless=self.rootless,
-        )
+        self._files.edit(Stack(lowers=(), upper=directory), [fill], self._stack)
+        mode, uid, gid, _ = found
         with translated(directory):
-            if not self.rootless:
-                os.chown(directory, status.st_uid, status.st_gid)
-            os.chmod(directory, stat.S_IMODE(status.st_mode))
+            self._files.give(directory, (stat.S_IMODE(mode), uid, gid))
         return True
 
     # inside
@@ -198,52 +179,57 @@ class Snapshots:
         extra = ("userxattr",) if self.rootless else ()
         return Mount(destination="/", type="overlay", source="overlay", options=(*options, *extra))
 
-    def _below(self, key: str) -> Merged:
-        return Merged(self._trees(key), userxattr=self.rootless)
+    def _stack(self, layers: Sequence[Digest]) -> Stack:
+        return Stack(lowers=tuple(self._layers.get(layer).tree for layer in layers))
 
-    def _upper(self, key: str) -> SafeRoot:
-        return SafeRoot.at(self._existing(key) / "upper")
+    def _pack(self, key: str, ignore: Collection[str], epoch: int | None, *, staged: Path | None) -> Layer | None:
+        from notebook_containers.store.trees import PackRequest
 
-    def _pack(self, key: str, ignore: Collection[str], epoch: int | None, *, sanitise: bool, staged: Path | None) -> Layer | None:
-        from notebook_containers.store.pack import Packing, pack
-        from notebook_containers.store.pump import Pump
-        from notebook_containers.store.upper import drop_ignored, scan
-
-        upper_path = self._directory(key) / "upper"
-        with self._below(key) as below, self._upper(key) as upper, translated(upper_path):
-            items = scan(upper, userxattr=self.rootless, rootless=self.rootless)
-            drop_ignored(items, ignore, below)
-            root = self._changed_root(key, items[0])
-            if root is None and not items[0].opaque and not any(item.path and not item.dropped for item in items):
-                return None
-            own = (os.geteuid(), os.getegid()) if self.rootless else None
-            packing = Packing(own_ids=own, userxattr=self.rootless, epoch=epoch, sanitise=sanitise)
-            content = self._layers.content
-            with content.writer() as blob, Pump(blob.write) as pump:
-                warnings = pack(upper, items, pump.put, packing, with_root=root is not None)
-            descriptor = Descriptor(media_type=LAYER_TAR, digest=blob.digest, size=blob.size)
+        request = PackRequest(
+            upper=self._directory(key) / "upper",
+            below=self._trees(key),
+            root=_root_of([self._layers.get(layer) for layer in self.layers(key)]),
+            ignore=frozenset(ignore),
+            epoch=epoch,
+            take=staged / "diff" if staged else None,
+        )
+        with ExitStack() as stack:
+            blob = _LateBlob(self._layers.content, stack)
+            with translated(request.upper):
+                packed = self._files.pack(request, blob.put)
+        if packed is None:
+            return None
+        descriptor = blob.descriptor()
         if staged is None:
-            return self._layers.apply_blob(descriptor, expected=blob.digest)
-        with translated(upper_path):
-            os.rename(upper_path, staged / "diff")
-        return self._layers.publish(staged, blob.digest, descriptor, blob.size, root=root, warnings=tuple(warnings))
+            return self._layers.apply_blob(descriptor, expected=descriptor.digest)
+        return self._layers.publish(staged, descriptor.digest, descriptor, descriptor.size, root=packed.root, warnings=packed.warnings)
 
-    def _changed_root(self, key: str, item: Item) -> tuple[int, int, int] | None:
-        owner = (0, 0) if self.rootless else (item.status.st_uid, item.status.st_gid)
-        now = (stat.S_IMODE(item.status.st_mode), *owner)
-        return None if now == _root_of([self._layers.get(layer) for layer in self.layers(key)]) else now
+
+class _LateBlob:
+    """A blob that begins with its first byte: none is made when there is nothing to pack. It is whole when ``stack`` is closed."""
+
+    def __init__(self, content: ContentStore, stack: ExitStack) -> None:
+        self._content, self._stack = content, stack
+        self._blob: BlobWriter | None = None
+        self._pump: Pump | None = None
+
+    def put(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        if self._pump is None:
+            from notebook_containers.store.pump import Pump
+
+            self._blob = self._stack.enter_context(self._content.writer())
+            self._pump = self._stack.enter_context(Pump(self._blob.write))
+        self._pump.put(piece)
+
+    def descriptor(self) -> Descriptor:
+        """Return the finished blob's descriptor; only when there is one."""
+        assert self._blob is not None
+        return Descriptor(media_type=LAYER_TAR, digest=self._blob.digest, size=self._blob.size)
 
 
 def _root_of(layers: Sequence[Layer]) -> tuple[int, int, int]:
     return next((layer.root for layer in reversed(layers) if layer.root is not None), (0o755, 0, 0))
-
-
-def _give_root(upper: Path, layers: Sequence[Layer], *, rootless: bool) -> None:
-    """Give the upper directory what ``/`` has below: overlayfs shows the topmost directory's attributes."""
-    mode, uid, gid = _root_of(layers)
-    if not rootless:
-        os.chown(upper, uid, gid)
-    os.chmod(upper, mode)
 
 
 def _work(directory: Path, *, volatile: bool) -> Path:
@@ -253,7 +239,7 @@ def _work(directory: Path, *, volatile: bool) -> Path:
     """
     if not volatile:
         return directory / "work"
-    fresh = directory / f"work-{os.urandom(4).hex()}"
+    fresh = directory / f"work-{secrets.token_hex(4)}"
     with translated(directory):
         os.mkdir(fresh, 0o700)
     return fresh

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from notebook_containers.store.content import ContentStore
 from notebook_containers.store.disk import Disk
+from notebook_containers.store.idmap import StoreIds, settle
 from notebook_containers.store.images import Images
 from notebook_containers.store.layers import LayerStore
 from notebook_containers.store.records import Records
@@ -19,13 +21,15 @@ from notebook_containers.store.volumes import Volumes
 class Store:
     """Everything on disk; made by :meth:`open`, thread-safe, several processes at once. Close it, or use it in a ``with`` statement."""
 
-    def __init__(self, disk: Disk, records: Records) -> None:
-        self.disk = disk
+    def __init__(self, disk: Disk, records: Records, ids: StoreIds) -> None:
+        self.ids = ids
+        self.trees = ids.trees()
+        self.disk = disk = replace(disk, deleter=None if ids.maps is None or ids.single else self.trees.remove)
         self.root = disk.root
         self.rootless = os.geteuid() != 0
         self.records = records
         self.content = ContentStore(disk)
-        self.layers = LayerStore(self.root, self.content, records)
+        self.layers = LayerStore(self.root, self.content, records, self.trees)
         self.snapshots = Snapshots(self.root, self.layers)
         self.images = Images(self.content, records, self.layers)
         self.volumes = Volumes(disk, records)
@@ -36,10 +40,12 @@ class Store:
     def open(cls, root: Path) -> Store:
         """Open the store at ``root``, making what is missing; what dead processes left is cleared in the background.
 
-        Raises StoreError naming a root that cannot be used, DiskFull, Corrupt for a damaged database, Unsupported for a newer schema.
+        Raises StoreError naming a root that cannot be used (or whose ids are not the caller's any more), DiskFull, Corrupt for a damaged
+        database, Unsupported for a newer schema.
         """
         disk = Disk.open(Path(os.path.abspath(root)))
-        store = cls(disk, Records(disk.root / "nbc.db"))
+        ids = settle(disk)
+        store = cls(disk, Records(disk.root / "nbc.db"), ids)
         if disk.has_leftovers():
             store._sweeper = threading.Thread(target=disk.sweep, args=(store._stop,), name="nbc-sweep", daemon=True)
             store._sweeper.start()
@@ -56,6 +62,7 @@ class Store:
             self._sweeper.join()
             self._sweeper = None
         self.disk.settle()
+        self.trees.close()
         self.records.close()
 
     def __enter__(self) -> Store:

@@ -34,14 +34,15 @@ class Rules:
     """How to unpack.
 
     ``layer``: names that begin with ``.wh.`` are deletions and become overlay's own form. ``single_id``: only one user id exists here,
-    so owners cannot be kept (and devices not made). ``owner``: give everything to this (uid, gid). ``userxattr``: overlay's attributes
-    are in the user name space.
+    so owners cannot be kept (and devices not made). ``highest``: the last id that exists, None for all; who is beyond becomes root.
+    ``owner``: give everything to this (uid, gid). ``userxattr``: overlay's attributes are in the user name space.
     """
 
     layer: bool
     single_id: bool
     userxattr: bool = False
     owner: tuple[int, int] | None = None
+    highest: int | None = None
 
 
 def unpack(reader: TarReader, root: SafeRoot, rules: Rules, *, below: str = "") -> Unpacked:
@@ -128,7 +129,8 @@ class _Unpacker:
             self._set_directory(path, self._directories[path])
         if self._foreign:
             some = ", ".join(f"{uid}:{gid}" for uid, gid in sorted(self._foreign)[:3])
-            self._warn(f"owners other than root were not kept ({some}): an ordinary user has one id only")
+            why = "an ordinary user has one id only" if self._rules.single_id else f"the ids that exist here end at {self._rules.highest}"
+            self._warn(f"owners {'other than root ' if self._rules.single_id else ''}were not kept ({some}): {why}")
         return Unpacked(
             entries=self._entries, file_bytes=self._reader.total_bytes, root=self._top, warnings=tuple(self._warnings)[:_MOST_WARNINGS]
         )
@@ -311,11 +313,14 @@ class _Unpacker:
 
     def _owner(self, entry: Entry) -> tuple[int, int]:
         owner = self._rules.owner or (entry.uid, entry.gid)
-        if self._rules.single_id and owner != (0, 0):
-            if len(self._foreign) < 100:
-                self._foreign.add(owner)
-            return 0, 0
-        return owner
+        if owner == (0, 0) or not self._missing(owner):
+            return owner
+        if len(self._foreign) < 100:
+            self._foreign.add(owner)
+        return 0, 0
+
+    def _missing(self, owner: tuple[int, int]) -> bool:
+        return self._rules.single_id or (self._rules.highest is not None and max(owner) > self._rules.highest)
 
     def _own(self, fd: int, entry: Entry) -> None:
         owner = self._owner(entry)

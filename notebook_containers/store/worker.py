@@ -1,104 +1,195 @@
-"""An ordinary user's file operations: a process of its own, root in a new user name space, that mounts and copies and ends."""
+"""The worker: root in a user name space of the caller's, where it mounts overlays and works on files of every mapped owner.
+
+One process per store, single-threaded: each request comes as a connection (and a pipe for bytes), and is served by a fork of it.
+"""
 
 from __future__ import annotations
 
+import base64
+import gc
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
+import signal
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from notebook_containers import errors
-from notebook_containers.linux import syscalls
+from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.oci.image import Digest
-from notebook_containers.store.edit import ViewOf, perform
-from notebook_containers.store.operations import LayersView, Operation, from_json, to_json
+from notebook_containers.store.operations import from_json
 from notebook_containers.store.overlay import Stack
+from notebook_containers.store.trees import LocalTrees, PackRequest
 
-_PROGRAM = "import sys; sys.path[:0] = {paths!r}; from notebook_containers.store.worker import main; main()"
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-
-
-def run_in_worker(target: Stack, operations: Sequence[Operation], view: ViewOf) -> None:
-    """Have the operations done by a worker; raises what it raised, Unsupported when user name spaces are not allowed here."""
-    views = {o.source.layers for o in operations if hasattr(o, "source") and isinstance(o.source, LayersView)}
-    request = {
-        "target": _stack_json(target),
-        "views": [[list(layers), _stack_json(view(layers))] for layers in views],
-        "operations": [to_json(operation) for operation in operations],
-    }
-    program = _PROGRAM.format(paths=[str(Path(errors.__file__).parents[1]), *[path for path in sys.path if path]])
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-E", "-c", program],
-        input=json.dumps(request).encode(),
-        capture_output=True,
-        env=_ENVIRONMENT,
-        cwd="/",
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode == 0:
-        return
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError:
-        tail = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise errors.StoreError(f"the worker for file operations ended with status {done.returncode}: {tail[:300]}") from None
-    raise _error(answer)
+_MOST_FDS = 2
+Table: TypeAlias = Mapping[str, object]
 
 
-def _error(answer: dict[str, str]) -> errors.Error:
-    cls = getattr(errors, answer["class"], errors.StoreError)
-    error = cls(answer["message"], hint=answer["hint"])
-    return error if isinstance(error, errors.Error) else errors.StoreError(answer["message"])
+def main(fd: int, highest: int) -> None:
+    """Enter the name space, have it mapped by whoever holds the other end of ``fd``, and serve until that is closed.
 
-
-def _stack_json(stack: Stack) -> dict[str, object]:
-    return {
-        "lowers": [str(path) for path in stack.lowers],
-        "upper": str(stack.upper) if stack.upper else None,
-        "work": str(stack.work) if stack.work else None,
-    }
-
-
-def _stack(data: dict[str, object]) -> Stack:
-    lowers, upper, work = data["lowers"], data["upper"], data["work"]
-    return Stack(
-        lowers=tuple(Path(str(path)) for path in lowers) if isinstance(lowers, list) else (),
-        upper=Path(str(upper)) if upper else None,
-        work=Path(str(work)) if work else None,
-    )
-
-
-def main() -> None:
-    """The worker: a request on standard input, an error (or nothing) as JSON on standard output, status 0 or 1."""
-    request = json.load(sys.stdin)
-    views = {tuple(layers): _stack(stack) for layers, stack in request["views"]}
-
-    def view(layers: tuple[Digest, ...]) -> Stack:
-        return views[tuple(layers)]
-
-    try:
-        become_root()
-        operations = [from_json(operation) for operation in request["operations"]]
-        perform(_stack(request["target"]), operations, view, single_id=True, userxattr=True)
-    except errors.Error as err:
-        json.dump({"class": type(err).__name__, "message": err.message, "hint": err.hint}, sys.stdout)
-        sys.stdout.flush()
-        os._exit(1)
-
-
-def become_root() -> None:
-    """Enter a new user and mount name space in which the caller's own id is root's, and no other id exists (user_namespaces(7))."""
-    uid, gid = os.geteuid(), os.getegid()
+    ``highest`` is the last id that exists inside.
+    """
+    control = socket.socket(fileno=fd)
+    processes.keep_only([fd])
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
-        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-            with open(f"/proc/self/{name}", "w") as file:
-                file.write(text)
     except OSError as err:
-        raise errors.Unsupported(
-            f"this user cannot make user name spaces: {os.strerror(err.errno or 0).lower()}",
-            hint="ask the administrator to allow them (user.max_user_namespaces, AppArmor), or run as root",
-        ) from err
+        control.send(os.strerror(err.errno or 0).lower().encode())
+        return
+    control.send(b"u")
+    if control.recv(1) != b"g":
+        return
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError as err:
+        control.send(f"it cannot become root in its name space: {err.strerror}".encode())
+        return
+    control.send(b"r")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    gc.collect()
+    gc.freeze()
+    trees = LocalTrees(None, userxattr=True, highest=highest)
+    while True:
+        word, fds = processes.recv_fds(control, 16, _MOST_FDS)
+        if not word:
+            return
+        if os.fork() == 0:
+            control.close()
+            try:
+                _serve(_Desk(trees, fds[1:], single_id=highest == 0), socket.socket(fileno=fds[0]))
+            finally:
+                os._exit(0)
+        for received in fds:
+            os.close(received)
+
+
+def _serve(desk: _Desk, conn: socket.socket) -> None:
+    os.umask(0o022)
+    parts = []
+    while part := conn.recv(1 << 16):
+        parts.append(part)
+    try:
+        request: Table = json.loads(b"".join(parts))
+        answer: dict[str, object] = {"value": desk.answer(request)}
+    except errors.Error as err:
+        answer = {"class": type(err).__name__, "message": err.message, "hint": err.hint}
+    except OSError as err:
+        name = err.filename if isinstance(err.filename, str) else None
+        answer = {"errno": err.errno or 0, "strerror": err.strerror or str(err), "filename": name}
+    except Exception as err:
+        answer = {"class": "StoreError", "message": f"the worker for file operations failed: {type(err).__name__}: {err}", "hint": ""}
+    desk.close()
+    conn.sendall(json.dumps(answer).encode())
+
+
+class _Desk:
+    """Serves one request; ``fds`` is the pipe that came with it, if any."""
+
+    def __init__(self, trees: LocalTrees, fds: list[int], *, single_id: bool) -> None:
+        self._trees, self._fds, self._single_id = trees, fds, single_id
+        self._operations: Mapping[str, Callable[[Table], object]] = {
+            "unpack": self._unpack,
+            "give": self._give,
+            "changes": self._changes,
+            "usage": lambda r: self._trees.usage(_path(r["upper"])),
+            "pack": self._pack,
+            "read_file": self._read_file,
+            "find": lambda r: self._trees.find(_paths(r["trees"]), str(r["directory"]), str(r["name"])),
+            "names": lambda r: self._trees.names(_paths(r["trees"]), str(r["directory"])),
+            "edit": self._edit,
+            "remove": lambda r: self._trees.remove(_path(r["path"])),
+        }
+
+    def answer(self, request: Table) -> object:
+        """Do what the request asks for and return the answer's value."""
+        return self._operations[str(request["op"])](request)
+
+    def close(self) -> None:
+        """Close the pipe, so that its other end sees the end."""
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def _unpack(self, request: Table) -> object:
+        done = self._trees.unpack(_Pipe(self._fds[0]), _path(request["directory"]))
+        return {"entries": done.entries, "file_bytes": done.file_bytes, "root": done.root, "warnings": done.warnings}
+
+    def _give(self, request: Table) -> None:
+        mode, uid, gid = _numbers(request["attributes"])
+        self._trees.give(_path(request["path"]), (mode, uid, gid))
+
+    def _changes(self, request: Table) -> object:
+        found = self._trees.changes(_path(request["upper"]), _paths(request["below"]), _texts(request["ignore"]))
+        return [(base64.b64encode(os.fsencode(change.path)).decode(), change.kind) for change in found]
+
+    def _pack(self, request: Table) -> object:
+        mode, uid, gid = _numbers(request["root"])
+        epoch, take = request["epoch"], request["take"]
+        order = PackRequest(
+            upper=_path(request["upper"]),
+            below=_paths(request["below"]),
+            root=(mode, uid, gid),
+            ignore=frozenset(_texts(request["ignore"])),
+            epoch=epoch if isinstance(epoch, int) else None,
+            take=_path(take) if take else None,
+        )
+        done = self._trees.pack(order, self._write)
+        return None if done is None else {"root": done.root, "warnings": done.warnings}
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fds[0], view) :]
+
+    def _read_file(self, request: Table) -> object:
+        most = request["max_bytes"]
+        data = self._trees.read_file(_paths(request["trees"]), str(request["path"]), most if isinstance(most, int) else 0)
+        return None if data is None else base64.b64encode(data).decode()
+
+    def _edit(self, request: Table) -> None:
+        from notebook_containers.store.edit import perform
+
+        raw, orders = request["views"], request["operations"]
+        assert isinstance(raw, list)
+        assert isinstance(orders, list)
+        views = {tuple(layers): _stack(stack) for layers, stack in raw}
+
+        def view(layers: tuple[Digest, ...]) -> Stack:
+            return views[tuple(layers)]
+
+        target = request["target"]
+        assert isinstance(target, dict)
+        perform(_stack(target), [from_json(order) for order in orders], view, single_id=self._single_id, userxattr=True)
+
+
+class _Pipe:
+    """A descriptor read as a stream; a pipe gives what it has, up to the asked-for size."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, size: int, /) -> bytes:
+        return os.read(self._fd, size)
+
+
+def _stack(data: Mapping[str, object]) -> Stack:
+    upper, work = data["upper"], data["work"]
+    return Stack(lowers=_paths(data["lowers"]), upper=_path(upper) if upper else None, work=_path(work) if work else None)
+
+
+def _path(value: object) -> Path:
+    return Path(str(value))
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    return tuple(Path(text) for text in _texts(value))
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _numbers(value: object) -> list[int]:
+    return [int(item) for item in value] if isinstance(value, list) else []

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from notebook_containers.errors import DiskFull, Error, InvalidArgument, InvalidDocument, NotFound
+from notebook_containers.linux import idmaps
 from notebook_containers.oci.image import Digest
-from notebook_containers.store import worker
+from notebook_containers.store import mapped
 from notebook_containers.store.edit import CopyTree, ExtractTar, HostDirectory, LayersView, MakeDirectory, Operation, WriteFile
 from notebook_containers.store.operations import from_json, to_json
 from notebook_containers.store.overlay import Stack
@@ -303,7 +304,7 @@ with Store.open(root) as store:
 def user() -> Iterator[str]:
     """An ordinary user, removed afterwards."""
     name = f"nbc-store-{os.getpid()}"
-    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", name], check=True)
+    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", name], check=True)
     yield name
     subprocess.run(["userdel", name], check=True, capture_output=True)
 
@@ -378,9 +379,11 @@ def test_root_and_a_user_make_the_same_layer(user: str, open_path: Path, store: 
 
 
 def test_a_worker_that_dies_is_an_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_PROGRAM", "import sys; {paths!r}; sys.exit('words')")
+    monkeypatch.setattr(mapped, "_PROGRAM", "import sys; {paths!r}; {fd}; {highest}; sys.exit('words')")
+    trees = mapped.MappedTrees(idmaps.own_map())
     with pytest.raises(Error, match="words"):
-        worker.run_in_worker(desk_stack(desk), [MakeDirectory(path="/x")], lambda _layers: desk_stack(desk))
+        trees.edit(desk_stack(desk), [MakeDirectory(path="/x")], lambda _layers: desk_stack(desk))
+    trees.close()
 
 
 def desk_stack(desk: Desk) -> Stack:
