@@ -41,8 +41,9 @@ class RuntimeExecutor:
             undo.callback(self.networks.release, container_id)
             endpoint = self.networks.lease(self._network(request), container_id)
             bundle = self._bundle(container_id, directory, request, endpoint.resolver if endpoint else "")
-            state = self.parts.runtime.create(container_id, bundle)
-            undo.callback(launch.forget, self.parts, container_id)
+            with self.networks.making_ready(endpoint):
+                state = self.parts.runtime.create(container_id, bundle)
+                undo.callback(launch.forget, self.parts, container_id)
             if endpoint:
                 self.networks.attach(endpoint, pid=state.pid, container_id=container_id)
             with self.parts.runtime.attach(container_id) as session:

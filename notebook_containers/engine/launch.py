@@ -215,8 +215,9 @@ def start(
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)
-        state = parts.runtime.create(document.id, Bundle(path=parts.bundle_path(document.id)))
-        undo.callback(forget, parts, document.id)
+        with networks.making_ready(endpoint):
+            state = parts.runtime.create(document.id, Bundle(path=parts.bundle_path(document.id)))
+            undo.callback(forget, parts, document.id)
         if endpoint:
             networks.attach(endpoint, pid=state.pid, container_id=document.id)
         if sockets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -114,14 +115,16 @@ class Networks:
                 self._parts.store.records.release_addresses(container_id)
 
     def lease(self, name: str, container_id: str) -> Endpoint | None:
-        """Reserve the container's place in the network ``name``: an address on a bridge, none for host, none and ordinary users."""
+        """Reserve the container's place in the network ``name``: an address on a bridge, none for host, none and ordinary users.
+
+        The bridge need not be there yet: see :meth:`making_ready`.
+        """
         if name in ("host", "none"):
             return None
         if self._parts.host.rootless:
             self._known(name)
             return Endpoint(network=name, resolver=self._resolver())
         document = self._document(name)
-        bridge.ensure(_config(document))
         address = self._parts.store.records.lease_address(
             document.id, container_id, lambda taken: ipam.choose_address(document.subnet, document.gateway, taken)
         )
@@ -134,6 +137,33 @@ class Networks:
             gateway=document.gateway,
             mac=ipam.mac_for(address),
         )
+
+    @contextmanager
+    def making_ready(self, endpoint: Endpoint | None) -> Iterator[None]:
+        """Make the endpoint's bridge and firewall ready while the block runs, which waits for a monitor most of the time.
+
+        Ready when the block has ended; its own error goes before one of the network's.
+        """
+        if endpoint is None or not endpoint.address:
+            yield
+            return
+        config = _config(_parse(self._parts.store.records.network(endpoint.network_id).document))
+        failures: list[BaseException] = []
+
+        def ensure() -> None:
+            try:
+                bridge.ensure(config)
+            except BaseException as err:  # raised below, in the thread of the caller
+                failures.append(err)
+
+        thread = threading.Thread(target=ensure, name="nbc-bridge")
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+        if failures:
+            raise failures[0]
 
     @staticmethod
     def _resolver() -> str:

@@ -77,7 +77,7 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Whether the target is reached; None when that cannot be said."""
-        return None if self.ours is None or self.target is NO_TARGET else self.target.met(self.ours, self.theirs)
+        return None if self.ours is None or self.target == NO_TARGET else self.target.met(self.ours, self.theirs)
 
 
 def contest(work: str, ours: Contender, peers: Mapping[str, Contender], *, repeat: int) -> list[Row]:
@@ -103,7 +103,7 @@ def contest(work: str, ours: Contender, peers: Mapping[str, Contender], *, repea
         Row(work=work, ours=medians[""], peer=name, theirs=medians.get(name), missing=missing.get(name, ""), target=peer.target)
         for name, peer in peers.items()
     ]
-    if ours.target is not NO_TARGET:
+    if ours.target != NO_TARGET:
         rows.append(Row(work=work, ours=medians[""], peer="", target=ours.target))
     return rows
 

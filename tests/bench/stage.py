@@ -38,10 +38,20 @@ def settle() -> None:
     """Give the stage its own volatile directories: some peers write to fixed places, whatever they are told."""
     for directory in ("/run", "/dev/shm"):
         _mount("tmpfs", directory)
+    _show_own_links()
     upper, work = (os.path.join(place(), name) for name in ("var-upper", "var-work"))
     os.mkdir(upper)
     os.mkdir(work)
     _mount("overlay", "/var/lib", f"lowerdir=/var/lib,upperdir={upper},workdir={work}")
+
+
+def _show_own_links() -> None:
+    """Mount a sysfs of this network namespace, which shows its links, below the cgroups that are mounted in the old one."""
+    cgroups = os.path.join(place(), "cgroups")
+    os.mkdir(cgroups)
+    subprocess.run(["mount", "--move", "/sys/fs/cgroup", cgroups], check=True)
+    _mount("sysfs", "/sys", "nosuid,nodev,noexec")
+    subprocess.run(["mount", "--move", cgroups, "/sys/fs/cgroup"], check=True)
 
 
 def _mount(kind: str, directory: str, options: str = "mode=755") -> None:

@@ -124,6 +124,8 @@ buffer = io.BytesIO()
 with tarfile.open(fileobj=buffer, mode="w") as tar:
     tar.addfile(tarfile.TarInfo("new"))
 old = store.images.resolve("old")
+store.snapshots.prepare("container", old.diff_ids)
+store.snapshots.remove("container")
 with store.lease():
     layer = store.layers.apply(io.BytesIO(buffer.getvalue()))
     store.images.put(ImageConfig(architecture="amd64", os="linux"), [layer], tags=[Reference.parse("new")])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.bench import Bench
-from tests.bench.measure import Contender, Row, Target, at_most, contest, faster
+from tests.bench.measure import NO_TARGET, Contender, Row, Target, at_most, contest, faster
 from tests.bench.ours import IMAGE
 from tests.bench.peers.tool import Tool
 
@@ -29,7 +29,7 @@ def uncached(bench: Bench) -> list[Row]:
 def cached(bench: Bench) -> list[Row]:
     """Time it with everything cached."""
     ours = Contender(act=lambda: _ours(bench, nocache=False), target=at_most(10))
-    return contest("build, 7 instructions, all cached, warm", ours, _peers(bench, Target(text="-")), repeat=bench.repeat)
+    return contest("build, 7 instructions, all cached, warm", ours, _peers(bench, NO_TARGET), repeat=bench.repeat)
 
 
 def _ours(bench: Bench, *, nocache: bool) -> None:

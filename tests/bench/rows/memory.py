@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.bench.bench import Bench
-from tests.bench.measure import Row, Target, Unavailable, at_most
+from tests.bench.measure import NO_TARGET, Row, Target, Unavailable, at_most
 from tests.bench.ours import IMAGE
 from tests.bench.peers.podman import CGROUP
 from tests.bench.peers.tool import Tool
@@ -32,8 +32,8 @@ def rows(bench: Bench) -> list[Row]:
     daemons = bench.docker.missing or sum(map(_private, (*_pids("dockerd --host"), *_pids("containerd --config"))))
     return [
         _row(_WORK, ours, "docker (shim)", docker, at_most(10, "MB")),
-        _row(_WORK, ours, "podman (conmon)", conmon, Target(text="-")),
-        _row(_DAEMONS, spawner, "docker (dockerd, containerd)", daemons, Target(text="-")),
+        _row(_WORK, ours, "podman (conmon)", conmon, NO_TARGET),
+        _row(_DAEMONS, spawner, "docker (dockerd, containerd)", daemons, NO_TARGET),
     ]
 
 
