@@ -49,7 +49,7 @@ def test_a_place_under_a_file_is_named(tmp_path: Path, which: str) -> None:
     (tmp_path / "file").touch()
     places = {"root": tmp_path / "root", "run": tmp_path / "run", which: tmp_path / "file" / "below"}
     with pytest.raises(StoreError, match="file/below") as caught:
-        Engine(**places)
+        Engine(places["root"], places["run"])
     assert "NBC_ROOT" in caught.value.hint
 
 
