@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,13 @@ class Home:
         return {"NBC_ROOT": str(self.root), "NBC_RUN": str(self.run)}
 
     def remains(self) -> dict[str, list[str]]:
-        """Return what containers left on disk; everything is empty once they are removed."""
+        """Return what containers left on disk; a moment after they are removed there is nothing (trees are unlinked in the background)."""
+        deadline = time.monotonic() + 3
+        while (found := self._remains()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
+    def _remains(self) -> dict[str, list[str]]:
         places = [*(self.root / name for name in ("containers", "snapshots", "volumes")), self.run / "c"]
         places += [path for name in ("tmp", "trash") for path in (self.root / name).glob("*")]
         return {str(place.relative_to(self.top)): found for place in places if place.is_dir() and (found := sorted(os.listdir(place)))}
