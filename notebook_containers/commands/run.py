@@ -54,6 +54,9 @@ _OPTIONS: tuple[click.Option, ...] = (
     click.Option(["--cap-add"], multiple=True, help="Add a capability."),
     click.Option(["--cap-drop"], multiple=True, help="Drop a capability."),
     click.Option(["--privileged"], is_flag=True, help="Give all of the caller's capabilities; no seccomp, no masked paths."),
+    click.Option(
+        ["--userns"], metavar="WORD", help="keep-id: have your own user id inside; host."
+    ),
     click.Option(["--security-opt"], multiple=True, help="no-new-privileges=false, seccomp=unconfined or seccomp=FILE."),
     click.Option(["--restart"], default="no", show_default=True, metavar="POLICY", help="no, always, on-failure[:N] or unless-stopped."),
     click.Option(["--stop-signal"], help="Signal that asks it to end."),
@@ -95,6 +98,7 @@ def _keywords(face_: Face, given: Mapping[str, object]) -> CreateKeywords:
         "cap_add": _many(given, "cap_add"),
         "cap_drop": _many(given, "cap_drop"),
         "privileged": bool(given["privileged"]),
+        "userns_mode": _text(given, "userns"),
         "security_opt": _many(given, "security_opt"),
         "restart_policy": _restart(_text(given, "restart")),
         "stop_signal": _text(given, "stop_signal") or None,

@@ -364,7 +364,8 @@ class Container:
             capabilities = Capabilities(bounding=names, effective=names, permitted=names)
         identity, snapshots = base.user, self._parts.store.snapshots
         if user:
-            found = users.resolve(user, lambda path: snapshots.read_file(self.document.layers, path, key=self.id))
+            maps = self._parts.host.container_maps(self.document.options.userns)
+            found = users.identity(user, lambda path: snapshots.read_file(self.document.layers, path, key=self.id), maps)
             identity = User(uid=found.uid, gid=found.gid, additional_gids=found.groups, umask=0o022)
         return replace(
             base,

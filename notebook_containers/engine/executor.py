@@ -67,13 +67,13 @@ class RuntimeExecutor:
         )
         snapshots = self.parts.store.snapshots
         layers = snapshots.layers(request.snapshot)
-        identity = users.resolve(request.user, lambda path: snapshots.read_file(layers, path))
+        identity = users.identity(request.user, lambda path: snapshots.read_file(layers, path), self.parts.host.maps)
         capabilities = frozenset(specgen.capability_set(options, self.parts.host))
         resolved = specgen.Resolved(
             id=container_id,
             uid=identity.uid,
             gid=identity.gid,
-            groups=() if self.parts.host.rootless else identity.groups,
+            groups=identity.groups,
             home=identity.home,
             mounts=(*self._files(path, request, resolver), *request.binds),
             network=options.network,

@@ -109,12 +109,11 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str) ->
 
 def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
     options, config = document.options, document.config
-    identity = users.resolve(options.user or config.user, lambda path: parts.store.snapshots.read_file(document.layers, path))
-    if parts.host.rootless and (identity.uid or identity.gid):
-        raise InvalidArgument(
-            f"user {options.user or config.user!r} needs more than one user id, and an ordinary user has one here",
-            hint="run as user 0 (which is you outside), or run the notebook as root",
-        )
+    host, maps = parts.host, parts.host.container_maps(options.userns)
+    keeps = host.rootless and options.userns == "keep-id"
+    word = options.user or ("" if keeps else config.user)
+    caller = (host.euid, host.egid) if keeps else None
+    identity = users.identity(word, lambda path: parts.store.snapshots.read_file(document.layers, path), maps, caller=caller)
     files = _generated_files(document, directory)
     binds = [_bind(point) for point in document.mounts]
     capabilities = frozenset(specgen.capability_set(options, parts.host))
@@ -122,7 +121,7 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
         id=document.id,
         uid=identity.uid,
         gid=identity.gid,
-        groups=() if parts.host.rootless else identity.groups,
+        groups=identity.groups,
         home=identity.home,
         mounts=(*files, *binds),
         network=options.network,

@@ -51,6 +51,7 @@ class CreateKeywords(TypedDict, total=False):
     cap_add: Sequence[str] | None
     cap_drop: Sequence[str] | None
     privileged: bool
+    userns_mode: str | None
     security_opt: Sequence[str] | None
     restart_policy: Mapping[str, object] | None
     stop_signal: str | None
@@ -95,6 +96,7 @@ class ContainerOptions(Document):
     privileged: bool = False
     no_new_privileges: bool = True
     seccomp: str = "default"
+    userns: str = ""
     restart: str = "no"
     restart_max: int = 0
     stop_signal: str = ""
@@ -143,6 +145,7 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         privileged=given.get("privileged", False),
         no_new_privileges=no_new_privileges and not given.get("privileged", False),
         seccomp="unconfined" if given.get("privileged", False) else seccomp,
+        userns=words.userns(given.get("userns_mode")),
         restart=restart,
         restart_max=restart_max,
         stop_signal=words.stop_signal(given.get("stop_signal")),

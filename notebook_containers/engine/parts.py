@@ -13,6 +13,7 @@ from pathlib import Path
 from notebook_containers.engine.specgen import Host
 from notebook_containers.errors import ContainerNotFound, StoreError, Unsupported
 from notebook_containers.linux import capabilities
+from notebook_containers.linux.idmaps import IdMaps
 from notebook_containers.runtime.lifecycle import Runtime
 from notebook_containers.store.store import Store
 
@@ -85,12 +86,12 @@ def private_directory(path: Path) -> Path:
     return path
 
 
-def read_host() -> Host:
-    """Return the facts of this machine and of the caller."""
+def read_host(ids: IdMaps | None = None) -> Host:
+    """Return the facts of this machine and of the caller, whose containers have the ids ``ids`` (its store's)."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     rootless = os.geteuid() != 0
     names = capabilities.NAMES if rootless else _own_capabilities()
-    return Host(euid=os.geteuid(), egid=os.getegid(), memory_bytes=pages * size, capabilities=tuple(names))
+    return Host(euid=os.geteuid(), egid=os.getegid(), memory_bytes=pages * size, capabilities=tuple(names), ids=ids)
 
 
 def _own_capabilities() -> tuple[str, ...]:

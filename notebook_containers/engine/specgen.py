@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.linux.idmaps import IdMaps, Line, keep_id
 from notebook_containers.oci.image import ContainerConfig
 from notebook_containers.oci.runtime import (
     SPEC_VERSION,
@@ -87,11 +88,27 @@ class Host:
     egid: int
     memory_bytes: int
     capabilities: tuple[str, ...]
+    ids: IdMaps | None = None
 
     @property
     def rootless(self) -> bool:
         """Whether the caller is an ordinary user."""
         return self.euid != 0
+
+    @property
+    def maps(self) -> IdMaps | None:
+        """The ids an ordinary user's containers have (its own one alone unless ``ids`` says more), None for root: all there are."""
+        own = IdMaps(uids=((0, self.euid, 1),), gids=((0, self.egid, 1),))
+        return (self.ids or own) if self.rootless else None
+
+    @property
+    def single(self) -> bool:
+        """Whether only one user id exists inside."""
+        return self.maps is not None and self.maps.single
+
+    def container_maps(self, userns: str) -> IdMaps | None:
+        """Return the ids of a container with ``--userns userns``."""
+        return keep_id(self.maps, self.euid, self.egid) if self.maps and userns == "keep-id" else self.maps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +186,8 @@ def generate(options: ContainerOptions, config: ContainerConfig, resolved: Resol
 
 def _system_mounts(options: ContainerOptions, resolved: Resolved, host: Host) -> Sequence[Mount]:
     shm = options.shm_bytes or min((options.memory_bytes or host.memory_bytes) // 2, 1 << 30)
-    pts_group = () if host.rootless else ("gid=5",)
+    maps = host.container_maps(options.userns)
+    pts_group = ("gid=5",) if maps is None or maps.has(0, 5) else ()
     sys_mode = "rw" if options.privileged else "ro"
     quiet = ("nosuid", "noexec", "nodev")
     if host.rootless and resolved.network == "host":
@@ -207,25 +225,37 @@ def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
     if host.rootless:
         kinds.append("user")
     masked = () if options.privileged else MASKED_PATHS
+    maps = host.container_maps(options.userns)
     return Linux(
         namespaces=tuple(Namespace(type=kind) for kind in kinds),
-        uid_mappings=(IDMapping(container_id=0, host_id=host.euid, size=1),) if host.rootless else (),
-        gid_mappings=(IDMapping(container_id=0, host_id=host.egid, size=1),) if host.rootless else (),
+        uid_mappings=_mappings(maps.uids) if maps else (),
+        gid_mappings=_mappings(maps.gids) if maps else (),
         cgroups_path=f"{CGROUP_PARENT}/{resolved.id}",
         resources=resources(options, host),
         rootfs_propagation="private",
         masked_paths=masked,
         readonly_paths=() if options.privileged else READONLY_PATHS,
-        sysctl=_sysctls(resolved, host),
+        sysctl=_sysctls(resolved, maps),
         seccomp=resolved.seccomp,
     )
 
 
-def _sysctls(resolved: Resolved, host: Host) -> dict[str, str]:
+def _mappings(lines: Sequence[Line]) -> tuple[IDMapping, ...]:
+    return tuple(IDMapping(container_id=inside, host_id=outside, size=count) for inside, outside, count in lines)
+
+
+def _sysctls(resolved: Resolved, maps: IdMaps | None) -> dict[str, str]:
     if resolved.network == "host":
         return {}
-    groups = "0 0" if host.rootless else "0 2147483647"
+    groups = _ping_groups(maps)
     return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": groups}
+
+
+def _ping_groups(maps: IdMaps | None) -> str:
+    """Return the groups that may ping: the kernel takes only a range whose ends exist inside."""
+    if maps is None:
+        return "0 2147483647"
+    return f"{min(line[0] for line in maps.gids)} {max(line[0] + line[2] for line in maps.gids) - 1}"
 
 
 def resources(options: ContainerOptions, host: Host) -> Resources:

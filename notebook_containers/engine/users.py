@@ -1,4 +1,4 @@
-"""``USER`` and ``--user`` words to numbers, from the image's own passwd and group files.
+"""``USER`` and ``--user`` words to numbers, from the image's own passwd and group files, and which of them exist in a container.
 
 The files come from untrusted layers: the store reads them inside the root only, one MiB at most (CVE-2024-9676, CVE-2026-47262). A word
 that is neither a known name nor a number in range is an error, never user 0 (CVE-2024-40635). Digits are always a number, whatever a
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.linux.idmaps import IdMaps
 
 _NUMBER = re.compile(r"[0-9]{1,10}\Z", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?\Z", re.ASCII)
@@ -44,6 +45,33 @@ def resolve(text: str, read: Reader) -> Identity:
         return Identity(uid=uid, gid=_group(group, members), home=home)
     extra = tuple(sorted({_in_range(g[2], "group") for g in members if name and name in g[3].split(",")} - {gid}))
     return Identity(uid=uid, gid=gid, groups=extra, home=home)
+
+
+def identity(text: str, read: Reader, maps: IdMaps | None, *, caller: tuple[int, int] | None = None) -> Identity:
+    """Return the identity for ``text`` in a container with the ids ``maps`` (None: all of them); the caller's own ids for an empty one.
+
+    ``caller`` are the ids for ``--userns keep-id``, or None. Groups that do not exist inside are left out; a user that does not exist
+    raises InvalidArgument with what to do.
+    """
+    found = resolve(text or (f"{caller[0]}:{caller[1]}" if caller else ""), read)
+    if maps is None:
+        return found
+    if not maps.has(found.uid, found.gid):
+        raise _missing(text, found, maps)
+    return replace(found, groups=() if maps.single else tuple(group for group in found.groups if maps.has_group(group)))
+
+
+def _missing(text: str, found: Identity, maps: IdMaps) -> InvalidArgument:
+    if not maps.single:
+        return InvalidArgument(
+            f"user {text!r} ({found.uid}:{found.gid}) does not exist here: this user's ids end at {maps.highest}",
+            hint="use a smaller id, or have more ids lent in /etc/subuid and /etc/subgid",
+        )
+    only = maps.uids[0][0]
+    return InvalidArgument(
+        f"user {text!r} needs more than one user id, and an ordinary user has one here",
+        hint=f"run as user {only} (which is you outside), or have ids lent in /etc/subuid and /etc/subgid: see nbc doctor",
+    )
 
 
 def _lines(read: Reader, path: str) -> list[list[str]]:

@@ -6,6 +6,7 @@ Every function raises InvalidArgument that names the option or shows the word as
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -290,3 +291,21 @@ def restart(given: Mapping[str, object] | None, *, auto_remove: bool) -> tuple[s
     if not isinstance(count, int) or count < 0:
         raise InvalidArgument(f"restart count {count!r} is no number of times", hint="write on-failure:5")
     return name, count
+
+
+def userns(value: str | None) -> str:
+    """Return ``keep-id``, or empty text for the default; raises InvalidArgument for anything else.
+
+    ``host`` means Docker's word for "without a user namespace of its own", which is root's default here, and impossible for others.
+    """
+    word = value or ""
+    if word in ("", "keep-id"):
+        return word
+    if word == "host":
+        if os.geteuid() == 0:
+            return ""
+        raise InvalidArgument(
+            "--userns host is not possible for an ordinary user: without a user namespace nothing may be mounted",
+            hint="leave it out (root inside is you outside), or use --userns keep-id (you are yourself inside)",
+        )
+    raise InvalidArgument(f"--userns {word!r} is not known", hint="keep-id and host are")

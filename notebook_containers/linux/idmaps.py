@@ -39,6 +39,10 @@ class IdMaps:
         """Whether this user and this group exist inside."""
         return _inside(self.uids, uid) and _inside(self.gids, gid)
 
+    def has_group(self, gid: int) -> bool:
+        """Whether this group exists inside."""
+        return _inside(self.gids, gid)
+
     @property
     def highest(self) -> int:
         """The highest id that both have from 0 on."""
@@ -159,32 +163,25 @@ def _usable(
     own: list[tuple[int, int]] = []
     for owner, start, count in entries:
         if owner in names:
-            reason = _danger(file, start, count, [e for e in entries if e[0] not in names], known, own)
-            if reason:
-                problems.append(reason)
+            others = [*(e for e in entries if e[0] not in names), *(("this user again", *span) for span in own)]
+            what = f"the ids {start}-{start + count - 1} of /etc/{file}"
+            if reason := _danger(start, start + count, others, known):
+                problems.append(f"{what} {reason}")
             else:
                 own.append((start, count))
     return own
 
 
-def _danger(
-    file: str, start: int, count: int, others: Sequence[tuple[str, int, int]], known: dict[int, str], own: Sequence[tuple[int, int]]
-) -> str:
+def _danger(start: int, end: int, others: Sequence[tuple[str, int, int]], known: dict[int, str]) -> str:
     """Return why a range must not be used: ids that are somebody's would give a container that somebody's files."""
-    what, end = f"the ids {start}-{start + count - 1} of /etc/{file}", start + count
     if end > 1 << 32:
-        return f"{what} go beyond the last id there is"
-    if start == 0:
-        return f"{what} hold root's own id"
+        return "go beyond the last id there is"
     for name, other, size in others:
         if other < end and start < other + size:
-            return f"{what} overlap those of {name} ({other}-{other + size - 1}): each could change the other's files"
-    for other, size in own:
-        if other < end and start < other + size:
-            return f"{what} are listed twice"
+            return f"overlap those of {name} ({other}-{other + size - 1}): each could change the other's files"
     for number, name in known.items():
         if start <= number < end:
-            return f"{what} hold the id {number} of {name}"
+            return f"hold the id {number} of {name}"
     return ""
 
 

@@ -108,6 +108,7 @@ def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
     plan.own = plan.made | frozenset(kept.fds)
     plan.mapped = any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces"))
     plan.set_groups = not plan.mapped or not _single(linux)
+    plan.become_root = plan.mapped and not _keeps_caller(linux)
     joins.sort(key=lambda pair: pair[0] != "user")  # the user namespace first: it gives the right to join the others
     try:
         life.pid = namespaces.spawn(lambda: init.run(plan), new=new, join=[(fd, namespaces.FLAGS[kind]) for kind, fd in joins])
@@ -120,6 +121,12 @@ def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
 
 def _single(linux: Table) -> bool:
     return sum(document.number(entry, "size") for entry in document.tables(linux, "gidMappings")) <= 1
+
+
+def _keeps_caller(linux: Table) -> bool:
+    """Whether this process's own id exists inside: then init stays what it is (as with --userns keep-id, not root)."""
+    own = os.geteuid()
+    return any(outside <= own < outside + size for _, outside, size in _map(linux, "uidMappings"))
 
 
 def _namespace_hint() -> str:

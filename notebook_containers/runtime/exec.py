@@ -59,7 +59,7 @@ def _run(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
     mapped = not namespaces.same_namespace(init, "user")
     join = [(pidfd, sum(flags) | (syscalls.CLONE_NEWUSER if mapped else 0))]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    entry = _Entry(process, theirs, stdio, bundle.seccomp, set_groups=not mapped or os.geteuid() == 0)
+    entry = _Entry(process, theirs, stdio, bundle.seccomp, set_groups=not mapped or _may_set_groups(init))
     pid = namespaces.spawn(entry.run, new=0, join=join, before_join=limits.restore(request).enter)
     theirs.close()
     try:
@@ -70,6 +70,11 @@ def _run(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
     finally:
         ours.close()
         os.close(pidfd)
+
+
+def _may_set_groups(pid: int) -> bool:
+    with open(f"/proc/{pid}/setgroups", encoding="ascii") as file:
+        return file.read().strip() == "allow"
 
 
 def _complete(process: Table, own: Table) -> Table:

@@ -27,7 +27,7 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 class Plan:
     """What init is told by the monitor, and what one step leaves for the next."""
 
-    __slots__ = ("bundle", "channel", "config", "enter_cgroup", "made", "mapped", "own", "set_groups", "stdio", "tree")
+    __slots__ = ("become_root", "bundle", "channel", "config", "enter_cgroup", "made", "mapped", "own", "set_groups", "stdio", "tree")
 
     def __init__(self, bundle: PlainBundle, channel: socket.socket, enter_cgroup: Callable[[], None]) -> None:
         self.bundle, self.channel, self.enter_cgroup = bundle, channel, enter_cgroup
@@ -35,6 +35,7 @@ class Plan:
         self.made: frozenset[str] = frozenset()  # kinds of the namespaces that are new, not joined
         self.own: frozenset[str] = frozenset()  # those, and the ones an earlier life of this container made
         self.mapped = False  # in a user namespace
+        self.become_root = False  # whose root is somebody else than the monitor
         self.set_groups = True
         self.stdio: list[int] = []  # three descriptors, or none when the process gets a terminal
         self.tree: rootfs.Tree
@@ -69,7 +70,7 @@ def _report(plan: Plan, failure: Table) -> None:
 def _wait_for_the_monitor(plan: Plan) -> None:
     if plan.channel.recv(1) != b"g":
         os._exit(125)
-    if plan.mapped:
+    if plan.become_root:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     _die_with_the_monitor(plan)
@@ -119,7 +120,7 @@ def _isolate_mounts(plan: Plan) -> None:
 
 def _mount_root(plan: Plan) -> None:
     path = os.path.join(plan.bundle.path, document.text(document.table(plan.config, "root"), "path", "rootfs"))
-    plan.tree = rootfs.mount_root(path, plan.bundle.root_mounts, mapped=plan.mapped)
+    plan.tree = rootfs.mount_root(path, plan.bundle.root_mounts, mapped=plan.mapped, single=not plan.set_groups)
 
 
 def _mount_everything(plan: Plan) -> None:

@@ -31,10 +31,11 @@ _READ_ONLY = mounts.Options(["ro"])
 class Tree:
     """The tree under construction: descriptors of its root and of the mounts that later steps need."""
 
-    __slots__ = ("dev", "mapped", "proc", "pts", "root")
+    __slots__ = ("dev", "mapped", "proc", "pts", "root", "single")
 
-    def __init__(self, root: int, *, mapped: bool) -> None:
+    def __init__(self, root: int, *, mapped: bool, single: bool = False) -> None:
         self.root = root
+        self.single = single  # one id only
         self.mapped = mapped  # inside a user namespace: device nodes cannot be made, only bound
         self.dev = self.proc = self.pts = -1
 
@@ -45,7 +46,7 @@ def isolate(propagation: str) -> None:
     syscalls.mount("", "/", "", syscalls.MS_REC | flags.get(propagation.removeprefix("r"), syscalls.MS_SLAVE))
 
 
-def mount_root(path: str, entries: list[Table], *, mapped: bool) -> Tree:
+def mount_root(path: str, entries: list[Table], *, mapped: bool, single: bool = False) -> Tree:
     """Mount the root filesystem on the directory ``path``: the entries of rootfs.json, or ``path`` itself when there are none."""
     root = -1
     for entry in entries or [{"type": "bind", "source": path, "options": ["rbind"]}]:
@@ -58,7 +59,7 @@ def mount_root(path: str, entries: list[Table], *, mapped: bool) -> Tree:
             root = tree
         mounts.attach(tree, target)
         os.close(target)
-    return Tree(root, mapped=mapped)
+    return Tree(root, mapped=mapped, single=single)
 
 
 def mount_all(tree: Tree, entries: list[Table]) -> None:
@@ -74,7 +75,7 @@ def mount_all(tree: Tree, entries: list[Table]) -> None:
 
 def _mount(tree: Tree, destination: str, entry: Table) -> None:
     kind, source = document.text(entry, "type"), document.text(entry, "source")
-    words = [word for word in document.texts(entry, "options") if not (tree.mapped and _unmapped(word))]
+    words = [word for word in document.texts(entry, "options") if not (tree.single and _unmapped(word))]
     if kind == "cgroup":
         _mount_cgroup(tree.root, destination, words)
         return
