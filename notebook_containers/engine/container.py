@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, overload
 
 from notebook_containers.engine import inspection, launch, users, volumes
+from notebook_containers.engine.contents import Contents
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import ago, human_duration
@@ -53,7 +54,7 @@ class ExecResult:
         return iter((self.exit_code, self.output))
 
 
-class Container:
+class Container(Contents):
     """A container, found again from the store by any process; attributes are as of the last look (``reload()`` looks again)."""
 
     def __init__(self, parts: Parts, networks: Networks, row: ContainerRow) -> None:

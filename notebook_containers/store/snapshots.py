@@ -75,6 +75,13 @@ class Snapshots:
             return (Mount(destination="/", type="bind", source=str(trees[0]), options=("bind", "ro")),)
         return (self._overlay([_lowers(trees), *FIXED_OPTIONS, "ro"]),)
 
+    def stack(self, key: str, *, writable: bool) -> Stack:
+        """Return the directories to mount as one: to write (nobody else may have it mounted), or to read, the snapshot's own topmost."""
+        directory, trees = self._existing(key), self._trees(key)
+        if writable:
+            return Stack(lowers=trees, upper=directory / "upper", work=directory / "work")
+        return Stack(lowers=(*trees, directory / "upper"))
+
     def layers(self, key: str) -> tuple[Digest, ...]:
         """Return the layers that the snapshot stands on, bottom first."""
         directory = self._existing(key)

@@ -8,7 +8,8 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from notebook_containers.errors import InvalidDocument
+from notebook_containers.errors import InvalidArgument, InvalidDocument
+from notebook_containers.linux import syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.store import attributes
@@ -35,7 +36,8 @@ class Rules:
 
     ``layer``: names that begin with ``.wh.`` are deletions and become overlay's own form. ``single_id``: only one user id exists here,
     so owners cannot be kept (and devices not made). ``highest``: the last id that exists, None for all; who is beyond becomes root.
-    ``owner``: give everything to this (uid, gid). ``userxattr``: overlay's attributes are in the user name space.
+    ``owner``: give everything to this (uid, gid). ``userxattr``: overlay's attributes are in the user name space. ``keep_kinds``: a
+    directory may not take the place of something else, nor the reverse.
     """
 
     layer: bool
@@ -43,12 +45,14 @@ class Rules:
     userxattr: bool = False
     owner: tuple[int, int] | None = None
     highest: int | None = None
+    keep_kinds: bool = False
 
 
 def unpack(reader: TarReader, root: SafeRoot, rules: Rules, *, below: str = "") -> Unpacked:
     """Unpack all entries in the directory ``below`` of ``root``.
 
-    Nobody else may change the tree meanwhile: it lies in a private 0700 directory, or is a detached mount.
+    Others may change the tree meanwhile (a running container): every change is made by a parent's descriptor and a plain name, links are
+    never followed out of ``root``, and a directory's owner and mode are set only while it is the one that was met.
 
     Raises InvalidDocument for an archive that tries to leave the root or contradicts itself, OSError for what the kernel refuses.
     The tree is then incomplete and is to be deleted.
@@ -87,6 +91,7 @@ class _Unpacker:
         self._reader, self._root, self._rules, self._below = reader, root, rules, below
         self._open: dict[str, int] = {}
         self._directories: dict[str, Entry] = {}
+        self._met: dict[str, tuple[int, int]] = {}
         self._whiteouts: set[str] = set()
         self._foreign: set[tuple[int, int]] = set()
         self._warnings: dict[str, None] = {}
@@ -168,12 +173,26 @@ class _Unpacker:
         self._set_opaque(self._parent(dead))
         return True
 
-    def _clear(self, place: _Place) -> None:
+    def _clear(self, place: _Place, entry: Entry) -> None:
         """Make room for another entry of the same name: the last one counts."""
+        if self._rules.keep_kinds:
+            self._check_kind(place, entry)
+        if not self._rules.layer:
+            _refuse_mount_point(place)
         for known in [p for p in self._open if p == place.path or p.startswith(place.path + "/")]:
             os.close(self._open.pop(known))
         self._directories.pop(place.path, None)
         remove_tree(place.parent, place.name)
+
+    @staticmethod
+    def _check_kind(place: _Place, entry: Entry) -> None:
+        try:
+            status = os.stat(place.name, dir_fd=place.parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(status.st_mode) != (entry.kind == "d"):
+            kinds = ("a directory", "a file") if entry.kind == "d" else ("a file", "a directory")
+            raise InvalidArgument(f"/{place.path[:200]} cannot become {kinds[0]}: it is {kinds[1]}", hint="remove it first")
 
     # what entries make
 
@@ -181,7 +200,7 @@ class _Unpacker:
         try:
             fd = os.open(place.name, _NEW_FILE, 0o600, dir_fd=place.parent)
         except FileExistsError:
-            self._clear(place)
+            self._clear(place, entry)
             fd = os.open(place.name, _NEW_FILE, 0o600, dir_fd=place.parent)
         try:
             if entry.size:
@@ -200,18 +219,26 @@ class _Unpacker:
             os.mkdir(place.name, 0o700, dir_fd=place.parent)
         except FileExistsError:
             if stat.S_ISDIR(os.stat(place.name, dir_fd=place.parent, follow_symlinks=False).st_mode):
+                self._meet(place)
                 return
-            self._clear(place)
+            self._clear(place, entry)
             self._directories[place.path] = entry
             os.mkdir(place.name, 0o700, dir_fd=place.parent)
             if place.path in self._whiteouts:  # deleted below and made anew here: what lies below must stay hidden
                 self._set_opaque(self._parent(place.path))
+        self._meet(place)
+
+    def _meet(self, place: _Place) -> None:
+        """Remember which directory stands here: in a live tree another one, or a link, may stand here at the end."""
+        if not self._rules.layer:
+            status = os.stat(place.name, dir_fd=place.parent, follow_symlinks=False)
+            self._met[place.path] = (status.st_dev, status.st_ino)
 
     def _symlink(self, place: _Place, entry: Entry) -> None:
         try:
             os.symlink(entry.link, place.name, dir_fd=place.parent)
         except FileExistsError:
-            self._clear(place)
+            self._clear(place, entry)
             os.symlink(entry.link, place.name, dir_fd=place.parent)
         self._own_by_name(place.parent, place.name, entry)
 
@@ -239,7 +266,7 @@ class _Unpacker:
         try:
             os.link(source, place.name, src_dir_fd=from_parent, dst_dir_fd=place.parent, follow_symlinks=False)
         except FileExistsError:
-            self._clear(place)
+            self._clear(place, entry)
             os.link(source, place.name, src_dir_fd=from_parent, dst_dir_fd=place.parent, follow_symlinks=False)
 
     def _no_target(self, place: _Place, entry: Entry) -> InvalidDocument:
@@ -265,7 +292,7 @@ class _Unpacker:
         try:
             os.mknod(place.name, kind | 0o600, device, dir_fd=place.parent)
         except FileExistsError:
-            self._clear(place)
+            self._clear(place, entry)
             os.mknod(place.name, kind | 0o600, device, dir_fd=place.parent)
         self._own_by_name(place.parent, place.name, entry, chmod=True)
 
@@ -332,7 +359,7 @@ class _Unpacker:
         if not self._rules.single_id and owner != (0, 0):
             os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
         if chmod:
-            os.chmod(name, entry.mode, dir_fd=parent)
+            _set_mode(parent, name, entry.mode)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def _set_attributes(self, fd: int, path: str, entry: Entry) -> None:
@@ -360,6 +387,9 @@ class _Unpacker:
         except (FileNotFoundError, NotADirectoryError):
             return  # a later entry put something else there
         try:
+            status = os.fstat(fd)
+            if self._met.get(path, (status.st_dev, status.st_ino)) != (status.st_dev, status.st_ino):
+                return
             owner = self._owner(entry)
             if not self._rules.single_id:
                 os.fchown(fd, *owner)
@@ -373,6 +403,28 @@ class _Unpacker:
 
 def _is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _refuse_mount_point(place: _Place) -> None:
+    """Raise EBUSY where something is mounted: seen from another mount namespace, unlinking its place would unmount it (unlink(2))."""
+    flags = os.O_PATH | os.O_NOFOLLOW
+    try:
+        os.close(syscalls.openat2(place.parent, place.name, flags, resolve=syscalls.RESOLVE_NO_XDEV | syscalls.RESOLVE_BENEATH))
+    except OSError as err:
+        if err.errno == errno.EXDEV:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), f"/{place.path}") from None
+        if err.errno not in (errno.ENOSYS, errno.EPERM, errno.ENOENT, errno.EAGAIN):
+            raise
+
+
+def _set_mode(parent: int, name: str, mode: int) -> None:
+    """Set the mode of what is not opened (a device, a FIFO): by a descriptor of it, as chmod(2) by name follows a link put there."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not stat.S_ISLNK(os.fstat(fd).st_mode):
+            os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
 
 
 def _write_all(fd: int, piece: memoryview) -> None:
