@@ -14,6 +14,7 @@ from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import ago, human_duration
 from notebook_containers.engine.specgen import capability_set
+from notebook_containers.engine.usage import Usage
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, environment_list
 from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure
 from notebook_containers.network.ports import PortMapping
@@ -54,7 +55,7 @@ class ExecResult:
         return iter((self.exit_code, self.output))
 
 
-class Container(Contents):
+class Container(Contents, Usage):
     """A container, found again from the store by any process; attributes are as of the last look (``reload()`` looks again)."""
 
     def __init__(self, parts: Parts, networks: Networks, row: ContainerRow) -> None:
@@ -383,11 +384,6 @@ class Container(Contents):
         """Return what it changed on its filesystem since it was made: kind A, C or D and the path."""
         spec = Bundle(path=self._parts.bundle_path(self.id)).spec()
         return self._parts.store.snapshots.changes(self.id, ignore=[mount.destination for mount in spec.mounts])
-
-    def top(self) -> list[dict[str, JSON]]:
-        """Return its processes: pid on this machine, user, elapsed seconds and command line."""
-        self._running("look into")
-        return inspection.processes(self._parts.runtime.pids(self.id))
 
     def size_rw(self) -> int:
         """Return the bytes of its writable layer."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from notebook_containers.engine import archive
 from notebook_containers.engine.documents import ContainerDocument
@@ -22,6 +22,9 @@ from notebook_containers.store.compression import uncompressed
 from notebook_containers.store.tar_reader import Limits, TarReader
 from notebook_containers.store.tree_tar import send_tree
 from notebook_containers.store.unpack import Rules, unpack
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.images import Image
 
 _CHUNK = 1 << 20
 _GO_MODES = ((stat.S_ISUID, 23), (stat.S_ISGID, 22), (stat.S_ISVTX, 20))
@@ -58,6 +61,28 @@ class Contents:
     def export(self) -> Iterator[bytes]:
         """Return the whole file system as a tar stream, without what is mounted in it (volumes, /proc, /dev), as ``docker export``."""
         return archive.export(self._parts, self.id)
+
+    def commit(
+        self,
+        repository: str | None = None,
+        tag: str | None = None,
+        *,
+        message: str = "",
+        author: str = "",
+        pause: bool = True,
+        changes: str | Sequence[str] | None = None,
+    ) -> Image:
+        """Make an image of it as it is now, and return that; ``changes`` are lines of a Dockerfile for the image's settings.
+
+        A running container stands still meanwhile unless ``pause=False``. Volumes and what else is mounted are no part of the image.
+        """
+        from notebook_containers.engine import commit
+        from notebook_containers.engine.images import Image
+
+        lines = changes.splitlines() if isinstance(changes, str) else list(changes or ())
+        tags = commit.target(repository, tag)
+        record = commit.commit(self._parts, self.document, tags=tags, message=message, author=author, pause=pause, changes=lines)
+        return Image(self._parts, record)
 
     def copy_to(self, source: str | os.PathLike[str], path: str, *, archive_mode: bool = False, follow: bool = False) -> list[str]:
         """Copy a local file or directory into the container by ``docker cp``'s rules; returns warnings.

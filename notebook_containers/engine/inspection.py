@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
@@ -151,20 +148,3 @@ def image(record: ImageRecord) -> dict[str, JSON]:
         "RootFS": {"Type": "layers", "Layers": list(config.rootfs.diff_ids)},
         "Descriptor": {"digest": record.manifest_digest},
     }
-
-
-def processes(pids: Sequence[int]) -> list[dict[str, JSON]]:
-    """Return pid, user id, seconds since start and command line of processes; ones that ended meanwhile are left out."""
-    found: list[dict[str, JSON]] = []
-    ticks, uptime = os.sysconf("SC_CLK_TCK"), time.clock_gettime(time.CLOCK_BOOTTIME)
-    for pid in sorted(pids):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-            owner = os.stat(f"/proc/{pid}").st_uid
-        except OSError:
-            continue
-        name, fields = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
-        command = " ".join(w.decode("utf-8", "replace") for w in words) or f"[{name}]"
-        found.append({"PID": pid, "PPID": int(fields[1]), "UID": owner, "SECONDS": int(uptime - int(fields[19]) / ticks), "CMD": command})
-    return found

@@ -6,13 +6,13 @@ import json
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 from notebook_containers.errors import DiskFull, InvalidArgument, RuntimeFailure, Unsupported
 from notebook_containers.oci.documents import Document, always, named, untrusted_json
-from notebook_containers.oci.runtime import Mount, Spec
+from notebook_containers.oci.runtime import Linux, Mount, Resources, Spec
 from notebook_containers.runtime import document
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -87,6 +87,14 @@ class Bundle:
             kind = DiskFull if err.errno in (28, 122) else RuntimeFailure
             raise kind(f"cannot write bundle {path}: {err.strerror}") from err
         return cls(path=path)
+
+    def change(self, *, resources: Resources, restart: str, restart_max: int) -> None:
+        """Write other limits and another restart policy, for the next start; atomic for each document."""
+        spec = self.spec()
+        linux = replace(spec.linux or Linux(), resources=resources)
+        monitor = document.read(os.fspath(self.path / "monitor.json"))
+        document.write(os.fspath(self.path / "config.json"), replace(spec, linux=linux).to_json())
+        document.write(os.fspath(self.path / "monitor.json"), {**monitor, "restart": restart, "restartMax": restart_max})
 
     def spec(self) -> Spec:
         """Read the Spec back."""

@@ -25,13 +25,27 @@ class Client:
     that takes nothing at all for STALL_S is given up: its output is dropped, and a LOST frame tells it how much, when it reads again.
     """
 
-    __slots__ = ("_dropping", "_lost", "_moved", "_queue", "attached", "ends_input", "muted", "reader", "sends_input", "sock", "waits")
+    __slots__ = (
+        "_dropping",
+        "_lost",
+        "_moved",
+        "_queue",
+        "attached",
+        "ends_input",
+        "muted",
+        "on_gone",
+        "reader",
+        "sends_input",
+        "sock",
+        "waits",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.reader = wire.Reader()
         self.attached = self.sends_input = self.ends_input = self.waits = False
         self.muted = False  # its input is not read for the moment: the container does not take it
+        self.on_gone: Callable[[], None] | None = None
         self._queue = bytearray()
         self._moved = time.monotonic()
         self._lost = 0
@@ -166,6 +180,8 @@ class Clients:
             return
         self._loop.unwatch(fd)
         client.sock.close()
+        if client.on_gone is not None:
+            client.on_gone()
         if client.ends_input:
             self._on_input(b"")
 

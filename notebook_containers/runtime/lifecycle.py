@@ -14,12 +14,12 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, RuntimeFailure
 from notebook_containers.linux import process as processes
-from notebook_containers.oci.runtime import Process
+from notebook_containers.oci.runtime import Process, Resources
 from notebook_containers.runtime import document, limits, logs, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.document import Table
@@ -131,6 +131,39 @@ class Runtime:
     def resume(self, id: str) -> None:
         """Let a paused container go on."""
         self._ask(id, {"op": "resume"})
+
+    @contextmanager
+    def held(self, id: str) -> Iterator[None]:
+        """Let a running container stand still while the block runs; it goes on at its end, also when this process is killed.
+
+        Its state does not change. Unsupported where it has no cgroup that can freeze, Conflict when it does not run.
+        """
+        connection = self._connect(id)
+        try:
+            connection.ask({"op": "hold"})
+            yield
+        finally:
+            connection.close()
+
+    def update(self, id: str, resources: Resources) -> list[str]:
+        """Change the limits of a container that is not over; returns in words what cannot be enforced.
+
+        InvalidArgument for a value that the kernel refuses (a memory limit below what is used); limits before it in order are then set.
+        """
+        limits_now = resources.to_json()
+        limits_now.pop("devices", None)  # a rule at a time would leave a moment without rules
+        try:
+            return _limits_of(self.state(id)).change({**limits_now})
+        except OSError as err:
+            name = os.path.basename(err.filename or "") or "a limit"
+            raise InvalidArgument(
+                f"cannot change the limits of container {id[:12]}: {name}: {(err.strerror or str(err)).lower()}",
+                hint="a memory limit cannot go below what is used now" if err.errno == errno.EBUSY else "",
+            ) from err
+
+    def set_restart(self, id: str, policy: str, most: int) -> None:
+        """Change the restart policy of a container that is not over."""
+        self._ask(id, {"op": "update", "restart": policy, "restartMax": most})
 
     def attach(self, id: str, *, stdin: bool = False, logs: bool = False) -> AttachSession:
         """Connect to the first process's streams; between create and start, no byte is missed.

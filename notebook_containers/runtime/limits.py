@@ -46,6 +46,12 @@ class Limits:
             self.warnings.append(f"limits are not enforced: no cgroup can be made here ({err.strerror})")
             self._cgroup, self.path = None, ""
 
+    def change(self, resources: Table) -> list[str]:
+        """Set other limits; returns in words what cannot be enforced."""
+        if self._cgroup is None:
+            return ["limits are not enforced: the container has no cgroup"]
+        return self._cgroup.apply(resources)
+
     def reopen(self) -> None:
         """Reach the cgroup that another process made at ``locations``."""
         self._cgroup = cgroups.restore_cgroup(self.path, self.locations)

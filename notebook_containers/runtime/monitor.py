@@ -83,6 +83,7 @@ class Monitor:
         self._life: container.Life | None = None
         self._starters: list[Client] = []
         self._exit: int | None = None
+        self._holders = 0
         self._on_purpose = False  # ended by a caller: not restarted
         self._restart_at = 0.0
         self._backoff = _BACKOFF_FIRST_S / 2
@@ -175,6 +176,10 @@ class Monitor:
             terminal = document.flag(self._bundle.process(), "terminal")
             client.ends_input = client.sends_input and not terminal  # a terminal outlives whoever looks at it
             return {"terminal": terminal, "log": self._log.position() if self._log else {}}
+        if op == "hold":
+            self._hold(client)
+        if op == "update":
+            self._options.update(restart=document.text(request, "restart"), restartMax=document.number(request, "restartMax"))
         if op == "detach":
             client.ends_input = False
         if op == "kill":
@@ -205,15 +210,30 @@ class Monitor:
             self._limits.signal(number)
         else:
             os.kill(self._life.pid, number)  # our own child, not yet reaped: nobody else has its pid
-        if number == signal.SIGKILL and self.state["status"] == "paused":
+        if number == signal.SIGKILL and (self.state["status"] == "paused" or self._holders):
             self._limits.freeze(frozen=False)
 
     def _freeze(self, *, frozen: bool) -> None:
         wanted = "running" if frozen else "paused"
         if self.state["status"] != wanted:
             raise Conflict(f"container {self.id[:12]} is {self.state['status']}, not {wanted}")
-        self._limits.freeze(frozen=frozen)
+        if not self._holders:
+            self._limits.freeze(frozen=frozen)
         self._save(status="paused" if frozen else "running")
+
+    def _hold(self, client: Client) -> None:
+        """Let the container stand still for as long as this client is connected, also when it is killed: nobody else would let it go on."""
+        if self._life is None or self._exit is not None or client.on_gone is not None:
+            raise Conflict(f"container {self.id[:12]} is {self.state['status']}, not running")
+        if not self._holders and self.state["status"] == "running":
+            self._limits.freeze(frozen=True)
+        self._holders += 1
+        client.on_gone = self._let_go
+
+    def _let_go(self) -> None:
+        self._holders -= 1
+        if not self._holders and self._life is not None and self.state["status"] != "paused":
+            self._limits.freeze(frozen=False)
 
     # -- life and death ------------------------------------------------------------------------------------------------------------
 

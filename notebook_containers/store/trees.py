@@ -160,6 +160,7 @@ class LocalTrees:
         with Merged(request.below, userxattr=self._userxattr) as below, SafeRoot.at(request.upper) as upper:
             items = self._scan(upper)
             drop_ignored(items, request.ignore, below)
+            _check_room(items, upper)
             now = self._attributes(items[0].status)
             root = None if now == request.root else now
             if root is None and not items[0].opaque and not any(item.path and not item.dropped for item in items):
@@ -236,3 +237,18 @@ def _move(directory: Path, target: Path) -> None:
     os.chmod(directory, mode | 0o200)
     os.rename(directory, target)
     os.chmod(target, mode)
+
+
+def _check_room(items: Sequence[Item], upper: SafeRoot) -> None:
+    """Raise DiskFull when the archive cannot fit: a file of holes takes no room until it is packed (and could take days to write)."""
+    from notebook_containers.errors import DiskFull
+
+    files = [item for item in items if item.kind == "f" and not item.dropped]
+    needed = sum({(item.status.st_dev, item.status.st_ino): item.status.st_size for item in files}.values())
+    space = os.fstatvfs(upper.fd)
+    if needed > space.f_bavail * space.f_frsize:
+        largest = max(files, key=lambda item: item.status.st_size)
+        raise DiskFull(
+            f"the changed files have {needed} bytes, more than is free; the largest is /{largest.path}, {largest.status.st_size} bytes",
+            hint="remove it, or free space with 'nbc system prune'",
+        )

@@ -1,0 +1,100 @@
+"""What a container uses and may use, and what it runs: ``stats``, ``top``, ``update``; a base of :class:`~.container.Container`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, overload
+
+from notebook_containers.engine import processes, stats, update
+from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.parts import Parts
+from notebook_containers.errors import Conflict
+from notebook_containers.oci.documents import JSON
+
+Table = dict[str, JSON]
+
+
+class Usage:
+    """Limits, measurements and processes of one container."""
+
+    id: str
+    name: str
+    document: ContainerDocument
+    _parts: Parts
+
+    @overload
+    def stats(self, *, stream: Literal[False], one_shot: bool = ...) -> Table: ...
+
+    @overload
+    def stats(self, *, stream: Literal[True] = ..., one_shot: bool = ...) -> Iterator[Table]: ...
+
+    def stats(self, *, stream: bool = True, one_shot: bool = False) -> Table | Iterator[Table]:
+        """Return what it uses, in docker-py's shape: a sample each second until it ends, or with ``stream=False`` one.
+
+        One sample takes half a second, in which the processors are measured; with ``one_shot`` it does not, and ``precpu_stats`` is
+        empty. A container that does not run has a sample of zeros.
+        """
+        if stream:
+            return stats.stream(self._parts, self.id, self.name)
+        return stats.once(self._parts, self.id, self.name, one_shot=one_shot)
+
+    def usage(self, sample: Mapping[str, JSON] | None = None) -> dict[str, object]:
+        """Return Docker's table of a sample (one is taken when none is given) as numbers: per cent of one processor, bytes, processes."""
+        return stats.row(self.stats(stream=False) if sample is None else sample)
+
+    def top(self, *, ps_args: str | None = None) -> Table:
+        """Return its processes as ps(1) lists them: ``{"Titles": [...], "Processes": [[...], ...]}``; Conflict when it does not run.
+
+        Of ps's options ``-ef``, ``aux`` and ``-o COLUMNS`` are understood. Pids and users are this machine's.
+        """
+        keys = processes.titles(ps_args)
+        titles, rows = processes.table(self.processes(), keys)
+        return {"Titles": [*titles], "Processes": [[*row] for row in rows]}
+
+    def processes(self) -> list[processes.ProcessRow]:
+        """Return its processes; Conflict when it does not run."""
+        self._running("look into")
+        return processes.read(self._parts.runtime.pids(self.id))
+
+    def update(
+        self,
+        *,
+        cpu_period: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_shares: int | None = None,
+        cpuset_cpus: str | None = None,
+        mem_limit: str | int | None = None,
+        mem_reservation: str | int | None = None,
+        memswap_limit: str | int | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        restart_policy: Mapping[str, object] | None = None,
+    ) -> Table:
+        """Change limits and restart policy, at once when it runs, and for its next starts; returns ``{"Warnings": [...]}``.
+
+        A value that the kernel refuses (memory below what is used) is InvalidArgument, and nothing is changed.
+        """
+        with self._parts.container_lock(self.id):
+            self.reload()
+            options = update.changed_options(
+                self.document.options,
+                cpu_period=cpu_period,
+                cpu_quota=cpu_quota,
+                cpu_shares=cpu_shares,
+                cpuset_cpus=cpuset_cpus,
+                mem_limit=mem_limit,
+                mem_reservation=mem_reservation,
+                memswap_limit=memswap_limit,
+                nano_cpus=nano_cpus,
+                pids_limit=pids_limit,
+                restart_policy=restart_policy,
+            )
+            self.document, warnings = update.update(self._parts, self.document, options)
+        return {"Warnings": [*warnings]}
+
+    def reload(self) -> None:
+        """Look again; given by the container."""
+        raise NotImplementedError
+
+    def _running(self, verb: str) -> None:
+        raise Conflict(f"cannot {verb} {self.name}")
