@@ -112,9 +112,14 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
     host, maps = parts.host, parts.host.container_maps(options.userns)
     keeps = host.rootless and options.userns == "keep-id"
     word = options.user or ("" if keeps else config.user)
-    caller = (host.euid, host.egid) if keeps else None
-    identity = users.identity(word, lambda path: parts.store.snapshots.read_file(document.layers, path), maps, caller=caller)
-    files = _generated_files(document, directory)
+
+    def read(path: str) -> bytes | None:
+        return parts.store.snapshots.read_file(document.layers, path)
+
+    identity = users.identity(word, read, maps, caller=(host.euid, host.egid) if keeps else None)
+    home = options.working_dir or config.working_dir or "/"
+    passwd = users.passwd_with_caller(read, host.euid, host.egid, home=home) if keeps else None
+    files = _generated_files(document, directory, passwd)
     binds = [_bind(point) for point in document.mounts]
     capabilities = frozenset(specgen.capability_set(options, parts.host))
     resolved = specgen.Resolved(
@@ -151,14 +156,18 @@ def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object
         raise InvalidArgument(f"seccomp profile {word!r} cannot be used: {err}") from err
 
 
-def _generated_files(document: ContainerDocument, directory: Path) -> list[Mount]:
+def _generated_files(document: ContainerDocument, directory: Path, passwd: bytes | None) -> list[Mount]:
     (directory / "hostname").write_text(document.hostname + "\n")
     write_hosts(document, directory)
     write_resolver(document, directory)
-    for name in ("hostname", "hosts", "resolv.conf"):
+    generated = ["hostname", "hosts", "resolv.conf"]
+    if passwd is not None:
+        (directory / "passwd").write_bytes(passwd)
+        generated.append("passwd")
+    for name in generated:
         (directory / name).chmod(0o644)
     taken = {point.target for point in document.mounts}
-    targets = {f"/etc/{name}": directory / name for name in ("hostname", "hosts", "resolv.conf")}
+    targets = {f"/etc/{name}": directory / name for name in generated}
     options = ("rbind", "rprivate", "rw", "nosuid", "nodev", "noexec")
     return [Mount(destination=t, type="bind", source=str(s), options=options) for t, s in targets.items() if t not in taken]
 

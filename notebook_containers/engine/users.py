@@ -61,6 +61,29 @@ def identity(text: str, read: Reader, maps: IdMaps | None, *, caller: tuple[int,
     return replace(found, groups=() if maps.single else tuple(group for group in found.groups if maps.has_group(group)))
 
 
+def passwd_with_caller(read: Reader, uid: int, gid: int, *, home: str) -> bytes | None:
+    """Return the image's passwd file with a line for ``uid``, the caller's own name where it is free; None when the file knows it."""
+    data = read("/etc/passwd") or b""
+    rows = [line.split(b":") for line in data.splitlines()]
+    if any(len(row) > 2 and row[2] == b"%d" % uid for row in rows):
+        return None
+    name = _own_name(uid)
+    if any(row[0] == name.encode() for row in rows):
+        name = f"user{uid}"
+    line = f"{name}:x:{uid}:{gid}:{name}:{home.replace(':', '_')}:/bin/sh\n".encode()
+    return data + (b"" if data.endswith(b"\n") or not data else b"\n") + line
+
+
+def _own_name(uid: int) -> str:
+    import pwd
+
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user{uid}"
+    return name if _WORD.match(name) else f"user{uid}"
+
+
 def _missing(text: str, found: Identity, maps: IdMaps) -> InvalidArgument:
     if not maps.single:
         return InvalidArgument(
