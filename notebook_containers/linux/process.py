@@ -117,6 +117,15 @@ def set_name(name: str) -> None:
         file.write(name.encode()[:15])
 
 
+def name_of(pid: int) -> str:
+    """Return the name of a process as ps(1) shows it, or an empty text when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
 def stdio_to_null() -> None:
     """Point 0, 1 and 2 at /dev/null."""
     null = os.open("/dev/null", os.O_RDWR)

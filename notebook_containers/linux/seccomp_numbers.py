@@ -5,6 +5,8 @@ From 424 on both share one table. A dash is a number that no call has.
 
 from __future__ import annotations
 
+import os
+
 _X86_64 = """
     read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn ioctl
     pread64 pwrite64 readv writev access pipe select sched_yield mremap msync mincore madvise shmget shmat shmctl dup dup2 pause
@@ -79,3 +81,9 @@ def numbers(machine: str) -> dict[str, int]:
     found = {name: number for number, name in enumerate(table.split()) if name != "-"}
     found.update((name, number) for number, name in enumerate(_COMMON.split(), start=_COMMON_START))
     return {**found, **_ONLY_X86_64} if machine == "x86_64" else found
+
+
+def name_of(number: int) -> str:
+    """Return the name of a system call of this machine, or ``number N`` for one that is not known."""
+    table = numbers(os.uname().machine)
+    return next((name for name, known in table.items() if known == number), f"number {number}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,8 @@ class MonitorOptions(Document):
 
     An empty ``log_path`` keeps no log. ``restart_max`` bounds ``on-failure`` (0: no bound). A restart waits 0.1 s, then twice as long
     each time up to 60 s, and starts again at 0.1 s after a run of 10 s. ``volatile``: the exit code need not survive a power cut, because
-    the container is removed at its end.
+    the container is removed at its end. ``health`` is empty, or the check: ``args`` (a command), ``interval``, ``timeout``, ``startPeriod``
+    and ``startInterval`` in nanoseconds, and ``retries``; 0 is Docker's default.
     """
 
     log_path: str = field(default="container.log", metadata=always("logPath"))
@@ -37,6 +38,7 @@ class MonitorOptions(Document):
     restart_max: int = field(default=0, metadata=named("restartMax"))
     stop_signal: str = field(default="SIGTERM", metadata=named("stopSignal"))
     stop_signal_number: int = field(default=0, metadata=named("stopSignalNumber"))
+    health: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,8 +54,12 @@ class Client:
 
     def trusted(self) -> bool:
         """Tell whether the peer is this user or root."""
-        _pid, uid, _gid = struct.unpack("iII", self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return uid in (0, os.geteuid())
+        return self.peer()[1] in (0, os.geteuid())
+
+    def peer(self) -> tuple[int, int]:
+        """Return the pid and the user id of the process that connected (SO_PEERCRED)."""
+        pid, uid, _gid = struct.unpack("iII", self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return pid, uid
 
     def events(self) -> int:
         """Return what the loop should wait for."""

@@ -15,6 +15,7 @@ import socket
 from notebook_containers.errors import Error, RuntimeFailure, StartFailed
 from notebook_containers.linux import namespaces, process as processes, syscalls
 from notebook_containers.runtime import console, container, document, launch, limits, wire
+from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.document import Table
 
 _JOINED = ("mount", "pid", "network", "ipc", "uts", "cgroup")
@@ -27,7 +28,8 @@ def main(conn: socket.socket, stdio: list[int]) -> None:
     os.chdir("/")
     gc.freeze()
     try:
-        pid, master = _run(wire.parse(wire.receive_request(conn)), stdio)
+        request = wire.parse(wire.receive_request(conn))
+        pid, master = enter(request, stdio)
     except Error as err:
         _tell(conn, wire.json_frame(wire.ANSWER, {"error": wire.error_table(err)}), [])
         return
@@ -40,6 +42,9 @@ def main(conn: socket.socket, stdio: list[int]) -> None:
     processes.stdio_to_null()
     code = processes.exit_code(os.waitpid(pid, 0)[1])
     _tell(conn, wire.json_frame(wire.EXIT, {"exitCode": code}), [])
+    if identity := document.text(request, "execId"):
+        told = Actor(document.text(request, "run"), document.text(request, "bundle"))
+        told.tell("exec_die", {"execID": identity, "exitCode": code})
 
 
 def _tell(conn: socket.socket, data: bytes, fds: list[int]) -> None:
@@ -49,8 +54,11 @@ def _tell(conn: socket.socket, data: bytes, fds: list[int]) -> None:
         pass  # nobody is interested any more
 
 
-def _run(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
-    """Start the command; returns its pid and the terminal's master, if it has one. StartFailed when it cannot run."""
+def enter(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
+    """Start the command of ``request["process"]`` in the container whose state the rest of it is, as a child of this process.
+
+    Returns its pid and the terminal's master, if it has one. StartFailed when it cannot run.
+    """
     bundle = document.PlainBundle(document.text(request, "bundle"))
     process = _complete(document.table(request, "process"), bundle.process())
     init = document.number(request, "pid")

@@ -107,15 +107,16 @@ class Runtime:
             connection.close()
         return self._exit_code(id, deadline)
 
-    def kill(self, id: str, signal: int = signals.SIGTERM, *, all: bool = False) -> None:
+    def kill(self, id: str, signal: int = signals.SIGTERM, *, all: bool = False, why: str = "") -> None:
         """Send a signal to the container's first process, or with ``all`` to every one. Conflict when it is not running.
 
+        ``why`` is the verb that the caller was given (stop, kill, rm), for who asks later how it ended.
         SIGKILL and the container's stop signal also end its restarts. A paused container is killed without being resumed first.
         """
         if not 0 < signal <= 64:
             raise InvalidArgument(f"{signal} is no signal")
         try:
-            self._ask(id, {"op": "kill", "signal": int(signal), "all": all})
+            self._ask(id, {"op": "kill", "signal": int(signal), "all": all, "why": why})
         except (Conflict, RuntimeFailure):
             state = self.state(id)
             if not state.live():  # it ended while we asked
@@ -179,8 +180,8 @@ class Runtime:
         before = _log_until(answer.get("log")) if logs else iter(())
         return AttachSession(connection, terminal=answer.get("terminal") is True, before=before, ended=lambda: self._exit_code(id))
 
-    def exec(self, id: str, process: Process, *, stdin: bool = False, detach: bool = False) -> ExecSession | None:
-        """Run a further process in a running container; None when detached.
+    def exec(self, id: str, process: Process, *, stdin: bool = False, detach: bool = False, exec_id: str = "") -> ExecSession | None:
+        """Run a further process in a running container; None when detached. With ``exec_id`` its end becomes an event.
 
         What ``process`` leaves out of capabilities and limits is the container's own; no-new-privileges and the seccomp filter are always
         the container's. StartFailed as :meth:`start`; Conflict when the container is not running.
@@ -188,7 +189,7 @@ class Runtime:
         state = self.state(id)
         if state.status != "running":
             raise Conflict(f"container {id[:12]} is {state.status}, not running")
-        request: Table = {**state.to_json(), "process": process.to_json()}
+        request: Table = {**state.to_json(), "process": process.to_json(), "execId": exec_id, "run": os.fspath(self._directory(id))}
         if process.capabilities is not None:
             request["process"] = {**process.to_json(), "capabilities": process.capabilities.to_json()}
         pipes = _Pipes(terminal=process.terminal or detach, stdin=stdin)
@@ -314,7 +315,7 @@ class Runtime:
 
     def _kill_for_ever(self, state: ContainerState) -> None:
         try:
-            self.kill(state.id, signals.SIGKILL)
+            self.kill(state.id, signals.SIGKILL, why="rm")
         except Conflict:
             return
         self.wait(state.id, timeout_s=_GONE_S)

@@ -7,6 +7,7 @@ import os
 
 from notebook_containers.errors import Unsupported
 from notebook_containers.linux import cgroups
+from notebook_containers.linux.cgroups import oom
 from notebook_containers.runtime import document
 from notebook_containers.runtime.document import Table
 
@@ -88,6 +89,21 @@ class Limits:
             return False
         seen, self._oom_seen = self._oom_seen, self._cgroup.oom_kills()
         return self._oom_seen > seen
+
+    def oom_kills(self) -> int:
+        """Return how many processes in it the kernel has killed for want of memory."""
+        return self._cgroup.oom_kills() if self._cgroup is not None else 0
+
+    def memory(self) -> Table:
+        """Return the most memory that was used (``memoryPeak``) and the limit (``memoryLimit``) in bytes; what is not known is absent."""
+        found = self._cgroup.stats() if self._cgroup is not None else {}
+        names = (("memoryPeak", "memory_peak_bytes"), ("memoryLimit", "memory_limit_bytes"))
+        return {ours: found[theirs] for ours, theirs in names if theirs in found}
+
+    def watch_memory(self) -> int:
+        """Return a descriptor that becomes readable when memory has run out in it, or -1; the caller closes it."""
+        limited = bool(document.table(self._resources, "memory").get("limit"))
+        return oom.watch(self.locations) if limited and self._cgroup is not None else -1
 
     def kill(self) -> None:
         """Kill everything that is left in it."""

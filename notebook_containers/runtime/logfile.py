@@ -11,6 +11,9 @@ import errno
 import os
 import time
 
+from notebook_containers.runtime import document
+from notebook_containers.runtime.document import Table
+
 
 class LogFile:
     """The writing end, used by one monitor; a full disk loses log lines (a marker says how many bytes), never the container."""
@@ -71,6 +74,10 @@ class LogFile:
             self._second, self._prefix = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._prefix}.{nanoseconds:09d}Z"
 
+    def full(self) -> bool:
+        """Tell whether bytes are lost at this moment because nothing can be written."""
+        return self._lost > 0
+
     def position(self) -> dict[str, object]:
         """Return path, inode and size of the file: what is before that place is written, what comes later is not."""
         return {"path": self._path, "inode": os.fstat(self._fd).st_ino, "size": self._size}
@@ -80,3 +87,12 @@ class LogFile:
         if self._lost:
             self.write("stderr", b"")
         os.close(self._fd)
+
+
+def open_log(directory: str, options: Table) -> LogFile | None:
+    """Open the log that a bundle's monitor.json names, or none when it names none."""
+    name = document.text(options, "logPath", "container.log")
+    if not name:
+        return None
+    most, files = document.number(options, "logMaxBytes", 10_000_000), document.number(options, "logMaxFiles", 3)
+    return LogFile(os.path.join(directory, name), max_bytes=most, max_files=files)

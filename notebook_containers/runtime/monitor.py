@@ -16,15 +16,18 @@ from contextlib import suppress
 
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
 from notebook_containers.linux import process as processes, syscalls
-from notebook_containers.runtime import container, document, wire
+from notebook_containers.linux.boot import boot_id
+from notebook_containers.runtime import container, document, ending, logfile, wire
+from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.clients import STALL_S, Client, Clients
 from notebook_containers.runtime.document import Table
+from notebook_containers.runtime.health import Health
 from notebook_containers.runtime.limits import Limits
-from notebook_containers.runtime.logfile import LogFile
 from notebook_containers.runtime.loop import READ, Loop
 from notebook_containers.runtime.pump import Pump
+from notebook_containers.runtime.restarts import Restarts
 
-_BACKOFF_FIRST_S, _BACKOFF_MOST_S, _GOOD_RUN_S = 0.1, 60.0, 10.0
+_REQUESTS_KEPT = 4
 
 
 def main(conn: socket.socket) -> None:
@@ -77,7 +80,7 @@ class Monitor:
         self._kept = container.Kept()
         self._loop = Loop()
         self._clients = Clients(self._loop, self._answer, self._take_input)
-        self._log = _open_log(self._bundle)
+        self._log = logfile.open_log(bundle, self._options)
         self._pump = Pump(self._loop, self._clients, self._log)
         self._limits = Limits(document.text(self._bundle.linux(), "cgroupsPath"), document.table(self._bundle.linux(), "resources"))
         self._life: container.Life | None = None
@@ -86,10 +89,13 @@ class Monitor:
         self._holders = 0
         self._on_purpose = False  # ended by a caller: not restarted
         self._restart_at = 0.0
-        self._backoff = _BACKOFF_FIRST_S / 2
+        self._restarts = Restarts()
+        self._actor = Actor(run, bundle)
+        self._health = Health(document.table(self._options, "health"), self._loop, self._checked)
+        self._memory_watch = -1
         own = os.getpid()
         self.state: Table = {"id": identity, "bundle": bundle, "status": "creating", "created": time.time(), "restartCount": 0}
-        self.state.update(monitorPid=own, monitorStarted=processes.start_time(own))
+        self.state.update(monitorPid=own, monitorStarted=processes.start_time(own), boot=boot_id())
 
     # -- making it -----------------------------------------------------------------------------------------------------------------
 
@@ -140,6 +146,8 @@ class Monitor:
                 self._ended(self._exit)
             if self._restart_at and self._restart_at <= now:
                 self._restart()
+            if 0.0 < self._health.due() <= now:
+                self._health.start(self.state, self._bundle.process())
             if self.state["status"] == "stopped":
                 for client in self._clients.all():
                     if client.stalled(now=now):
@@ -148,7 +156,7 @@ class Monitor:
     def _timeout(self) -> float | None:
         now = time.monotonic()
         times = [self._pump.drained_at()] if self._exit is not None else []
-        times += [self._restart_at] if self._restart_at else []
+        times += [moment for moment in (self._restart_at, self._health.due()) if moment]
         times += [now + STALL_S / 10] if any(client.pending() for client in self._clients.all()) else []
         return max(0.0, min(times) - now) if times else None
 
@@ -183,6 +191,7 @@ class Monitor:
         if op == "detach":
             client.ends_input = False
         if op == "kill":
+            self._note_request(client, request)
             self._kill(document.number(request, "signal"), everyone=document.flag(request, "all"))
         elif op in ("pause", "resume"):
             self._freeze(frozen=op == "pause")
@@ -198,14 +207,24 @@ class Monitor:
             self._life.channel.send(b"s")
         return None
 
+    def _note_request(self, client: Client, request: Table) -> None:
+        """Remember who asked for which signal and why: at the end it is the answer to "who killed it?"."""
+        pid, uid = client.peer()
+        asked: Table = {"signal": document.number(request, "signal"), "why": document.text(request, "why"), "at": time.time()}
+        asked.update(pid=pid, uid=uid, command=processes.name_of(pid))
+        kept = self.state.get("requests")
+        self.state["requests"] = [*(kept if isinstance(kept, list) else []), asked][-_REQUESTS_KEPT:]
+
     def _kill(self, number: int, *, everyone: bool) -> None:
         if number in (signal.SIGKILL, document.number(self._options, "stopSignalNumber", signal.SIGTERM)):
             self._on_purpose = True
+            self.state["manual"] = True
         if self._restart_at:
             self._finish()
             return
         if self._life is None or self._exit is not None:
             raise Conflict(f"container {self.id[:12]} is not running")
+        self._actor.tell("kill", {"signal": number})
         if everyone and self._limits.path:
             self._limits.signal(number)
         else:
@@ -219,7 +238,12 @@ class Monitor:
             raise Conflict(f"container {self.id[:12]} is {self.state['status']}, not {wanted}")
         if not self._holders:
             self._limits.freeze(frozen=frozen)
+        if frozen:
+            self._health.pause()
+        else:
+            self._health.resume()
         self._save(status="paused" if frozen else "running")
+        self._actor.tell("pause" if frozen else "unpause")
 
     def _hold(self, client: Client) -> None:
         """Let the container stand still for as long as this client is connected, also when it is killed: nobody else would let it go on."""
@@ -248,12 +272,42 @@ class Monitor:
         if message:
             err = container.failure(message)
             answer = {"error": wire.error_table(err)}
-            self.state["error"] = err.one_line()
+            self.state.update(error=err.one_line(), startFailed=True)
             self._on_purpose = True  # a command that cannot start will not start the next time either
         elif starters or self.state["status"] == "restarting":
-            self._save(status="running", started=time.time())
+            self._live()
         for client in starters:
             self._clients.send(client, wire.json_frame(wire.ANSWER, answer))
+
+    def _live(self) -> None:
+        """The command runs."""
+        self._health.begin()
+        if self._health.exists():
+            self.state["health"] = self._health.table()
+        self._save(status="running", started=time.time())
+        self._actor.tell("start")
+        if self._memory_watch < 0 and (watch := self._limits.watch_memory()) >= 0:
+            self._memory_watch = watch
+            self._loop.watch(watch, READ, self._memory_ran_out)
+
+    def _memory_ran_out(self, fd: int) -> None:
+        try:
+            os.read(fd, 4096)
+        except BlockingIOError:
+            return
+        self._count_oom_kills(self._limits.oom_kills())
+
+    def _count_oom_kills(self, kills: int) -> None:
+        if kills > document.number(self.state, "oomKills"):
+            self._actor.tell("oom")
+            self._save(oomKills=kills)
+
+    def _checked(self, status: str) -> None:
+        self._save(health=self._health.table())
+        if status:
+            self._actor.tell(f"health_status: {status}")
+
+    # -- the end -------------------------------------------------------------------------------------------------------------------
 
     def _signalled(self, fd: int) -> None:
         if signal.SIGTERM in os.read(fd, 4096) and self._life is not None and self._exit is None:
@@ -267,32 +321,32 @@ class Monitor:
             if pid == 0:
                 return
             if self._life is not None and pid == self._life.pid:
-                self._exit = processes.exit_code(status)
+                self._exit = status
                 self._pump.begin_draining()
 
-    def _ended(self, code: int) -> None:
+    def _ended(self, status: int) -> None:
         self._exit = None
+        pid = document.number(self.state, "pid")
         if self._life is not None:
             if self._loop.watches(self._life.channel.fileno()):
                 self._started(self._life.channel.fileno())
             self._pump.disconnect()
             self._life.close()
         self._life = None
-        oom = code == 128 + signal.SIGKILL and self._limits.oom_killed()
-        self.state.update(pid=0, pidStarted=0, exitCode=code, finished=time.time(), oomKilled=oom)
-        if self._should_restart(code):
-            good = time.time() - document.real(self.state, "started") >= _GOOD_RUN_S
-            self._backoff = _BACKOFF_FIRST_S if good else min(_BACKOFF_MOST_S, self._backoff * 2)
-            self._restart_at = time.monotonic() + self._backoff
-            self._save(status="restarting", restartCount=document.number(self.state, "restartCount") + 1)
+        self._health.end()
+        code = processes.exit_code(status)
+        found = ending.facts(pid, status, self._limits, self._bundle.path, log_full=self._log is not None and self._log.full())
+        self._count_oom_kills(document.number(found, "oomKills"))
+        self.state.update(found)
+        self.state.update(pid=0, pidStarted=0, exitCode=code, finished=time.time())
+        ran_s = time.time() - document.real(self.state, "started") if "started" in self.state else 0.0
+        if "started" in self.state:
+            self._actor.tell("die", {"exitCode": code, "execDuration": int(ran_s)})
+        if not self._on_purpose and "started" in self.state and self._restarts.wanted(self._options, code):
+            self._restart_at = time.monotonic() + self._restarts.next(ran_s)
+            self._save(status="restarting", restartCount=self._restarts.count)
         else:
             self._finish()
-
-    def _should_restart(self, code: int) -> bool:
-        policy, most = document.text(self._options, "restart", "no"), document.number(self._options, "restartMax")
-        if self._on_purpose or policy == "no" or "started" not in self.state:
-            return False
-        return policy != "on-failure" or (code != 0 and (most <= 0 or document.number(self.state, "restartCount") < most))
 
     def _restart(self) -> None:
         self._restart_at = 0.0
@@ -300,7 +354,7 @@ class Monitor:
         try:
             self._be_born()
         except (Error, OSError, ValueError) as err:
-            self.state["error"] = err.one_line() if isinstance(err, Error) else str(err)
+            self.state.update(error=err.one_line() if isinstance(err, Error) else str(err), startFailed=True)
             self._finish()
         else:
             if self._life is not None:
@@ -310,6 +364,8 @@ class Monitor:
         """Leave nothing behind, make the exit code durable, and only then tell anybody."""
         self._restart_at = 0.0
         self._limits.kill()
+        self._stop_watching_memory()
+        self._actor.leave_network()
         warnings = [*document.texts(self.state, "warnings"), *filter(None, [self._limits.remove()])]
         if self._log is not None:
             self._log.close()
@@ -327,10 +383,8 @@ class Monitor:
                 client.say_lost()
                 self._clients.send(client, wire.json_frame(wire.EXIT, {"exitCode": document.number(self.state, "exitCode")}))
 
-
-def _open_log(bundle: document.PlainBundle) -> LogFile | None:
-    name = document.text(bundle.options, "logPath", "container.log")
-    if not name:
-        return None
-    most, files = document.number(bundle.options, "logMaxBytes", 10_000_000), document.number(bundle.options, "logMaxFiles", 3)
-    return LogFile(os.path.join(bundle.path, name), max_bytes=most, max_files=files)
+    def _stop_watching_memory(self) -> None:
+        if self._memory_watch >= 0:
+            self._loop.unwatch(self._memory_watch)
+            os.close(self._memory_watch)
+            self._memory_watch = -1

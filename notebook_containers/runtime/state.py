@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from notebook_containers.linux import process as processes
-from notebook_containers.oci.documents import JSON, Document, named, untrusted_json
+from notebook_containers.linux.boot import boot_id
+from notebook_containers.oci.documents import JSON, Document, always, named, untrusted_json
 from notebook_containers.runtime import document
 
 LOST = 137
@@ -16,8 +17,43 @@ LOST_TEXT = "lost: its monitor ended without writing an exit code (the machine r
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HealthResult(Document):
+    """One run of a health check: RFC 3339 times, the exit code (-1: it could not run, or took too long), its first 4096 bytes."""
+
+    start: str = field(default="", metadata=always("Start"))
+    end: str = field(default="", metadata=always("End"))
+    exit_code: int = field(default=0, metadata=always("ExitCode"))
+    output: str = field(default="", metadata=always("Output"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthState(Document):
+    """Docker's ``State.Health``: ``status`` is starting, healthy or unhealthy; ``log`` holds the last five results, oldest first."""
+
+    status: str = field(default="starting", metadata=always("Status"))
+    failing_streak: int = field(default=0, metadata=always("FailingStreak"))
+    log: tuple[HealthResult, ...] = field(default=(), metadata=always("Log"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalRequest(Document):
+    """A signal that somebody asked the monitor to send: ``why`` is the verb (stop, kill, rm, …), the rest is who asked and when."""
+
+    signal: int
+    why: str = ""
+    at: float = 0.0
+    pid: int = 0
+    uid: int = 0
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerState(Document):
-    """One container: ``status`` is created, running, paused, restarting or stopped; times are UTC seconds."""
+    """One container: ``status`` is created, running, paused, restarting or stopped; times are UTC seconds.
+
+    About an end: ``signal`` killed the first process (0: it exited), ``manual`` says that a caller ended it, ``requests`` are the last
+    signals asked for, ``denied`` is the system call that seccomp killed it for, ``start_failed`` says that its command never ran.
+    """
 
     id: str
     status: str
@@ -36,6 +72,17 @@ class ContainerState(Document):
     warnings: tuple[str, ...] = ()
     cgroup: str = ""
     cgroup_locations: Mapping[str, str] = field(default_factory=dict, metadata=named("cgroupLocations"))
+    boot: str = ""
+    health: HealthState | None = None
+    signal: int = 0
+    manual: bool = False
+    start_failed: bool = field(default=False, metadata=named("startFailed"))
+    requests: tuple[SignalRequest, ...] = ()
+    oom_kills: int = field(default=0, metadata=named("oomKills"))
+    memory_peak: int = field(default=0, metadata=named("memoryPeak"))
+    memory_limit: int = field(default=0, metadata=named("memoryLimit"))
+    disk_full: bool = field(default=False, metadata=named("diskFull"))
+    denied: str = ""
 
     def live(self) -> bool:
         """Tell whether it is not over: created, running, paused or restarting."""
@@ -48,12 +95,17 @@ def read_state(directory: Path) -> ContainerState | None:
         written = ContainerState.from_json(_read(directory / "state.json"))
     except (OSError, ValueError):
         return None
-    if written.status == "stopped" or processes.alive(written.monitor_pid, written.monitor_started):
+    if written.status == "stopped" or (this_boot(written) and processes.alive(written.monitor_pid, written.monitor_started)):
         return written
     finished = read_exit(Path(written.bundle))
     if finished is not None and finished.monitor_pid == written.monitor_pid and finished.monitor_started == written.monitor_started:
         return finished
     return _lost(written)
+
+
+def this_boot(state: ContainerState) -> bool:
+    """Tell whether the state was written since the machine started: older pids are other processes' by now, whatever their start times."""
+    return not state.boot or state.boot == boot_id()
 
 
 def read_exit(bundle: Path) -> ContainerState | None:
@@ -82,11 +134,13 @@ def _read(path: Path) -> dict[str, JSON]:
 
 def _lost(written: ContainerState) -> ContainerState:
     # init dies with its monitor, unless the container's process asked not to: then it still runs, and can be killed, not attached
-    running = processes.alive(written.pid, written.pid_started)
+    running = this_boot(written) and processes.alive(written.pid, written.pid_started)
     return replace(
         written,
         status="running" if running else "stopped",
         pid=written.pid if running else 0,
+        monitor_pid=0,
+        monitor_started=0,
         exit_code=None if running else LOST,
         error=LOST_TEXT,
     )
