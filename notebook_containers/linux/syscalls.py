@@ -19,6 +19,7 @@ _NUMBERS = {
     "keyctl": 250 if _X86 else 219,
     "renameat2": 316 if _X86 else 276,
     "seccomp": 317 if _X86 else 277,
+    "bpf": 321 if _X86 else 280,
     "pidfd_send_signal": 424,
     "open_tree": 428,
     "move_mount": 429,

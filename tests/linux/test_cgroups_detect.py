@@ -228,7 +228,7 @@ def test_a_user_without_any_group_is_told_what_is_not_enforced(machine: Machine)
             "pids limit 10 is not enforced: the pids controller is not mounted",
             "device list is not enforced: the devices controller is not mounted",
             "block io limit is not enforced: the blkio controller is not mounted",
-            "the limit 'rdma' is not enforced: it is not supported",
+            "the limit 'rdma' is not enforced: it is supported on cgroup v2 only",
         ]
         assert (group.locations(), group.pids(), group.stats(), group.oom_kills()) == ({}, [], {}, 0)
         group.thaw()

@@ -111,22 +111,72 @@ def test_cpu_set_also_for_who_is_there_already(groups: Groups, group: Cgroup) ->
 
 def test_devices_deny_all_but(groups: Groups, group: Cgroup) -> None:
     rules = [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"}]
-    warnings = group.apply({"devices": rules})
-    if groups.version == "v2":
-        assert "the device list is not enforced" in warnings[0]
-        return
-    assert warnings == []
+    assert group.apply({"devices": rules}) == []
     script = "for name in null zero; do head -c0 /dev/$name && echo $name; done; mknod x c 1 3 || echo refused"
     assert groups.start(group, "sh", "-c", script).communicate(timeout=20)[0].split() == ["null", "refused"]
-    assert Path(group.locations()["devices"], "devices.list").read_text() == "c 1:3 rw\n"
+    if groups.version == "v1":
+        assert Path(group.locations()["devices"], "devices.list").read_text() == "c 1:3 rw\n"
 
 
 def test_rt18_an_update_of_other_limits_leaves_the_devices(groups: Groups, group: Cgroup) -> None:
-    if groups.version == "v2":
-        pytest.skip("no devices controller")
     group.apply({"devices": [{"allow": False, "access": "rwm"}]})
     group.apply({"pids": {"limit": 7}})
-    assert Path(group.locations()["devices"], "devices.list").read_text() == ""
+    assert groups.start(group, "sh", "-c", "head -c0 /dev/zero || echo refused").communicate(timeout=20)[0] == "refused\n"
+
+
+def a_disk() -> str:
+    """Return a whole disk's number: throttles are for those only."""
+    for path in sorted(Path("/sys/block").iterdir()):
+        if (path / "device").exists() and files.read_integer(f"{path}/size"):
+            return files.read(f"{path}/dev")
+    pytest.skip("no disk here")
+
+
+def test_block_io_throttles_are_in_force_and_go(groups: Groups, group: Cgroup) -> None:
+    major, minor = map(int, a_disk().split(":"))
+    device = {"major": major, "minor": minor}
+    asked = {"throttleReadBpsDevice": [{**device, "rate": 4 * MIB}], "throttleWriteIOPSDevice": [{**device, "rate": 100}]}
+    assert group.apply({"blockIO": asked}) == []
+    if groups.version == "v2":
+        assert files.read(f"{group.locations()['unified']}/io.max") == f"{major}:{minor} rbps={4 * MIB} wbps=max riops=max wiops=100"
+    else:
+        assert files.read(f"{group.locations()['blkio']}/blkio.throttle.read_bps_device") == f"{major}:{minor} {4 * MIB}"
+        assert files.read(f"{group.locations()['blkio']}/blkio.throttle.write_iops_device") == f"{major}:{minor} 100"
+    group.apply({"blockIO": {name: [{**device, "rate": 0}] for name in asked}})
+    gone = "io.max" if groups.version == "v2" else "blkio.throttle.read_bps_device"
+    assert files.read(f"{group.locations()['unified' if groups.version == 'v2' else 'blkio']}/{gone}") == ""
+
+
+def test_block_io_weight(groups: Groups, group: Cgroup) -> None:
+    warnings = group.apply({"blockIO": {"weight": 500}})
+    assert warnings in ([], ["the block io weight has no effect: no disk of this machine uses the bfq scheduler or the io.cost model"])
+    where = group.locations()["unified" if groups.version == "v2" else "blkio"]
+    present = [text for name in ("blkio.bfq.weight", "io.bfq.weight", "io.weight") if (text := files.read_or(f"{where}/{name}"))]
+    assert set(present) <= {"500", "default 500", "default 4950"}
+    assert present or warnings
+
+
+def test_swappiness_and_the_out_of_memory_killer(groups: Groups, group: Cgroup) -> None:
+    warnings = group.apply({"memory": {"limit": 64 * MIB, "swappiness": 7, "disableOOMKiller": True}})
+    if groups.version == "v2":
+        assert len(warnings) == 2
+        return
+    directory = group.locations()["memory"]
+    assert files.read_integer(f"{directory}/memory.swappiness") == 7
+    assert files.read_table(f"{directory}/memory.oom_control")["oom_kill_disable"] == 1
+    group.apply({"memory": {"disableOOMKiller": False}})
+    assert files.read_table(f"{directory}/memory.oom_control")["oom_kill_disable"] == 0
+
+
+def test_huge_pages_and_other_files_of_version_2(groups: Groups, group: Cgroup) -> None:
+    asked: dict[str, object] = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}], "unified": {"memory.high": str(32 * MIB)}}
+    warnings = group.apply(asked)
+    if groups.version == "v1":
+        assert warnings == [f"the limit {name!r} is not enforced: it is supported on cgroup v2 only" for name in asked]
+        return
+    assert warnings == []
+    assert files.read_integer(f"{group.locations()['unified']}/memory.high") == 32 * MIB
+    assert files.read_integer(f"{group.locations()['unified']}/hugetlb.2MB.max") == 4 * MIB
 
 
 def test_memory_limits_up_and_down_in_any_order(groups: Groups, group: Cgroup) -> None:

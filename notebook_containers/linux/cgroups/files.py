@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import time
 
 TYPE_CHECKING = False
@@ -176,6 +177,36 @@ def wait_until(done: Callable[[], bool], *, timeout_s: float) -> bool:
             return False
         time.sleep(pause)
         pause = min(pause * 2, 0.01)
+    return True
+
+
+def wait_event(path: str, name: str, value: int, *, timeout_s: float) -> bool:
+    """Wait until the line ``name`` of ``path`` (cgroup.events) says ``value``; the kernel tells of each change, nothing is asked twice.
+
+    False when ``timeout_s`` seconds have passed; True also when the group is gone.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        return _await_line(descriptor, f"{name} {value}", time.monotonic() + timeout_s)
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _await_line(descriptor: int, line: str, deadline: float) -> bool:
+    """Read the file again after each change until it has ``line``."""
+    changes = select.poll()
+    changes.register(descriptor, select.POLLPRI)
+    while line not in os.pread(descriptor, 4096, 0).decode().splitlines():
+        left_ms = (deadline - time.monotonic()) * 1000
+        if left_ms <= 0 or not changes.poll(left_ms):
+            return False
     return True
 
 

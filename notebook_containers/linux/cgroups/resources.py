@@ -8,7 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_KNOWN = ("memory", "cpu", "pids", "devices", "blockIO")
+_KNOWN = {
+    "memory": ("limit", "reservation", "swap", "swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate"),
+    "cpu": ("shares", "quota", "period", "cpus", "mems", "realtimeRuntime", "realtimePeriod"),
+    "pids": ("limit",),
+    "blockIO": (
+        *("weight", "weightDevice", "throttleReadBpsDevice", "throttleWriteBpsDevice"),
+        *("throttleReadIOPSDevice", "throttleWriteIOPSDevice"),
+    ),
+}
+_V2_ONLY = ("hugepageLimits", "rdma", "unified")
 
 
 def section(resources: Mapping[str, object], name: str) -> dict[str, object]:
@@ -60,6 +69,14 @@ def wanted(resources: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield "blkio", "block io limit"
 
 
-def unknown(resources: Mapping[str, object]) -> list[str]:
-    """Return a warning for each kind of limit that nothing here can enforce."""
-    return [f"the limit {name!r} is not enforced: it is not supported" for name, value in resources.items() if value and name not in _KNOWN]
+def unknown(resources: Mapping[str, object], *, version: int) -> list[str]:
+    """Return a warning for each kind of limit that nothing here can enforce with this cgroup version."""
+    found = []
+    for name, value in resources.items():
+        if name in _V2_ONLY and version != 2 and value:
+            found.append(f"the limit {name!r} is not enforced: it is supported on cgroup v2 only")
+        elif name in _KNOWN and isinstance(value, dict):
+            found += [f"{name}.{member}" for member, asked in value.items() if asked and member not in _KNOWN[name]]
+        elif value and name not in (*_KNOWN, *_V2_ONLY, "devices"):
+            found.append(name)
+    return [what if " " in what else f"the limit {what!r} is not enforced: it is not supported" for what in found]

@@ -74,7 +74,7 @@ class CgroupV1:
         if "devices" in self._bases:
             for file, line in devices.lines(entries(resources, "devices")):
                 files.write(f"{self._at(self._bases['devices'])}/{file}", line)
-        return warnings + unknown(resources)
+        return warnings + unknown(resources, version=1)
 
     def pids(self) -> list[int]:
         """Return the processes in the group and below."""

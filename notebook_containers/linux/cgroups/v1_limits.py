@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 
-from notebook_containers.linux.cgroups import files
+from notebook_containers.linux.cgroups import block, files
 from notebook_containers.linux.cgroups.convert import limit_text
 from notebook_containers.linux.cgroups.resources import entries, integer, text
 
@@ -12,16 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_THROTTLES = (
-    ("throttleReadBpsDevice", "blkio.throttle.read_bps_device"),
-    ("throttleWriteBpsDevice", "blkio.throttle.write_bps_device"),
-    ("throttleReadIOPSDevice", "blkio.throttle.read_iops_device"),
-    ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
-)
-
 
 def set_memory(directory: str, values: Mapping[str, object]) -> list[str]:
-    """Set limit, limit with swap, and reservation; return warnings."""
+    """Set limit, limit with swap, reservation, how eagerly to swap, and whether who is over the limit waits; return warnings."""
     limit, swap = integer(values, "limit"), integer(values, "swap")
     both = f"{directory}/memory.memsw.limit_in_bytes"
     before = files.read_integer(both)
@@ -32,6 +26,10 @@ def set_memory(directory: str, values: Mapping[str, object]) -> list[str]:
     for path, value in writes:
         if value:
             files.write(path, str(value))
+    if "swappiness" in values:
+        files.write(f"{directory}/memory.swappiness", str(integer(values, "swappiness")))
+    if "disableOOMKiller" in values:
+        files.write(f"{directory}/memory.oom_control", str(int(values["disableOOMKiller"] is True)))
     return files.swap_warning(swap) if before is None and swap > 0 else []
 
 
@@ -56,6 +54,18 @@ def set_cpu(directory: str, values: Mapping[str, object]) -> list[str]:
         if error.errno != errno.EINVAL or len(writes) < 2:
             raise
         _write_all([writes[1], writes[0]])
+    return _set_realtime(directory, values)
+
+
+def _set_realtime(directory: str, values: Mapping[str, object]) -> list[str]:
+    """Set the part of the time that real-time processes may take; return a warning when the kernel does not share that out."""
+    if "realtimeRuntime" not in values and "realtimePeriod" not in values:
+        return []
+    if not os.path.exists(f"{directory}/cpu.rt_runtime_us"):
+        return ["the real-time cpu limit is not enforced: this kernel has no real-time groups"]
+    for name, key in (("cpu.rt_period_us", "realtimePeriod"), ("cpu.rt_runtime_us", "realtimeRuntime")):
+        if key in values:
+            files.write(f"{directory}/{name}", str(integer(values, key)))
     return []
 
 
@@ -67,18 +77,16 @@ def set_pids(directory: str, values: Mapping[str, object]) -> list[str]:
 
 
 def set_blkio(directory: str, values: Mapping[str, object]) -> list[str]:
-    """Set weight and throttles of block devices; return a warning when the kernel has no weights."""
+    """Set weights and throttles of block devices; return a warning where weights mean nothing."""
     warnings = []
-    if weight := integer(values, "weight"):
-        name = next((n for n in ("blkio.bfq.weight", "blkio.weight") if files.read_or(f"{directory}/{n}")), "")
+    if block.asks_for_weights(values):
+        name = next((n for n in ("blkio.bfq.weight", "blkio.weight") if os.path.exists(f"{directory}/{n}")), "")
         if name:
-            files.write(f"{directory}/{name}", str(weight))
-        else:
-            warnings.append(f"block io weight {weight} is not enforced: no io scheduler of this kernel has weights")
-    for key, file in _THROTTLES:
+            block.set_weights(f"{directory}/{name}", values, int)
+        warnings = block.weight_warnings()
+    for key, file, _word in block.THROTTLES:
         for device in entries(values, key):
-            line = f"{integer(device, 'major')}:{integer(device, 'minor')} {integer(device, 'rate')}"
-            files.write(f"{directory}/{file}", line)
+            files.write(f"{directory}/{file}", f"{block.number(device)} {integer(device, 'rate')}")
     return warnings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from notebook_containers.linux.cgroups import files, parent, processes, v2_limits, v2_stats
+from notebook_containers.linux.cgroups import files, parent, processes, v2_devices, v2_limits, v2_stats
 from notebook_containers.linux.cgroups.resources import entries, section, unknown, wanted
 
 TYPE_CHECKING = False
@@ -62,22 +62,23 @@ class CgroupV2:
         """Set the limits; return warnings for those that are not enforced."""
         cpu = section(resources, "cpu")
         if _CPUSET in self._controllers and (cpu.get("cpus") or cpu.get("mems")):
-            for above in self._above():
-                self._enable(above, [_CPUSET])
+            self._enable_late(_CPUSET)
         warnings = [w for name, what in wanted(resources) if (w := self._warning(_NAMES.get(name, name), what))]
         steps = (
             ("memory", v2_limits.set_memory, section(resources, "memory")),
             ("cpu", v2_limits.set_cpu, cpu),
             (_CPUSET, v2_limits.set_cpuset, cpu),
             ("pids", v2_limits.set_pids, section(resources, "pids")),
-            ("io", v2_limits.set_io, section(resources, "blockIO")),
         )
         for name, step, values in steps:
             if name in self._controllers and values:
                 warnings += step(self._directory, values)
-        if entries(resources, "devices"):
-            warnings.append("the device list is not enforced: cgroup v2 has no devices controller; the nodes in /dev and CAP_MKNOD decide")
-        return warnings + unknown(resources)
+        if "io" in self._controllers and (io := section(resources, "blockIO")):
+            warnings += v2_limits.set_io(self._directory, io, cost_file=f"{self._top()}/io.cost.qos")
+        warnings += self._apply_own_files(resources)
+        if self._base and (rules := entries(resources, "devices")):
+            warnings += v2_devices.apply(self._directory, rules)
+        return warnings + unknown(resources, version=2)
 
     def pids(self) -> list[int]:
         """Return the processes in the group and below."""
@@ -87,7 +88,7 @@ class CgroupV2:
         """Kill every process: the kernel does it at once, forks and frozen ones included (since 5.14)."""
         if self._base and os.path.exists(f"{self._directory}/cgroup.kill"):
             files.write(f"{self._directory}/cgroup.kill", "1")
-            if not files.wait_until(lambda: not self.pids(), timeout_s=timeout_s):
+            if not files.wait_event(f"{self._directory}/cgroup.events", "populated", 0, timeout_s=timeout_s):
                 raise TimeoutError(errno.ETIMEDOUT, f"kill: {files.describe(self.pids())} cannot be killed (yet)", self._directory)
         else:
             processes.kill_all(self, timeout_s=timeout_s)
@@ -97,7 +98,7 @@ class CgroupV2:
         if not self._base:
             raise OSError(errno.EOPNOTSUPP, "freeze: no writable cgroup for this user", self._path)
         files.write(f"{self._directory}/cgroup.freeze", "1")
-        if not files.wait_until(lambda: self._event("frozen") == 1, timeout_s=timeout_s):
+        if not files.wait_event(f"{self._directory}/cgroup.events", "frozen", 1, timeout_s=timeout_s):
             self.thaw()
             raise TimeoutError(errno.ETIMEDOUT, "freeze: a process does not stop", self._directory)
 
@@ -123,6 +124,33 @@ class CgroupV2:
             files.remove_group(self._directory, timeout_s=timeout_s)
             files.remove_empty_parents(self._base, self._path)
 
+    def _apply_own_files(self, resources: Mapping[str, object]) -> list[str]:
+        """Write the files that only version 2 has, their controllers enabled now; return a warning for each that is not there."""
+        warnings = []
+        for name, line in v2_limits.own_files(resources) if self._base else ():
+            path, controller = f"{self._directory}/{name}", name.partition(".")[0]
+            if not os.path.exists(path):
+                self._enable_late(controller)
+            if os.path.exists(path):
+                files.write(path, line)
+            else:
+                warnings.append(f"{name} is not enforced: {self._reasons.get(controller) or 'its cgroup has no such file'}")
+        return warnings
+
+    def _enable_late(self, controller: str) -> None:
+        """Enable a controller that containers have only when they ask for it."""
+        if controller in files.read_or(f"{self._base}/cgroup.controllers").split():
+            self._controllers += [controller] if controller not in self._controllers else []
+            for above in self._above():
+                self._enable(above, [controller])
+
+    def _top(self) -> str:
+        """Return the hierarchy's mount point: what of the whole machine is set there."""
+        path = self._base
+        while os.path.exists(f"{path}/cgroup.type"):  # every group has it but the real root
+            path = os.path.dirname(path)
+        return path
+
     @property
     def _directory(self) -> str:
         """Return the group's directory."""
@@ -146,10 +174,6 @@ class CgroupV2:
                 why = "holds processes itself" if error.errno == errno.EBUSY else os.strerror(error.errno or 0).lower()
                 self._controllers.remove(name)
                 self._reasons[name] = f"the {name} controller cannot be enabled: the group {os.path.basename(group)} {why}"
-
-    def _event(self, name: str) -> int:
-        """Return one number of cgroup.events."""
-        return files.read_table(f"{self._directory}/cgroup.events").get(name, 0)
 
     def _warning(self, name: str, what: str) -> str:
         """Return a limit that is not enforced, in words, or "" when it can be."""

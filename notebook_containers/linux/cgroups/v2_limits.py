@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import os
 
-from notebook_containers.linux.cgroups import files
+from notebook_containers.linux.cgroups import block, files
 from notebook_containers.linux.cgroups.convert import io_weight, limit_text, weight_from_shares
-from notebook_containers.linux.cgroups.resources import entries, integer, text
+from notebook_containers.linux.cgroups.resources import entries, integer, section, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-_THROTTLES = (
-    ("throttleReadBpsDevice", "rbps"),
-    ("throttleWriteBpsDevice", "wbps"),
-    ("throttleReadIOPSDevice", "riops"),
-    ("throttleWriteIOPSDevice", "wiops"),
-)
+    from collections.abc import Iterator, Mapping
 
 
 def set_memory(directory: str, values: Mapping[str, object]) -> list[str]:
@@ -32,6 +25,10 @@ def set_memory(directory: str, values: Mapping[str, object]) -> list[str]:
         files.write(f"{directory}/memory.max", limit_text(limit))
     if reservation:
         files.write(f"{directory}/memory.low", limit_text(reservation))
+    if "swappiness" in values:
+        warnings.append("memory swappiness is not enforced: cgroup v2 has none for each group")
+    if values.get("disableOOMKiller") is True:
+        warnings.append("the out of memory killer stays on: cgroup v2 cannot turn it off")
     return warnings
 
 
@@ -53,6 +50,8 @@ def set_cpu(directory: str, values: Mapping[str, object]) -> list[str]:
         present = files.read(f"{directory}/cpu.max").split()
         first = limit_text(quota) if quota else present[0]
         files.write(f"{directory}/cpu.max", f"{first} {period or present[1]}")
+    if values.get("realtimeRuntime") or values.get("realtimePeriod"):
+        return ["the real-time cpu limit is not enforced: cgroup v2 has none"]
     return []
 
 
@@ -71,19 +70,33 @@ def set_pids(directory: str, values: Mapping[str, object]) -> list[str]:
     return []
 
 
-def set_io(directory: str, values: Mapping[str, object]) -> list[str]:
-    """Set weight and throttles of block devices; return a warning when the kernel has no weights."""
+def set_io(directory: str, values: Mapping[str, object], *, cost_file: str) -> list[str]:
+    """Set weights and throttles of block devices; return a warning where weights mean nothing."""
     warnings = []
-    if weight := integer(values, "weight"):
-        # The bfq scheduler keeps version 1's numbers; io.weight belongs to the iocost controller.
-        if os.path.exists(f"{directory}/io.bfq.weight"):
-            files.write(f"{directory}/io.bfq.weight", str(weight))
-        elif os.path.exists(f"{directory}/io.weight"):
-            files.write(f"{directory}/io.weight", str(io_weight(weight)))
-        else:
-            warnings.append(f"block io weight {weight} is not enforced: no io scheduler of this kernel has weights")
-    for key, word in _THROTTLES:
+    if block.asks_for_weights(values):
+        # The bfq scheduler keeps version 1's numbers; io.weight belongs to the cost model.
+        for name, scale in (("io.bfq.weight", int), ("io.weight", io_weight)):
+            if os.path.exists(f"{directory}/{name}"):
+                block.set_weights(f"{directory}/{name}", values, scale)
+        warnings = block.weight_warnings(cost_file)
+    for key, _file, word in block.THROTTLES:
         for device in entries(values, key):
-            line = f"{integer(device, 'major')}:{integer(device, 'minor')} {word}={integer(device, 'rate')}"
-            files.write(f"{directory}/io.max", line)
+            files.write(f"{directory}/io.max", f"{block.number(device)} {word}={integer(device, 'rate') or 'max'}")
     return warnings
+
+
+def own_files(resources: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield (interface file, line) for what version 2 takes as it stands: huge pages, RDMA, and the OCI ``unified`` object.
+
+    ValueError for a name in ``unified`` that is no interface file of a controller.
+    """
+    for page in entries(resources, "hugepageLimits"):
+        yield f"hugetlb.{text(page, 'pageSize')}.max", str(integer(page, "limit"))
+    for device, most in section(resources, "rdma").items():
+        values = most if isinstance(most, dict) else {}
+        words = [f"{name}={values[key]}" for name, key in (("hca_handle", "hcaHandles"), ("hca_object", "hcaObjects")) if key in values]
+        yield "rdma.max", " ".join([device, *words])
+    for name, value in section(resources, "unified").items():
+        if "/" in name or name.startswith(("cgroup.", ".")) or "." not in name:
+            raise ValueError(f"unified: {name!r} is no limit of a controller")
+        yield name, str(value)
