@@ -20,8 +20,9 @@ FLAGS = {
     "user": syscalls.CLONE_NEWUSER,
     "pid": syscalls.CLONE_NEWPID,
     "network": syscalls.CLONE_NEWNET,
+    "time": syscalls.CLONE_NEWTIME,
 }
-FILES = {"mount": "mnt", "cgroup": "cgroup", "uts": "uts", "ipc": "ipc", "user": "user", "pid": "pid", "network": "net"}
+FILES = {"mount": "mnt", "cgroup": "cgroup", "uts": "uts", "ipc": "ipc", "user": "user", "pid": "pid", "network": "net", "time": "time"}
 
 _CLONE_PARENT = 0x8000
 HELPER_PATH = "/usr/bin:/bin:/usr/local/bin:/run/wrappers/bin"

@@ -18,6 +18,7 @@ import termios
 from notebook_containers.linux import syscalls
 
 TIOCGPTPEER = 0x5441
+_MOST_GENERATIONS = 100
 _FD_BYTES = array.array("i").itemsize
 
 
@@ -83,6 +84,23 @@ def kill_and_reap(pid: int) -> None:
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
         return
+
+
+def kill_children() -> None:
+    """Kill and reap every child of this process, and what is orphaned by that and comes to it; one it may not kill is left."""
+    for _ in range(_MOST_GENERATIONS):
+        try:
+            with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+                children = [int(word) for word in file.read().split()]
+        except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+            return
+        if not children:
+            return
+        for pid in children:
+            try:
+                kill_and_reap(pid)
+            except PermissionError:
+                continue
 
 
 def exit_code(status: int) -> int:

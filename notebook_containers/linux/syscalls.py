@@ -105,6 +105,12 @@ def sethostname(name: str) -> None:
     check("sethostname", _libc.sethostname(data, ctypes.c_size_t(len(data))), name)
 
 
+def setdomainname(name: str) -> None:
+    """setdomainname(2)."""
+    data = name.encode()
+    check("setdomainname", _libc.setdomainname(data, ctypes.c_size_t(len(data))), name)
+
+
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2)."""
     syscall("pivot_root", os.fsencode(new_root), os.fsencode(put_old), path=new_root)

@@ -133,15 +133,19 @@ class Memory(Document):
     limit: int = 0
     reservation: int = 0
     swap: int = 0
+    swappiness: int | None = None
+    disable_oom_killer: bool = field(default=False, metadata=named("disableOOMKiller"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu(Document):
-    """CPU shares, quota and period (microseconds), and the cpuset lists."""
+    """CPU shares, quota and period (microseconds), the same for real-time scheduling, and the cpuset lists."""
 
     shares: int = 0
     quota: int = 0
     period: int = 0
+    realtime_runtime: int = field(default=0, metadata=named("realtimeRuntime"))
+    realtime_period: int = field(default=0, metadata=named("realtimePeriod"))
     cpus: str = ""
     mems: str = ""
 
@@ -154,6 +158,36 @@ class Pids(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightDevice(Document):
+    """The weight (10 to 1000) of one block device."""
+
+    major: int = field(metadata=always())
+    minor: int = field(metadata=always())
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThrottleDevice(Document):
+    """A rate for one block device, in bytes or in operations a second."""
+
+    major: int = field(metadata=always())
+    minor: int = field(metadata=always())
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockIO(Document):
+    """Weights and throttles of block devices; a weight of 0 sets nothing."""
+
+    weight: int = 0
+    weight_devices: tuple[WeightDevice, ...] = field(default=(), metadata=named("weightDevice"))
+    read_bps: tuple[ThrottleDevice, ...] = field(default=(), metadata=named("throttleReadBpsDevice"))
+    write_bps: tuple[ThrottleDevice, ...] = field(default=(), metadata=named("throttleWriteBpsDevice"))
+    read_iops: tuple[ThrottleDevice, ...] = field(default=(), metadata=named("throttleReadIOPSDevice"))
+    write_iops: tuple[ThrottleDevice, ...] = field(default=(), metadata=named("throttleWriteIOPSDevice"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resources(Document):
     """What the cgroup limits."""
 
@@ -161,6 +195,7 @@ class Resources(Document):
     memory: Memory | None = None
     cpu: Cpu | None = None
     pids: Pids | None = None
+    block_io: BlockIO | None = field(default=None, metadata=named("blockIO"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

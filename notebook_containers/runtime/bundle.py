@@ -33,6 +33,7 @@ class MonitorOptions(Document):
     log_max_files: int = field(default=3, metadata=always("logMaxFiles"))
     exit_path: str = field(default="exit.json", metadata=always("exitPath"))
     stdin_open: bool = field(default=False, metadata=named("stdinOpen"))
+    init: bool = False  # the first process is runtime/reaper.py's program, and the command its child
     volatile: bool = False
     restart: str = "no"
     restart_max: int = field(default=0, metadata=named("restartMax"))

@@ -24,9 +24,9 @@ class Kept:
     def __init__(self) -> None:
         self.fds: dict[str, int] = {}
 
-    def take(self, pid: int, kinds: frozenset[str]) -> None:
-        """Hold the new user and network namespaces of ``pid``."""
-        for kind in kinds & {"user", "network"}:
+    def take(self, pid: int, own: frozenset[str], joined: frozenset[str]) -> None:
+        """Hold the container's own user and network namespaces, and every one of another's: that container may restart under a new pid."""
+        for kind in ((own & {"user", "network"}) | joined) - self.fds.keys():
             self.fds[kind] = namespaces.open_namespace(pid, kind)
 
 
@@ -68,7 +68,7 @@ def create(bundle: PlainBundle, kept: Kept, enter_cgroup: Callable[[], None]) ->
         _prepare(life, plan, bundle)
         _await_ready(life)
         if document.text(bundle.options, "restart", "no") != "no":
-            kept.take(life.pid, plan.made)
+            kept.take(life.pid, plan.own, plan.joined)
     except BaseException:
         _close_all(plan, theirs)
         _abandon(life)
@@ -92,11 +92,13 @@ def _pipes(life: Life, *, with_stdin: bool) -> list[int]:
 
 
 def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
-    new, joins, made = 0, [], set()
+    new, joins, made, foreign = 0, [], set(), set()
     for entry in document.tables(linux, "namespaces"):
         kind, path = document.text(entry, "type"), document.text(entry, "path")
         if kind not in namespaces.FLAGS:
             raise Unsupported(f"a {kind} namespace is not supported")
+        if path:
+            foreign.add(kind)
         if kind in kept.fds:
             joins.append((kind, os.dup(kept.fds[kind])))
         elif path:
@@ -104,8 +106,8 @@ def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
         else:
             made.add(kind)
             new |= namespaces.FLAGS[kind] if kind != "cgroup" else 0
-    plan.made = frozenset(made)
-    plan.own = plan.made | frozenset(kept.fds)
+    plan.made, plan.joined = frozenset(made), frozenset(foreign)
+    plan.own = frozenset(document.text(entry, "type") for entry in document.tables(linux, "namespaces")) - plan.joined
     plan.mapped = any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces"))
     plan.set_groups = not plan.mapped or not _single(linux)
     plan.become_root = plan.mapped and not _keeps_caller(linux)

@@ -18,7 +18,7 @@ from notebook_containers.runtime import console, container, document, launch, li
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.document import Table
 
-_JOINED = ("mount", "pid", "network", "ipc", "uts", "cgroup")
+_JOINED = ("mount", "pid", "network", "ipc", "uts", "cgroup", "time")
 
 
 def main(conn: socket.socket, stdio: list[int]) -> None:

@@ -16,9 +16,9 @@ import socket
 import struct
 from collections.abc import Callable
 
-from notebook_containers.errors import StartFailed
+from notebook_containers.errors import Error, StartFailed
 from notebook_containers.linux import process as processes, syscalls
-from notebook_containers.runtime import console, document, launch, rootfs
+from notebook_containers.runtime import console, document, launch, reaper, rootfs
 from notebook_containers.runtime.document import PlainBundle, Table
 
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
@@ -27,13 +27,19 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 class Plan:
     """What init is told by the monitor, and what one step leaves for the next."""
 
-    __slots__ = ("become_root", "bundle", "channel", "config", "enter_cgroup", "made", "mapped", "own", "set_groups", "stdio", "tree")
+    __slots__ = (
+        "become_root", "bundle", "channel", "config", "early", "enter_cgroup", "joined", "made", "mapped", "own", "reaper", "set_groups",
+        "stdio", "tree",
+    )  # fmt: skip
 
     def __init__(self, bundle: PlainBundle, channel: socket.socket, enter_cgroup: Callable[[], None]) -> None:
         self.bundle, self.channel, self.enter_cgroup = bundle, channel, enter_cgroup
         self.config = bundle.config
         self.made: frozenset[str] = frozenset()  # kinds of the namespaces that are new, not joined
-        self.own: frozenset[str] = frozenset()  # those, and the ones an earlier life of this container made
+        self.own: frozenset[str] = frozenset()  # those, and those kept from an earlier life of this container
+        self.joined: frozenset[str] = frozenset()  # those of another container
+        self.early: dict[int, int] = {}  # number of a mount → its descriptor, made before the mounts were isolated
+        self.reaper = -1  # the program that stays as first process, with --init
         self.mapped = False  # in a user namespace
         self.become_root = False  # whose root is somebody else than the monitor
         self.set_groups = True
@@ -51,6 +57,8 @@ def run(plan: Plan) -> None:
             action(plan)
     except StartFailed as err:
         _report(plan, {"message": err.message, "hint": err.hint, "status": err.exit_status})
+    except Error as err:
+        _report(plan, {"message": err.message, "hint": err.hint, "status": 125})
     except OSError as err:
         what = f"{err.filename}: " if err.filename and str(err.filename) not in str(err.strerror) else ""
         _report(
@@ -73,6 +81,9 @@ def _wait_for_the_monitor(plan: Plan) -> None:
     if plan.become_root:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
+    if "pid" in plan.joined:
+        # who is in that namespace can see this process, which still sees the host's files: it must not be traced (CVE-2016-9962)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     _die_with_the_monitor(plan)
 
 
@@ -105,6 +116,8 @@ def _enter_cgroup(plan: Plan) -> None:
 def _set_host_name(plan: Plan) -> None:
     if "uts" in plan.made and document.text(plan.config, "hostname"):
         syscalls.sethostname(document.text(plan.config, "hostname"))
+    if "uts" in plan.made and document.text(plan.config, "domainname"):
+        syscalls.setdomainname(document.text(plan.config, "domainname"))
 
 
 def _bring_up_loopback(plan: Plan) -> None:
@@ -112,6 +125,10 @@ def _bring_up_loopback(plan: Plan) -> None:
         return
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+
+
+def _bind_from_outside(plan: Plan) -> None:
+    plan.early = rootfs.bind_early(list(document.tables(plan.config, "mounts")))
 
 
 def _isolate_mounts(plan: Plan) -> None:
@@ -124,7 +141,7 @@ def _mount_root(plan: Plan) -> None:
 
 
 def _mount_everything(plan: Plan) -> None:
-    rootfs.mount_all(plan.tree, list(document.tables(plan.config, "mounts")))
+    rootfs.mount_all(plan.tree, list(document.tables(plan.config, "mounts")), plan.early)
 
 
 def _make_devices(plan: Plan) -> None:
@@ -144,7 +161,7 @@ def _open_terminal(plan: Plan) -> None:
 
 def _set_kernel_settings(plan: Plan) -> None:
     settings = document.table(plan.bundle.linux(), "sysctl")
-    rootfs.write_sysctls(plan.tree, settings, network="network" in plan.own, ipc="ipc" in plan.own)
+    rootfs.write_sysctls(plan.tree, settings, own=plan.own)
 
 
 def _protect_paths(plan: Plan) -> None:
@@ -165,6 +182,11 @@ def _make_root_readonly(plan: Plan) -> None:
         syscalls.mount_setattr(syscalls.AT_FDCWD, "/", 0, set_=syscalls.MOUNT_ATTR_RDONLY)
 
 
+def _prepare_reaper(plan: Plan) -> None:
+    if document.flag(plan.bundle.options, "init"):
+        plan.reaper = reaper.open_program()
+
+
 def _wait_for_start(plan: Plan) -> None:
     plan.channel.sendall(b"r")
     if plan.channel.recv(1) != b"s":
@@ -183,6 +205,21 @@ def _give_stdio(plan: Plan) -> None:
         console.give_pipes(uid)
 
 
+def _leave_reaper_behind(plan: Plan) -> None:
+    if plan.reaper < 0:
+        return
+    reaper.block_signals()
+    child = os.fork()
+    if child:
+        launch.take_identity(plan.bundle.process(), plan.bundle.seccomp, may_set_groups=plan.set_groups)
+        _die_with_the_monitor(plan)
+        reaper.become(plan.reaper, child)
+    # the command leads its own process group, so that a terminal's Ctrl-C reaches it once and not again through the reaper
+    os.setpgid(0, 0)
+    if document.flag(plan.bundle.process(), "terminal"):
+        os.tcsetpgrp(0, os.getpid())
+
+
 def _take_identity(plan: Plan) -> None:
     launch.take_identity(plan.bundle.process(), plan.bundle.seccomp, may_set_groups=plan.set_groups)
     _die_with_the_monitor(plan)
@@ -198,6 +235,7 @@ _STEPS = (
     ("enter its cgroup", _enter_cgroup),
     ("set the host name", _set_host_name),
     ("bring up the loopback interface", _bring_up_loopback),
+    ("mount", _bind_from_outside),
     ("isolate its mounts", _isolate_mounts),
     ("mount the root filesystem", _mount_root),
     ("mount", _mount_everything),
@@ -208,9 +246,11 @@ _STEPS = (
     ("enter its root", _enter_root),
     ("enter its working directory", _enter_directory),
     ("make its root read-only", _make_root_readonly),
+    ("prepare its init", _prepare_reaper),
     ("wait for the start", _wait_for_start),
     ("set its limits", _set_limits),
     ("give it its standard streams", _give_stdio),
+    ("leave its init behind", _leave_reaper_behind),
     ("take its user and rights", _take_identity),
     ("execute its command", _execute),
 )

@@ -18,6 +18,7 @@ from notebook_containers.runtime.document import Table
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _JOIN_SESSION_KEYRING = 1
+_RLIMIT_LOCKS = 10  # Python has no name for it
 
 
 def enter_directory(path: str, *, make: bool = True) -> None:
@@ -42,7 +43,7 @@ def enter_directory(path: str, *, make: bool = True) -> None:
 def set_limits(process: Table) -> None:
     """Apply the resource limits; a hard limit above what we may set becomes the highest allowed one."""
     for entry in document.tables(process, "rlimits"):
-        kind = getattr(resource, document.text(entry, "type"))
+        kind = _RLIMIT_LOCKS if document.text(entry, "type") == "RLIMIT_LOCKS" else getattr(resource, document.text(entry, "type"))
         soft, hard = _limit(document.number(entry, "soft")), _limit(document.number(entry, "hard"))
         try:
             resource.setrlimit(kind, (soft, hard))

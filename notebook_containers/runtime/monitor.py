@@ -366,6 +366,7 @@ class Monitor:
         self._limits.kill()
         self._stop_watching_memory()
         self._actor.leave_network()
+        processes.kill_children()  # without a pid namespace and a cgroup of its own, what the command left came to us
         warnings = [*document.texts(self.state, "warnings"), *filter(None, [self._limits.remove()])]
         if self._log is not None:
             self._log.close()

@@ -11,7 +11,7 @@ import os
 import posixpath
 import stat
 
-from notebook_containers.linux import mounts, syscalls
+from notebook_containers.linux import mounts, syscalls, sysctls
 from notebook_containers.runtime import document
 from notebook_containers.runtime.document import Table
 
@@ -25,6 +25,7 @@ _LINKS = (
     ("pts/ptmx", "ptmx"),
 )
 _PROC_FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime", "slabinfo")
+_HOST_PLACES = {"sysfs": "/sys", "proc": "/proc", "mqueue": "/dev/mqueue"}
 _READ_ONLY = mounts.Options(["ro"])
 
 
@@ -62,24 +63,62 @@ def mount_root(path: str, entries: list[Table], *, mapped: bool, single: bool = 
     return Tree(root, mapped=mapped, single=single)
 
 
-def mount_all(tree: Tree, entries: list[Table]) -> None:
-    """Mount the Spec's mounts in their order; an error names the destination."""
-    for entry in entries:
+def bind_early(entries: list[Table]) -> dict[int, int]:
+    """Return detached mounts, by the entry's number, of what must be bound before the host's mounts are cut off.
+
+    A bind that shares mounts with the host (``shared``, ``slave``) must be a copy of a mount that still does; and a source in another
+    container's tree (``/proc/<pid>/root/…``) is copied inside that container's mount namespace, the only place where it can be.
+    """
+    found = {}
+    for number, entry in enumerate(entries):
+        source, words = document.text(entry, "source"), document.texts(entry, "options")
+        try:
+            if source.startswith("/proc/") and "/root/" in source:
+                found[number] = _borrow(source, words)
+            elif any(word.removeprefix("r") in ("shared", "slave") for word in words):
+                found[number] = mounts.create(document.text(entry, "type"), source, words)
+        except OSError as err:
+            raise OSError(err.errno, f"{document.text(entry, 'destination')} ({source}): {err.strerror}") from err
+    return found
+
+
+def _borrow(source: str, words: list[str]) -> int:
+    pid, _, path = source.removeprefix("/proc/").partition("/root/")
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    theirs = os.open(f"/proc/{int(pid)}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.setns(theirs, syscalls.CLONE_NEWNS)
+    try:
+        # nothing of the other container's tree is believed: no link is followed, and only a mount of its own is taken
+        resolve = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
+        place = syscalls.openat2(syscalls.AT_FDCWD, f"/{path}", os.O_PATH | os.O_DIRECTORY, resolve=resolve)
+        tree = mounts.clone(place)
+        os.close(place)
+    finally:
+        syscalls.setns(own, syscalls.CLONE_NEWNS)
+        os.close(own)
+        os.close(theirs)
+    mounts.change(tree, mounts.Options(words))
+    return tree
+
+
+def mount_all(tree: Tree, entries: list[Table], early: dict[int, int]) -> None:
+    """Mount the Spec's mounts in their order, those that were bound ``early`` too; an error names the destination."""
+    for number, entry in enumerate(entries):
         destination = mounts.inside(document.text(entry, "destination"))
         try:
-            _mount(tree, destination, entry)
+            _mount(tree, destination, entry, early.get(number, -1))
         except OSError as err:
             source = f" ({err.filename})" if err.filename and err.filename != destination else ""
             raise OSError(err.errno, f"{destination}{source}: {err.strerror}") from err
 
 
-def _mount(tree: Tree, destination: str, entry: Table) -> None:
+def _mount(tree: Tree, destination: str, entry: Table, early: int) -> None:
     kind, source = document.text(entry, "type"), document.text(entry, "source")
     words = [word for word in document.texts(entry, "options") if not (tree.single and _unmapped(word))]
     if kind == "cgroup":
         _mount_cgroup(tree.root, destination, words)
         return
-    new = _create(kind, source, words, mapped=tree.mapped)
+    new = early if early >= 0 else _create(kind, source, words, mapped=tree.mapped)
     target = mounts.open_target(tree.root, destination, directory=mounts.is_directory(new), links=kind not in ("proc", "sysfs"))
     _check_place(tree, destination, kind, target, new)
     mounts.attach(new, target)
@@ -96,10 +135,11 @@ def _create(kind: str, source: str, words: list[str], *, mapped: bool) -> int:
     try:
         return mounts.create(kind, source, words)
     except OSError as err:
-        if kind != "sysfs" or not mapped or err.errno not in (errno.EPERM, errno.EBUSY):
+        if kind not in _HOST_PLACES or not mapped or err.errno not in (errno.EPERM, errno.EBUSY):
             raise
-    # a new sysfs belongs to the owner of the network namespace; with the host's network only a bind of the host's is possible
-    return mounts.create("bind", "/sys", ["rbind", "ro", "nosuid", "nodev", "noexec"])
+    # a new instance belongs to the owner of its namespace (sysfs: network, proc: pid); with the host's only a bind of it is possible
+    mode = ["ro"] if kind == "sysfs" else []
+    return mounts.create("bind", _HOST_PLACES[kind], ["rbind", *mode, "nosuid", "nodev", "noexec"])
 
 
 def _check_place(tree: Tree, destination: str, kind: str, target: int, new: int) -> None:
@@ -129,7 +169,7 @@ def _mount_cgroup(root: int, destination: str, words: list[str]) -> None:
         controllers = [line.split(":", 2)[1] for line in file]
     target = mounts.open_target(root, destination, directory=True, links=False)
     if controllers == [""]:
-        top = mounts.create("cgroup2", "cgroup", words)
+        top = _cgroup2(words)
         mounts.attach(top, target)
     else:
         top = mounts.create("tmpfs", "cgroup", ["mode=755", "nosuid", "nodev", "noexec"])
@@ -139,6 +179,16 @@ def _mount_cgroup(root: int, destination: str, words: list[str]) -> None:
         mounts.change(top, _READ_ONLY)
     os.close(top)
     os.close(target)
+
+
+def _cgroup2(words: list[str]) -> int:
+    try:
+        return mounts.create("cgroup2", "cgroup", words)
+    except OSError as err:
+        if err.errno not in (errno.EPERM, errno.EBUSY):
+            raise
+    # in a user namespace, with the host's cgroup namespace: what the host shows, and nothing of it can be written (CVE-2023-25809)
+    return mounts.create("bind", "/sys/fs/cgroup", ["rbind", "ro", "nosuid", "nodev", "noexec"])
 
 
 def _mount_controller(top: int, names: str, words: list[str]) -> None:
@@ -263,26 +313,25 @@ def make_readonly(tree: Tree) -> None:
     mounts.change(tree.root, _READ_ONLY)
 
 
-def write_sysctls(tree: Tree, settings: Table, *, network: bool, ipc: bool) -> None:
-    """Set kernel settings that belong to the container's own namespaces, through our own procfs; any other name is refused (EPERM)."""
+def write_sysctls(tree: Tree, settings: Table, *, own: frozenset[str]) -> None:
+    """Set kernel settings that belong to the namespaces ``own``, through our own procfs; any other name is refused (EPERM)."""
     for key in settings:
-        path = key.replace(".", "/") if "/" not in key else key
-        if not _namespaced(path, network=network, ipc=ipc):
+        path = sysctls.path(key)
+        if sysctls.namespace(path) not in own:
             raise OSError(errno.EPERM, "the setting is not the container's own", key)
-        flags = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV
-        fd = syscalls.openat2(tree.proc, f"sys/{path}", os.O_WRONLY, resolve=flags)
         try:
-            os.write(fd, document.text(settings, key).encode())
-        finally:
-            os.close(fd)
+            _write_sysctl(tree.proc, path, document.text(settings, key))
+        except OSError as err:
+            raise OSError(err.errno, f"{key}: {os.strerror(err.errno or 0)}") from err
 
 
-def _namespaced(path: str, *, network: bool, ipc: bool) -> bool:
-    if ".." in path.split("/") or not path.replace("/", "").replace("_", "").replace("-", "").isalnum():
-        return False
-    if path.startswith("net/"):
-        return network
-    return ipc and path.startswith(("kernel/shm", "kernel/msg", "kernel/sem", "fs/mqueue/"))
+def _write_sysctl(proc: int, path: str, value: str) -> None:
+    flags = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV
+    fd = syscalls.openat2(proc, f"sys/{path}", os.O_WRONLY, resolve=flags)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
 
 
 def enter(tree: Tree) -> None:

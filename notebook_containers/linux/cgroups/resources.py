@@ -53,6 +53,12 @@ def wanted(resources: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield "memory", f"memory reservation {convert.words(reservation)}"
     if integer(memory, "swap") > 0 and not limit:
         yield "memory", f"swap limit {convert.words(integer(memory, 'swap'))}"
+    if isinstance(memory.get("swappiness"), int):
+        yield "memory", f"memory swappiness {integer(memory, 'swappiness')}"
+    if memory.get("disableOOMKiller") is True:
+        yield "memory", "switching the out-of-memory killer off"
+    if runtime := integer(cpu, "realtimeRuntime"):
+        yield "cpu", f"real-time cpu runtime {runtime} µs"
     if shares := integer(cpu, "shares"):
         yield "cpu", f"cpu shares {shares}"
     if (quota := integer(cpu, "quota")) > 0:
