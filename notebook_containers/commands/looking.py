@@ -201,7 +201,11 @@ def _diff(container: str, *, format: str | None) -> Result:
 
 def _top(container: str) -> Result:
     """Show the processes of a running container."""
-    return Table(kind="top", rows=face().engine.containers.get(container).top())
+    rows: list[Row] = [
+        {"UID": p.uid, "PID": p.pid, "PPID": p.ppid, "SECONDS": int(p.elapsed), "CMD": p.args}
+        for p in face().engine.containers.get(container).processes()
+    ]
+    return Table(kind="top", rows=rows)
 
 
 def _port(container: str, port: str | None) -> Result:

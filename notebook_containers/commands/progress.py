@@ -187,7 +187,8 @@ class PlainBuildView:
         failed = self.state.failed
         if failed is not None:
             self._out.write(f"{'-' * 20}\n{failed.excerpt()}\n{'-' * 20}\n")
-        self._out.write(self.state.sentence() + "\n")
+        if error is None or self.state.steps:  # before the first step the caller's one line says it all
+            self._out.write(self.state.sentence() + "\n")
         self._out.flush()
 
     def _done(self, step: StepState) -> None:

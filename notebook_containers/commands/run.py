@@ -54,9 +54,7 @@ _OPTIONS: tuple[click.Option, ...] = (
     click.Option(["--cap-add"], multiple=True, help="Add a capability."),
     click.Option(["--cap-drop"], multiple=True, help="Drop a capability."),
     click.Option(["--privileged"], is_flag=True, help="Give all of the caller's capabilities; no seccomp, no masked paths."),
-    click.Option(
-        ["--userns"], metavar="WORD", help="keep-id: have your own user id inside; host."
-    ),
+    click.Option(["--userns"], metavar="WORD", help="keep-id: have your own user id inside; host."),
     click.Option(["--security-opt"], multiple=True, help="no-new-privileges=false, seccomp=unconfined or seccomp=FILE."),
     click.Option(["--restart"], default="no", show_default=True, metavar="POLICY", help="no, always, on-failure[:N] or unless-stopped."),
     click.Option(["--stop-signal"], help="Signal that asks it to end."),
@@ -174,9 +172,16 @@ def _restart(word: str) -> dict[str, object]:
 
 
 def _make(face_: Face, image: str, command: list[str], given: Mapping[str, object]) -> Container:
-    container = face_.engine.containers.create(image, command or None, **_keywords(face_, given))
-    if cidfile := _text(given, "cidfile"):
-        (face_.cwd / cidfile).write_text(container.id)
+    keywords, cidfile = _keywords(face_, given), _text(given, "cidfile")
+    if cidfile and (face_.cwd / cidfile).exists():
+        raise InvalidArgument(f"the file {cidfile!r} of --cidfile is there already", hint="remove it when its container is gone")
+    container = face_.engine.containers.create(image, command or None, **keywords)
+    if cidfile:
+        try:
+            (face_.cwd / cidfile).write_text(container.id)
+        except OSError as err:
+            _remove(container)
+            raise InvalidArgument(f"the file {cidfile!r} of --cidfile cannot be written: {err.strerror}") from err
     return container
 
 

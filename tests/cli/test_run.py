@@ -124,6 +124,7 @@ def test_cidfile_and_create(nbc: Nbc) -> None:
     done = nbc("run", "--cidfile", "cid", "--network", "none", BASE, "true")
     assert done.status == 125
     assert "cid" in done.line
+    assert nbc("create", "--cidfile", "no/dir", "--network", "none", BASE, "true").line.endswith("No such file or directory")
     assert len(nbc.ok("ps", "-aq").splitlines()) == 1
 
 

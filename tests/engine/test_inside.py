@@ -246,8 +246,9 @@ def test_exec_needs_a_running_container(engine: Engine, sleeper: Container) -> N
 
 
 def test_top_shows_its_processes(sleeper: Container) -> None:
-    (row,) = sleeper.top()
-    assert (row["CMD"], row["UID"]) == ("sleep 1000", 0)
+    (row,) = sleeper.processes()
+    assert (row.args, row.uid) == ("sleep 1000", 0)
+    assert sleeper.top(ps_args="-o user,args") == {"Titles": ["USER", "COMMAND"], "Processes": [["root", "sleep 1000"]]}
 
 
 def test_diff_tells_what_changed(engine: Engine) -> None:
