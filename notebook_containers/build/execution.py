@@ -14,6 +14,7 @@ Output = Callable[[str, bytes], None]
 MOUNT_POINTS = (
     *("/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"),
     *("/.dockerenv", "/run/.containerenv", "/dev/console", "/dev/shm", "/dev/pts", "/dev/mqueue", "/dev/pipes", "/sys/fs/cgroup"),
+    "/etc/apt/apt.conf.d/zz-notebook-containers",
 )
 """Where a runtime mounts things: a commit leaves them out when they were not there before and are empty."""
 

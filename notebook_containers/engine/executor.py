@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
-from notebook_containers.engine import launch, specgen, users
+from notebook_containers.engine import installers, launch, specgen, users
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -25,10 +25,11 @@ from notebook_containers.runtime.bundle import Bundle, MonitorOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeExecutor:
-    """Runs RUN instructions; their network ``default`` is the bridge."""
+    """Runs RUN instructions; their network ``default`` is the bridge. ``note`` gets what is to be said of all of them."""
 
     parts: Parts
     networks: Networks
+    note: Callable[[str], None]
 
     def run(self, request: RunRequest, output: Callable[[str, bytes], None]) -> int:
         """Run one command on a snapshot; every byte goes to ``output(stream, data)``; returns the exit status."""
@@ -69,16 +70,20 @@ class RuntimeExecutor:
         layers = snapshots.layers(request.snapshot)
         identity = users.identity(request.user, lambda path: snapshots.read_file(layers, path), self.parts.host.maps)
         capabilities = frozenset(specgen.capability_set(options, self.parts.host))
+        pretending = installers.pretends(self.parts.host)
+        if pretending:
+            self.note(installers.SAID)
+        apt = installers.apt_file(snapshots, layers, path) if pretending else ()
         resolved = specgen.Resolved(
             id=container_id,
             uid=identity.uid,
             gid=identity.gid,
             groups=identity.groups,
             home=identity.home,
-            mounts=(*self._files(path, request, resolver), *request.binds),
+            mounts=(*self._files(path, request, resolver), *apt, *request.binds),
             network=options.network,
             hostname=request.hostname,
-            seccomp=launch.seccomp_profile("default", capabilities),
+            seccomp=installers.profile(launch.seccomp_profile("default", capabilities), pretending=pretending),
         )
         spec = specgen.generate(options, ContainerConfig(), resolved, self.parts.host)
         return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path="", volatile=True))

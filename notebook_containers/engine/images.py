@@ -194,12 +194,13 @@ class Images:
             raise InvalidArgument(f"build context {str(context)!r} is no directory", hint="give the directory that holds the files to COPY")
         source, name = _dockerfile(context, text, dockerfile)
         names = [tag] if isinstance(tag, str) else list(tag or ())
+        tell = progress or (lambda _event: None)
         result = builder.build(
             self._parts.store,
             source,
             name=name,
             context=context,
-            executor=RuntimeExecutor(parts=self._parts, networks=self._networks),
+            executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell)),
             bases=self,
             tags=[Reference.parse(n).tagged() for n in names],
             build_args=dict(buildargs or {}),
@@ -208,7 +209,7 @@ class Images:
             pull=pull,
             labels=dict(labels or {}),
             network=network,
-            progress=progress or (lambda _event: None),
+            progress=tell,
         )
         return BuildResult(image=Image(self._parts, result.image), steps=result.steps)
 
@@ -293,6 +294,20 @@ class Images:
 
 def _fits(tag: Reference, wanted: Reference) -> bool:
     return tag.name == wanted.name and (not wanted.tag or tag.tag == wanted.tag)
+
+
+def _noting(progress: Callable[[Event], None]) -> Callable[[str], None]:
+    """Return a function that passes each remark on once."""
+    from notebook_containers.build.progress import Warned
+
+    said: set[str] = set()
+
+    def note(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            progress(Warned(line=0, message=message))
+
+    return note
 
 
 def _dockerfile(context: Path, text: str | None, dockerfile: str | os.PathLike[str] | None) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from notebook_containers.engine import specgen, users
+from notebook_containers.engine import installers, specgen, users
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
@@ -120,6 +120,9 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
     home = options.working_dir or config.working_dir or "/"
     passwd = users.passwd_with_caller(read, host.euid, host.egid, home=home) if keeps else None
     files = _generated_files(document, directory, passwd)
+    pretending = installers.pretends(host, userns=options.userns, seccomp=options.seccomp)
+    if pretending:
+        files += installers.apt_file(parts.store.snapshots, document.layers, directory)
     binds = [_bind(point) for point in document.mounts]
     capabilities = frozenset(specgen.capability_set(options, parts.host))
     resolved = specgen.Resolved(
@@ -131,7 +134,7 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
         mounts=(*files, *binds),
         network=options.network,
         hostname=document.hostname,
-        seccomp=seccomp_profile(options.seccomp, capabilities),
+        seccomp=installers.profile(seccomp_profile(options.seccomp, capabilities), pretending=pretending),
     )
     return specgen.generate(options, config, resolved, parts.host)
 

@@ -67,7 +67,7 @@ class _Packer:
     def close(self) -> None:
         if self._parent_fd >= 0:
             os.close(self._parent_fd)
-            self._parent_fd = -1
+            self._parent_fd, self._parent_path = -1, None  # opening the next may fail: nobody must take -1 for this one
 
     def finish(self) -> None:
         self._tar.close()

@@ -142,6 +142,11 @@ class Snapshots:
             trees.append(self._existing(key) / "upper")
         return self._files.read_file(trees, path, max_bytes)
 
+    def has_directory(self, layers: Sequence[Digest], head: str, name: str) -> bool:
+        """Say whether the layers have a directory ``name`` in the directory ``head``; no link is followed."""
+        found = self._files.find([self._layers.get(layer).tree for layer in layers], head, name) if layers else None
+        return found is not None and stat.S_ISDIR(found[0])
+
     def edit(self, key: str, operations: Sequence[Operation]) -> None:
         """Carry out file operations on the snapshot's merged view; it must not be mounted. See :mod:`.edit` for what they do."""
         directory = self._existing(key)
