@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     with opened(Path(stage.place()), options.repeat) as bench:
         for name in _chosen(options.rows):
             print(f"measuring {name} …", file=sys.stderr, flush=True)
+            os.sync()  # what was imported or unpacked before is not to be written during this row
             found[name] = ROWS[name](bench)
     print(report.table([row for rows in found.values() for row in rows]))
     if options.write:

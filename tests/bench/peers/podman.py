@@ -12,6 +12,7 @@ from tests.bench.peers.docker import remove_cgroups
 from tests.bench.peers.tool import Tool
 
 CGROUP = "nbc-bench-podman"
+_CONMON = "libpod_parent"  # podman makes it for its own helper, whatever it is told
 
 _CONTAINERS_CONF = """[engine]
 cgroup_manager = "cgroupfs"
@@ -51,4 +52,5 @@ def podman(place: Path) -> Iterator[Pods]:
     finally:
         with suppress(Unavailable):
             tools.podman.call("rm", "--force", "--all", "--time", "0")
-        remove_cgroups(CGROUP)
+        for name in (CGROUP, _CONMON):
+            remove_cgroups(name)
