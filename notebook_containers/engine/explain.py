@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from notebook_containers.engine import installers
 from notebook_containers.engine.specgen import DEFAULT_CAPABILITIES, Host
 from notebook_containers.linux import cgroups
 from notebook_containers.network import userland
@@ -20,15 +21,27 @@ def security(host: Host) -> dict[str, JSON]:
     lsm = _read("/sys/kernel/security/lsm")
     return {
         "namespaces": "mount pid network ipc uts cgroup" + (" user" if host.rootless else ""),
-        "user namespace": "active: root inside is you outside"
-        if host.rootless
-        else "not used: root inside is root outside, with few capabilities",
+        "user namespace": _user_namespace(host),
         "capabilities": f"{len(DEFAULT_CAPABILITIES)} of {len(host.capabilities)}",
         "no new privileges": "on",
-        "seccomp": "default profile" if _read("/proc/sys/kernel/seccomp/actions_avail") else "not available in this kernel",
+        "seccomp": _seccomp(host),
         "masked paths": "on",
         "security module": lsm or "none is loaded by the kernel",
     }
+
+
+def _user_namespace(host: Host) -> str:
+    if host.maps is None:
+        return "not used: root inside is root outside, with few capabilities"
+    if host.single:
+        return "active: root inside is you outside, nobody else exists"
+    return f"active: root inside is you outside, 1 to {host.maps.highest} are ids lent to you ({host.maps.describe()})"
+
+
+def _seccomp(host: Host) -> str:
+    if not _read("/proc/sys/kernel/seccomp/actions_avail"):
+        return "not available in this kernel"
+    return "default profile" + ("; owners, identities and device nodes are answered as done" if installers.pretends(host) else "")
 
 
 def network(host: Host) -> dict[str, JSON]:
@@ -42,7 +55,9 @@ def warnings(host: Host) -> list[JSON]:
     """Return one sentence for everything that is weaker here than it could be."""
     found: list[JSON] = [f"{name} limits are not enforced: {reason}" for name, reason in cgroups.usable().items() if reason]
     if host.rootless:
-        found.append("one user id only: files of other owners in images become yours, and USER other than root does not work")
+        if host.single:
+            found.append("one user id only: files of other owners in images become yours, and USER other than root does not work")
+            found.append(f"{installers.SAID}; {installers.OFF}")
         found.append(f"network: {userland.describe()}")
     return found
 
