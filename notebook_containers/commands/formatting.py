@@ -50,6 +50,28 @@ def ports_text(row: Row) -> str:
     return ", ".join(words)
 
 
+def _percent(key: str) -> Callable[[Row], str]:
+    return lambda row: f"{float(str(row[key])):.2f}%"
+
+
+def _pair(first: str, second: str, *, binary: bool = False) -> Callable[[Row], str]:
+    shown = binary_size if binary else human_size
+    return lambda row: f"{shown(int(str(row[first])))} / {shown(int(str(row[second])))}"
+
+
+def binary_size(count: int) -> str:
+    """Return bytes as Docker shows memory: four digits and a binary unit (``1.944GiB``)."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.4g}{units[0]}"
+
+
+def _reclaimable(row: Row) -> str:
+    size, free = int(str(row["size"])), int(str(row["reclaimable"]))
+    return human_size(free) + (f" ({100 * free // size}%)" if size else "")
+
+
 def _list(key: str) -> Callable[[Row], str]:
     def text(row: Row) -> str:
         value = row[key]
@@ -107,6 +129,24 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="SECONDS", name="SECONDS", text=_plain("SECONDS")),
         Column(heading="CMD", name="CMD", text=_plain("CMD")),
     ),
+    "stats": (
+        Column(heading="CONTAINER ID", name="ID", text=_plain("container_id")),
+        Column(heading="NAME", name="Name", text=_plain("name")),
+        Column(heading="NAME", name="Container", text=_plain("name"), shown=False),
+        Column(heading="CPU %", name="CPUPerc", text=_percent("cpu_percent")),
+        Column(heading="MEM USAGE / LIMIT", name="MemUsage", text=_pair("mem_usage", "mem_limit", binary=True)),
+        Column(heading="MEM %", name="MemPerc", text=_percent("mem_percent")),
+        Column(heading="NET I/O", name="NetIO", text=_pair("net_rx", "net_tx")),
+        Column(heading="BLOCK I/O", name="BlockIO", text=_pair("block_read", "block_write")),
+        Column(heading="PIDS", name="PIDs", text=_plain("pids")),
+    ),
+    "df": (
+        Column(heading="TYPE", name="Type", text=_plain("type")),
+        Column(heading="TOTAL", name="TotalCount", text=_plain("total")),
+        Column(heading="ACTIVE", name="Active", text=_plain("active")),
+        Column(heading="SIZE", name="Size", text=_size("size")),
+        Column(heading="RECLAIMABLE", name="Reclaimable", text=_reclaimable),
+    ),
     "port": (
         Column(heading="CONTAINER", name="Container", text=_plain("container")),
         Column(heading="HOST", name="Host", text=_plain("host")),
@@ -139,6 +179,11 @@ def table(kind: str, rows: Sequence[Row], *, headings: bool = True) -> str:
 
 def _one_line(text: str) -> str:
     return "".join(ch if ch.isprintable() else " " for ch in text)
+
+
+def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of texts under headings."""
+    return _aligned([[*headings], *([_one_line(cell) for cell in row] for row in rows)])
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

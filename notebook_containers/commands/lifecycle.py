@@ -9,6 +9,7 @@ import click
 from notebook_containers.commands.face import face
 from notebook_containers.commands.results import Ended, Names, Result, Text
 from notebook_containers.engine.container import Container
+from notebook_containers.engine.filters import from_words
 from notebook_containers.engine.quantities import human_size
 from notebook_containers.errors import Conflict, Error
 
@@ -91,9 +92,9 @@ def _rename(container: str, name: str) -> Result:
     return None
 
 
-def _prune(*, force: bool) -> Result:  # noqa: ARG001
+def _prune(*, force: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001
     """Remove all containers that do not run."""
-    result = face().engine.containers.prune()
+    result = face().engine.containers.prune(from_words(filter))
     deleted = result["ContainersDeleted"]
     lines = ["Deleted Containers:", *deleted, ""] if isinstance(deleted, list) and deleted else []
     return Text(text="\n".join([*lines, f"Total reclaimed space: {human_size(int(str(result['SpaceReclaimed'])))}"]))
@@ -127,5 +128,10 @@ COMMANDS: Mapping[str, click.Command] = {
         _CONTAINERS,
     ),
     "rename": _command("rename", _rename, click.Argument(["container"]), click.Argument(["name"])),
-    "prune": _command("prune", _prune, click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here).")),
+    "prune": _command(
+        "prune",
+        _prune,
+        click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here)."),
+        click.Option(["--filter"], multiple=True, metavar="KEY=VALUE", help="Only those that match: until=24h, label=…, label!=…"),
+    ),
 }

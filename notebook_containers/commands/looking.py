@@ -199,13 +199,22 @@ def _diff(container: str, *, format: str | None) -> Result:
     return Text(text=formatting.formatted("diff", rows, format)) if format else Table(kind="diff", rows=rows)
 
 
-def _top(container: str) -> Result:
-    """Show the processes of a running container."""
-    rows: list[Row] = [
-        {"UID": p.uid, "PID": p.pid, "PPID": p.ppid, "SECONDS": int(p.elapsed), "CMD": p.args}
-        for p in face().engine.containers.get(container).processes()
-    ]
+def _top(container: str, ps_options: tuple[str, ...]) -> Result:
+    """Show the processes of a running container; ps options may follow: aux, -o pid,etime,args."""
+    found = face().engine.containers.get(container)
+    if ps_options:
+        listing = found.top(ps_args=" ".join(ps_options))
+        return Text(text=formatting.aligned(_texts(listing["Titles"]), [_texts(row) for row in _items(listing["Processes"])]))
+    rows: list[Row] = [{"PID": p.pid, "PPID": p.ppid, "UID": p.uid, "SECONDS": int(p.elapsed), "CMD": p.args} for p in found.processes()]
     return Table(kind="top", rows=rows)
+
+
+def _items(value: JSON) -> list[JSON]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: JSON) -> list[str]:
+    return [str(item) for item in _items(value)]
 
 
 def _port(container: str, port: str | None) -> Result:
@@ -274,6 +283,6 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Argument(["names"], nargs=-1, required=True),
     ),
     "diff": _command("diff", _diff, FORMAT, _CONTAINER),
-    "top": _command("top", _top, _CONTAINER),
+    "top": _command("top", _top, _CONTAINER, click.Argument(["ps_options"], nargs=-1, type=click.UNPROCESSED), grammar=True),
     "port": _command("port", _port, _CONTAINER, click.Argument(["port"], required=False)),
 }

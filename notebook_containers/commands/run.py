@@ -85,7 +85,7 @@ def _keywords(face_: Face, given: Mapping[str, object]) -> CreateKeywords:
         "mem_limit": _text(given, "memory") or None,
         "mem_reservation": _text(given, "memory_reservation") or None,
         "memswap_limit": -1 if _text(given, "memory_swap") == "-1" else _text(given, "memory_swap") or None,
-        "nano_cpus": _nano(given.get("cpus")),
+        "nano_cpus": nano_cpus(given.get("cpus")),
         "cpu_shares": _number(given, "cpu_shares"),
         "cpu_period": _number(given, "cpu_period"),
         "cpu_quota": _number(given, "cpu_quota"),
@@ -98,7 +98,7 @@ def _keywords(face_: Face, given: Mapping[str, object]) -> CreateKeywords:
         "privileged": bool(given["privileged"]),
         "userns_mode": _text(given, "userns"),
         "security_opt": _many(given, "security_opt"),
-        "restart_policy": _restart(_text(given, "restart")),
+        "restart_policy": restart_words(_text(given, "restart")),
         "stop_signal": _text(given, "stop_signal") or None,
         "stop_timeout": _number(given, "stop_timeout"),
         "auto_remove": bool(given["rm"]),
@@ -123,7 +123,8 @@ def _many(given: Mapping[str, object], name: str) -> list[str]:
     return [str(v) for v in value] if isinstance(value, (list, tuple)) else []
 
 
-def _nano(value: object) -> int | None:
+def nano_cpus(value: object) -> int | None:
+    """Return ``--cpus`` in billionths; InvalidArgument for more than the machine has."""
     if not isinstance(value, float):
         return None
     cores = os.cpu_count() or 1
@@ -164,7 +165,8 @@ def _host_line(word: str) -> tuple[str, str]:
     return name, address
 
 
-def _restart(word: str) -> dict[str, object]:
+def restart_words(word: str) -> dict[str, object]:
+    """Return docker-py's form of ``--restart``."""
     name, _, count = word.partition(":")
     if count and (not count.isdigit() or name != "on-failure"):
         raise InvalidArgument(f"restart policy {word!r} is not understood", hint="write on-failure:5")

@@ -53,5 +53,5 @@ COMMANDS: Mapping[str, click.Command] = {
         ],
         help=_prune.__doc__,
     ),
-    "system": Verbs("system", {"info": "system", "prune": "system"}, help="Look at and clean up the whole."),
+    "system": Verbs("system", {"df": "usage", "info": "system", "prune": "system"}, help="Look at and clean up the whole."),
 }

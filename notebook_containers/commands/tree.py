@@ -9,9 +9,12 @@ import click
 
 _CONTAINER = {
     "attach": "looking",
+    "commit": "files",
+    "cp": "files",
     "create": "run",
     "diff": "looking",
     "exec": "looking",
+    "export": "files",
     "inspect": "looking",
     "kill": "lifecycle",
     "logs": "looking",
@@ -23,12 +26,25 @@ _CONTAINER = {
     "rm": "lifecycle",
     "run": "run",
     "start": "lifecycle",
+    "stats": "usage",
     "stop": "lifecycle",
     "top": "looking",
     "unpause": "lifecycle",
+    "update": "usage",
     "wait": "lifecycle",
 }
-_IMAGE = {"build": "images", "history": "images", "layers": "images", "pull": "images", "push": "images", "rmi": "images", "tag": "images"}
+_IMAGE = {
+    "build": "images",
+    "history": "images",
+    "import": "files",
+    "layers": "images",
+    "load": "files",
+    "pull": "images",
+    "push": "images",
+    "rmi": "images",
+    "save": "files",
+    "tag": "images",
+}
 
 ROOT: Mapping[str, str] = {
     **_CONTAINER,

@@ -56,6 +56,7 @@ class View:
     uids: tuple[IDMapping, ...] = ()
     gids: tuple[IDMapping, ...] = ()
     single_id: bool = False
+    highest: int | None = None
     skip: tuple[str, ...] = field(default=())
 
 
@@ -85,7 +86,7 @@ class Archiver:
         finally:
             theirs.close()
         self._view = view
-        self.send({**request, "view": dict(view.request), "skip": list(view.skip), "single_id": view.single_id})
+        self.send({**request, "view": dict(view.request), "skip": list(view.skip), "single_id": view.single_id, "highest": view.highest})
 
     def send(self, value: Mapping[str, JSON]) -> None:
         """Send one line; an archiver that is gone says why when it is asked."""
@@ -267,7 +268,7 @@ def _live_view(parts: Parts, state: ContainerState) -> Iterator[View]:
         fds = _pinned(state, opened)
         request: dict[str, JSON] = {"root": fds[0], **({"user": fds[1]} if len(fds) > 1 else {})}
         hidden = tuple(m.destination for m in spec.mounts if m.type in _KERNEL or m.destination == "/dev")
-        yield View(request=request, fds=fds, single_id=_single_id(spec), skip=hidden)
+        yield View(request=request, fds=fds, single_id=_highest(spec) == 0, highest=_highest(spec), skip=hidden)
 
 
 def _pinned(state: ContainerState, opened: ExitStack) -> tuple[int, ...]:
@@ -326,7 +327,7 @@ def _snapshot_view(parts: Parts, container_id: str, *, binds: bool, writable: bo
         "binds": _binds(spec) if binds else [],
     }
     uids, gids = (linux.uid_mappings, linux.gid_mappings) if linux is not None and mapped else ((), ())
-    return View(request=request, uids=uids, gids=gids, single_id=_single_id(spec))
+    return View(request=request, uids=uids, gids=gids, single_id=_highest(spec) == 0, highest=_highest(spec))
 
 
 def _binds(spec: Spec) -> list[JSON]:
@@ -334,7 +335,7 @@ def _binds(spec: Spec) -> list[JSON]:
     return [{"source": m.source, "target": m.destination, "options": list(m.options)} for m in wanted]
 
 
-def _single_id(spec: Spec) -> bool:
-    """Tell whether only root exists in the container's user namespace, so that other owners cannot be kept."""
+def _highest(spec: Spec) -> int | None:
+    """Return the last user id that exists in the container, None when all do; 0 means that other owners cannot be kept."""
     maps: Sequence[IDMapping] = spec.linux.uid_mappings if spec.linux else ()
-    return len(maps) == 1 and maps[0].size == 1
+    return max((m.container_id + m.size - 1 for m in maps), default=None)

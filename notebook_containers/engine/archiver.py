@@ -103,7 +103,10 @@ def _put(talk: Talk, request: Table, root: SafeRoot, path: str) -> list[str]:
     if not talk.receive():
         return []
     owner = (0, 0) if request.get("as_root") else None
-    rules = Rules(layer=False, single_id=bool(request.get("single_id")), owner=owner, keep_kinds=bool(request.get("keep_kinds")))
+    highest = int(str(request["highest"])) if request.get("highest") else None
+    rules = Rules(
+        layer=False, single_id=bool(request.get("single_id")), owner=owner, keep_kinds=bool(request.get("keep_kinds")), highest=highest
+    )
     with os.fdopen(0, "rb", 1 << 16) as archive:
         return list(unpack(TarReader(archive), root, rules, below=_plain(place.below)).warnings)
 

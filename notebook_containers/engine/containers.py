@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
@@ -122,11 +122,17 @@ class Containers:
             raise ContainerNotFound(f"no such container: {name}", hint=_near(word, [row.name for row in rows]))
         return Container(self._parts, self._networks, fitting[0])
 
-    def prune(self) -> dict[str, object]:
-        """Remove every container that does not run; returns ``ContainersDeleted`` and ``SpaceReclaimed`` (bytes)."""
+    def prune(self, filters: Mapping[str, object] | None = None) -> dict[str, object]:
+        """Remove every container that does not run; returns ``ContainersDeleted`` and ``SpaceReclaimed`` (bytes).
+
+        ``filters`` are docker-py's: ``{"until": "24h", "label": ["stage=test"], "label!": "keep"}``; all must fit.
+        """
+        from notebook_containers.engine.filters import prune_test
+
+        fits = prune_test(filters)
         deleted, freed = [], 0
         for container in self.list(all=True):
-            if container.status in ("created", "exited"):
+            if container.status in ("created", "exited") and fits(container.created, container.labels):
                 freed += container.size_rw()
                 container.remove()
                 deleted.append(container.id)

@@ -87,6 +87,13 @@ class Engine:
             "PythonVersion": platform.python_version(),
         }
 
+    def disk_usage(self, *, verbose: bool = False) -> list[dict[str, object]]:
+        """Return what images, containers, volumes and the build cache take: rows of type, total, active, size, reclaimable (bytes)."""
+        from notebook_containers.engine import diskusage
+
+        look = diskusage.details if verbose else diskusage.disk_usage
+        return [line.row() for line in look(self._parts, self.containers.list(all=True))]
+
     def info(self) -> dict[str, JSON]:
         """Return what this engine has and what is really active here: limits, security and network, with the reasons for what is weaker."""
         from notebook_containers.engine import explain

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
@@ -230,6 +230,44 @@ class Images:
         from notebook_containers.registry import transfer
 
         return str(transfer.push(self._parts.store, Reference.parse(name).tagged()))
+
+    def save(self, names: Sequence[str]) -> Iterator[bytes]:
+        """Return an archive of images that docker, podman and skopeo read (docker-archive and oci-archive in one).
+
+        An image asked for by name is saved under that name, by id under all its names.
+        """
+        from notebook_containers.engine import imagefiles
+
+        chosen: dict[Digest, tuple[ImageRecord, list[str]]] = {}
+        for name in names:
+            record = self.obtain(name)
+            by_id = record.id.hex.startswith(name.removeprefix("sha256:"))
+            entry = chosen.setdefault(record.id, (record, []))
+            entry[1].extend(tag for tag in (record.tags if by_id else (Reference.parse(name).tagged().familiar(),)) if tag not in entry[1])
+        return imagefiles.save(self._parts, list(chosen.values()))
+
+    def load(self, data: bytes | BinaryIO | Iterator[bytes]) -> Sequence[Image]:
+        """Read the images of an archive made by docker, podman, skopeo or :meth:`save`, compressed or not; InvalidDocument for others."""
+        from notebook_containers.engine import copying, imagefiles
+
+        with copying.plain(data) as stream:
+            return [Image(self._parts, record) for record in imagefiles.load(self._parts, stream)]
+
+    def import_image(
+        self,
+        data: bytes | BinaryIO | Iterator[bytes],
+        repository: str | None = None,
+        tag: str | None = None,
+        *,
+        message: str = "",
+        changes: Sequence[str] = (),
+    ) -> Image:
+        """Make an image of one layer from a tar of a file system, compressed or not; ``changes`` are lines of a Dockerfile."""
+        from notebook_containers.engine import commit, copying, imagefiles
+
+        with copying.plain(data) as stream:
+            tags = commit.target(repository, tag)
+            return Image(self._parts, imagefiles.import_tar(self._parts, stream, tags=tags, message=message, changes=changes))
 
     def remove(self, name: str, *, force: bool = False) -> Sequence[Mapping[str, str]]:
         """Take a name away, and the image with it when that was the last; returns Docker's ``Untagged``/``Deleted`` lines.

@@ -75,7 +75,7 @@ def once(parts: Parts, container_id: str, name: str, *, one_shot: bool = False) 
 
 
 def row(found: Mapping[str, JSON]) -> dict[str, object]:
-    """Return Docker's table of one sample as numbers: percent of one processor, bytes, and the memory without what the kernel gives back."""
+    """Return Docker's table of one sample as numbers: per cent of one processor, bytes, processes; memory without the file cache."""
     memory, networks = _table(found, "memory_stats"), _table(found, "networks")
     links = [link for link in networks.values() if isinstance(link, dict)]
     usage, limit = memory_used(memory), _number(memory, "limit")

@@ -1,15 +1,20 @@
-"""What a container uses and may use, and what it runs: ``stats``, ``top``, ``update``; a base of :class:`~.container.Container`."""
+"""What a container uses and may use, and what it runs: ``stats``, ``top``, ``update``; a base of :class:`~.container.Container`.
+
+What does the work is imported where it is used: running a container, where milliseconds count, needs none of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
-from notebook_containers.engine import processes, stats, update
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Conflict
 from notebook_containers.oci.documents import JSON
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.processes import ProcessRow
 
 Table = dict[str, JSON]
 
@@ -34,12 +39,22 @@ class Usage:
         One sample takes half a second, in which the processors are measured; with ``one_shot`` it does not, and ``precpu_stats`` is
         empty. A container that does not run has a sample of zeros.
         """
+        from notebook_containers.engine import stats
+
         if stream:
             return stats.stream(self._parts, self.id, self.name)
         return stats.once(self._parts, self.id, self.name, one_shot=one_shot)
 
+    def sample(self, before: Mapping[str, JSON] | None = None) -> Table:
+        """Return one sample now, compared with the sample ``before`` when that is given; the shape is :meth:`stats`'."""
+        from notebook_containers.engine import stats
+
+        return stats.sample(self._parts, self.id, self.name, before=before)
+
     def usage(self, sample: Mapping[str, JSON] | None = None) -> dict[str, object]:
         """Return Docker's table of a sample (one is taken when none is given) as numbers: per cent of one processor, bytes, processes."""
+        from notebook_containers.engine import stats
+
         return stats.row(self.stats(stream=False) if sample is None else sample)
 
     def top(self, *, ps_args: str | None = None) -> Table:
@@ -47,12 +62,16 @@ class Usage:
 
         Of ps's options ``-ef``, ``aux`` and ``-o COLUMNS`` are understood. Pids and users are this machine's.
         """
+        from notebook_containers.engine import processes
+
         keys = processes.titles(ps_args)
         titles, rows = processes.table(self.processes(), keys)
         return {"Titles": [*titles], "Processes": [[*row] for row in rows]}
 
-    def processes(self) -> list[processes.ProcessRow]:
+    def processes(self) -> list[ProcessRow]:
         """Return its processes; Conflict when it does not run."""
+        from notebook_containers.engine import processes
+
         self._running("look into")
         return processes.read(self._parts.runtime.pids(self.id))
 
@@ -74,6 +93,8 @@ class Usage:
 
         A value that the kernel refuses (memory below what is used) is InvalidArgument, and nothing is changed.
         """
+        from notebook_containers.engine import update
+
         with self._parts.container_lock(self.id):
             self.reload()
             options = update.changed_options(

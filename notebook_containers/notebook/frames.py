@@ -14,7 +14,10 @@ from notebook_containers.commands.text import one_line
 Formatter: TypeAlias = Callable[[object], str]
 
 _CELL_LIMIT = 60
-_BYTES = frozenset({"size", "size_rw", "size_root_fs", "unique_size", "shared_size", "bytes_added"})
+_BYTES = frozenset(
+    {"size", "size_rw", "size_root_fs", "unique_size", "shared_size", "bytes_added", "reclaimable"}
+    | {"mem_usage", "mem_limit", "net_rx", "net_tx", "block_read", "block_write"}
+)
 
 
 class Frame(pd.DataFrame):

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, object]
-Kind = Literal["text", "bytes", "count", "exit", "flag", "time", "structure"]
+Kind = Literal["text", "bytes", "count", "real", "exit", "flag", "time", "structure"]
 
 _TYPES: dict[Kind, str] = {
     "text": "str",
     "bytes": "int64",
     "count": "int64",
+    "real": "float64",
     "exit": "Int64",
     "flag": "bool",
     "time": "datetime64[us, UTC]",
@@ -125,12 +126,29 @@ VOLUMES = Table(
     },
 )
 TOP = Table(name="top", columns={"PID": "count", "PPID": "count", "UID": "count", "SECONDS": "count", "CMD": "text"})
+STATS = Table(
+    name="stats",
+    columns={
+        "container_id": "text",
+        "name": "text",
+        "cpu_percent": "real",
+        "mem_usage": "bytes",
+        "mem_limit": "bytes",
+        "mem_percent": "real",
+        "net_rx": "bytes",
+        "net_tx": "bytes",
+        "block_read": "bytes",
+        "block_write": "bytes",
+        "pids": "count",
+    },
+)
+DF = Table(name="df", columns={"type": "text", "total": "count", "active": "count", "size": "bytes", "reclaimable": "bytes"})
 PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
 )
 
-TABLES: Mapping[str, Table] = {t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, PORT, EVENTS)}
+TABLES: Mapping[str, Table] = {t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, PORT, EVENTS)}
 
 
 def ps_frame(rows: Iterable[Row]) -> pd.DataFrame:
@@ -173,7 +191,7 @@ def _value(value: object, kind: Kind) -> object:
         return _time(value)
     if kind == "text":
         return "" if value is None else str(value)
-    if kind in ("bytes", "count"):
+    if kind in ("bytes", "count", "real"):
         return 0 if value is None else value
     return bool(value) if kind == "flag" else value
 

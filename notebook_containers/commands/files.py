@@ -1,0 +1,211 @@
+"""Verbs that move files in and out of containers and images: cp, export, commit, import, save, load."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from notebook_containers.commands.face import Face, face
+from notebook_containers.commands.looking import QUIET
+from notebook_containers.commands.results import Names, Result, Text
+from notebook_containers.errors import InvalidArgument, NotFound, StoreError
+
+
+def _cp(source: str, destination: str, *, archive: bool, follow_link: bool, quiet: bool) -> Result:
+    """Copy files between a container (NAME:PATH) and this machine; - is a tar stream on standard input or output."""
+    here = face()
+    (from_name, from_path), (to_name, to_path) = split(source), split(destination)
+    if bool(from_name) == bool(to_name):
+        raise InvalidArgument(
+            "one of source and destination is a container's, the other is not",
+            hint="write NAME:PATH for the container's, as in: nbc cp web:/etc/hostname .",
+        )
+    if to_name:
+        warnings = _copy_in(here, to_name, to_path, from_path, archive=archive, follow=follow_link)
+    else:
+        warnings = _copy_out(here, from_name, from_path, to_path, archive=archive, follow=follow_link)
+    for text in warnings:
+        here.note(text)
+    done = f"Successfully copied {source} to {destination}"
+    return None if quiet or "-" in (source, destination) else Text(text=done)
+
+
+def _copy_in(here: Face, name: str, path: str, local: str, *, archive: bool, follow: bool) -> list[str]:
+    container = here.engine.containers.get(name)
+    if local == "-":
+        container.put_archive(path, standard_input(here))
+        return []
+    return container.copy_to(local_path(here, local), path, archive=archive, follow=follow)
+
+
+def _copy_out(here: Face, name: str, path: str, local: str, *, archive: bool, follow: bool) -> list[str]:
+    container = here.engine.containers.get(name)
+    if local == "-":
+        stream, _status = container.get_archive(path)
+        _check_output()
+        for piece in stream:
+            here.write("stdout", piece)
+        return []
+    return container.copy_from(path, local_path(here, local), archive=archive, follow=follow)
+
+
+def split(word: str) -> tuple[str, str]:
+    """Split ``CONTAINER:PATH``; no container for a local path: one that begins with ``/`` or ``.``, or has no colon, and ``-``."""
+    if word.startswith((".", "/", "~")) or ":" not in word:
+        return "", word
+    name, _, path = word.partition(":")
+    if not name or not path:
+        raise InvalidArgument(f"{word!r} is no CONTAINER:PATH", hint="write a local path that holds a colon as ./NAME")
+    return name, path
+
+
+def local_path(here: Face, word: str) -> str:
+    """Return a local path from the face's directory on; a slash or a dot at its end is kept, because it means something."""
+    return os.path.join(here.cwd, os.path.expanduser(word))
+
+
+def standard_input(here: Face) -> BinaryIO:
+    """Return standard input as bytes; a notebook has none."""
+    if here.cell is not None or not hasattr(sys.stdout, "buffer"):
+        raise InvalidArgument("a notebook has no standard input", hint="write the archive's file, or use put_archive in Python")
+    return sys.stdin.buffer
+
+
+def _check_output() -> None:
+    if not hasattr(sys.stdout, "buffer"):
+        raise InvalidArgument("a cell cannot show a tar stream", hint="write it to a file with -o, or use Python")
+    if sys.stdout.isatty():
+        raise InvalidArgument("a tar stream is not written to a terminal", hint="redirect it: ... > file.tar, or use -o file.tar")
+
+
+def _export(container: str, *, output: str | None) -> Result:
+    """Write a container's whole file system as a tar archive."""
+    here = face()
+    found = here.engine.containers.get(container)
+    _write_stream(here, output, found.export)
+    return None
+
+
+def _write_stream(here: Face, output: str | None, stream: Callable[[], Iterator[bytes]]) -> None:
+    """Write to a file, which appears when it is whole, or to standard output."""
+    if output is None:
+        _check_output()
+        for piece in stream():
+            here.write("stdout", piece)
+        return
+    with _new_file(Path(local_path(here, output))) as file:
+        for piece in stream():
+            file.write(piece)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes its name when the block ends well."""
+    if path.exists() and not path.is_file():  # a device or a FIFO is written as it is
+        with open(path, "wb") as file:
+            yield file
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as err:
+        raise StoreError(f"cannot write {path}: {(err.strerror or str(err)).lower()}") from err
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _commit(container: str, name: str | None, *, author: str, change: tuple[str, ...], message: str, pause: bool) -> Result:
+    """Make an image of a container's changes."""
+    found = face().engine.containers.get(container)
+    image = found.commit(name, author=author, changes=list(change), message=message, pause=pause)
+    return Text(text=str(image.id))
+
+
+def _import(file: str, name: str | None, *, change: tuple[str, ...], message: str) -> Result:
+    """Make an image of one layer from a tar archive: a file, or - for standard input."""
+    here = face()
+    with _opened(here, file) as stream:
+        image = here.engine.images.import_image(stream, name, changes=list(change), message=message or f"Imported from {file}")
+    return Text(text=str(image.id))
+
+
+def _save(images: tuple[str, ...], *, output: str | None) -> Result:
+    """Write images as a tar archive that docker, podman and skopeo read, with all their names."""
+    here = face()
+    _write_stream(here, output, lambda: here.engine.images.save(list(images)))
+    return None
+
+
+def _load(*, file: str | None, quiet: bool) -> Result:  # noqa: ARG001
+    """Read images from an archive of docker, podman or skopeo (docker-archive or oci-archive)."""
+    here = face()
+    with _opened(here, file or "-") as stream:
+        images = here.engine.images.load(stream)
+    lines = [f"Loaded image: {tag}" for image in images for tag in image.tags]
+    return Names(names=[*lines, *(f"Loaded image ID: {image.id}" for image in images if not image.tags)])
+
+
+@contextmanager
+def _opened(here: Face, word: str) -> Iterator[BinaryIO]:
+    if word == "-":
+        yield standard_input(here)
+        return
+    path = local_path(here, word)
+    try:
+        file = open(path, "rb")
+    except OSError as err:
+        raise NotFound(
+            f"cannot read {word}: {(err.strerror or str(err)).lower()}", hint="give a tar archive, or - for standard input"
+        ) from err
+    with file:
+        yield file
+
+
+def _command(name: str, callback: Callable[..., Result], params: Sequence[click.Parameter]) -> click.Command:
+    return click.Command(name, callback=callback, params=list(params), help=callback.__doc__)
+
+
+_CHANGE = click.Option(["-c", "--change"], multiple=True, metavar="INSTRUCTION", help="Dockerfile instruction for the image's settings.")
+_MESSAGE = click.Option(["-m", "--message"], default="", help="Message in the image's history.")
+_OUTPUT = click.Option(["-o", "--output"], metavar="FILE", help="Write to this file instead of standard output.")
+_CONTAINER = click.Argument(["container"])
+
+COMMANDS: Mapping[str, click.Command] = {
+    "cp": _command(
+        "cp",
+        _cp,
+        [
+            click.Option(["-a", "--archive"], is_flag=True, help="Keep owners and groups."),
+            click.Option(["-L", "--follow-link"], is_flag=True, help="Copy what a link leads to."),
+            click.Option(["-q", "--quiet"], is_flag=True, help="Say nothing."),
+            click.Argument(["source"]),
+            click.Argument(["destination"]),
+        ],
+    ),
+    "export": _command("export", _export, [_OUTPUT, _CONTAINER]),
+    "commit": _command(
+        "commit",
+        _commit,
+        [
+            click.Option(["-a", "--author"], default="", help="Author, as 'Ada <ada@example.org>'."),
+            _CHANGE,
+            _MESSAGE,
+            click.Option(["-p", "--pause/--no-pause"], default=True, help="Let it stand still meanwhile (the default)."),
+            _CONTAINER,
+            click.Argument(["name"], required=False),
+        ],
+    ),
+    "import": _command("import", _import, [_CHANGE, _MESSAGE, click.Argument(["file"]), click.Argument(["name"], required=False)]),
+    "save": _command("save", _save, [_OUTPUT, click.Argument(["images"], nargs=-1, required=True)]),
+    "load": _command(
+        "load", _load, [click.Option(["file", "-i", "--input"], metavar="FILE", help="Read this file instead of standard input."), QUIET]
+    ),
+}

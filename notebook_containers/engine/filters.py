@@ -1,0 +1,60 @@
+"""``--filter`` of prune: ``until``, ``label``, ``label!``; docker-py's mapping and the command line's words."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from notebook_containers.engine.quantities import unix_time
+from notebook_containers.errors import InvalidArgument
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+Filters = Mapping[str, object]
+Test = Callable[[float, Mapping[str, str]], bool]
+
+
+def from_words(words: Sequence[str]) -> dict[str, object]:
+    """Return docker-py's mapping of ``KEY=VALUE`` words; a key may stand several times."""
+    found: dict[str, list[str]] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise InvalidArgument(f"filter {word!r} is not understood", hint="write KEY=VALUE, as until=24h or label=stage=test")
+        found.setdefault(key, []).append(value)
+    return {**found}
+
+
+def prune_test(filters: Filters | None) -> Test:
+    """Return a test of (created, labels) that every filter must pass; InvalidArgument for a filter that prune does not have."""
+    tests = [_test(key, value) for key, values in (filters or {}).items() for value in _values(values)]
+    return lambda created, labels: all(test(created, labels) for test in tests)
+
+
+def _values(given: object) -> list[str]:
+    return [str(item) for item in given] if isinstance(given, (list, tuple, set)) else [str(given)]
+
+
+def _test(key: str, value: str) -> Test:
+    if key == "until":
+        moment = until(value)
+        return lambda created, _labels: created < moment
+    name, equals, wanted = value.partition("=")
+    if key == "label":
+        return lambda _created, labels: name in labels and (not equals or labels[name] == wanted)
+    if key == "label!":
+        return lambda _created, labels: not (name in labels and (not equals or labels[name] == wanted))
+    raise InvalidArgument(f"filter {key!r} is not understood by prune", hint="use until=24h, label=NAME[=VALUE] or label!=NAME[=VALUE]")
+
+
+def until(text: str) -> float:
+    """Return the Unix time of ``24h`` (ago), ``1h30m`` (ago), a Unix time or an RFC 3339 time."""
+    parts = _SPAN.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return time.time() - sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        return float(text)
+    if moment := unix_time(text):
+        return moment
+    raise InvalidArgument(f"{text!r} is no time", hint="write 24h, 2026-01-31T12:00:00 or a Unix time")
