@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
-from notebook_containers.engine import launch
+from notebook_containers.engine import launch, neighbours
 from notebook_containers.engine.container import Container
-from notebook_containers.engine.options import ContainerOptions, CreateKeywords, container_options
+from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.keywords import CreateKeywords
+from notebook_containers.engine.options import ContainerOptions, container_options
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Conflict, ContainerError, ContainerNotFound
 
@@ -32,9 +34,14 @@ class Containers:
         """Make a container from checked options."""
         name = image if isinstance(image, str) else (image.tags[0] if image.tags else image.short_id)
         with self._parts.store.lease():  # no collection may free the image's layers before the container holds them
-            record = self._images.obtain(name)
-            document = launch.create(self._parts, self._volumes, record, name, options)
+            options = neighbours.refer(options, self._document)
+            record = self._images.chosen(name, policy=options.pull, platform=options.platform)
+            inherited = neighbours.inherited(options, self._document)
+            document = launch.create(self._parts, self._volumes, record, name, options, inherited=inherited)
         return Container(self._parts, self._networks, self._parts.store.records.container(document.id))
+
+    def _document(self, name: str) -> ContainerDocument:
+        return self.get(name).document
 
     def run(
         self,

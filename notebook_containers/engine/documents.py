@@ -21,6 +21,9 @@ class MountPoint(Document):
     volume: str = ""
     read_only: bool = False
     anonymous: bool = False
+    propagation: str = ""
+    recursive: bool = True
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

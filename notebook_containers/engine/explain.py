@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from notebook_containers.engine import installers
-from notebook_containers.engine.specgen import DEFAULT_CAPABILITIES, Host
+from notebook_containers.engine.host import Host
+from notebook_containers.engine.posture import DEFAULT_CAPABILITIES
 from notebook_containers.linux import cgroups
 from notebook_containers.network import userland
 from notebook_containers.oci.documents import JSON

@@ -12,7 +12,7 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
 from notebook_containers.oci.documents import JSON
-from notebook_containers.oci.image import Digest
+from notebook_containers.oci.image import Digest, Platform
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord
 
@@ -93,7 +93,8 @@ class Image:
     @property
     def attrs(self) -> dict[str, JSON]:
         """Everything known, in the shape of ``docker inspect``."""
-        from notebook_containers.engine import inspection
+        from notebook_containers.build.platforms import platform_text, same_platform
+from notebook_containers.engine import inspection
 
         return inspection.image(self.record)
 
@@ -158,6 +159,28 @@ class Images:
                 return bases.install(self._parts.store, reference)
             raise
 
+    def chosen(self, name: str, *, policy: str = "", platform: str = "") -> ImageRecord:
+        """Return the image a container is made from: ``policy`` is always, missing, never or empty (what is here); ``platform`` must fit.
+
+        Raises ImageNotFound, RegistryError when it cannot be fetched, InvalidArgument when what is here is for another platform.
+        """
+        if policy == "always":
+            return self.pull(name, platform=platform).record
+        try:
+            record = self.obtain(name)
+        except ImageNotFound:
+            if policy != "missing":
+                raise
+            return self.pull(name, platform=platform).record
+        own = Platform(architecture=record.config.architecture, os=record.config.os, variant=record.config.variant)
+        if platform and not same_platform(platform, own):
+            if policy == "missing":
+                return self.pull(name, platform=platform).record
+            raise InvalidArgument(
+                f"image {name} is for {platform_text(own)}, not for {platform}", hint="fetch the other with --pull missing, or leave out --platform"
+            )
+        return record
+
     def image(self, reference: str, *, pull: bool = False) -> ImageRecord:
         """Give the builder the image of a FROM; ``pull`` asks the registry first."""
         if pull and Reference.parse(reference).registry != "localhost":
@@ -219,11 +242,11 @@ class Images:
         image.tag(name)
         return image
 
-    def pull(self, name: str) -> Image:
-        """Fetch an image from its registry."""
+    def pull(self, name: str, *, platform: str = "") -> Image:
+        """Fetch an image from its registry, for this machine or for ``platform`` (``linux/arm64``)."""
         from notebook_containers.registry import transfer
 
-        return Image(self._parts, transfer.pull(self._parts.store, Reference.parse(name).tagged()))
+        return Image(self._parts, transfer.pull(self._parts.store, Reference.parse(name).tagged(), _platform(platform)))
 
     def push(self, name: str) -> str:
         """Send an image to its registry; returns the manifest digest there."""
@@ -328,6 +351,13 @@ class Images:
 
         found = sizes(self._parts.store.images.list())
         return {image.id: found[image.record.id] for image in images}
+
+
+def _platform(text: str) -> Platform | None:
+    if not text:
+        return None
+    system, architecture, *variant = text.split("/")
+    return Platform(os=system, architecture=architecture, variant="".join(variant))
 
 
 def _fits(tag: Reference, wanted: Reference) -> bool:

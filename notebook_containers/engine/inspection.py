@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.posture import MASKED_PATHS, READONLY_PATHS
 from notebook_containers.engine.quantities import rfc3339
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.runtime import DeviceRule
 from notebook_containers.runtime.state import ContainerState
 from notebook_containers.store.images import ImageRecord
 
@@ -30,7 +32,15 @@ def container(parts: Parts, document: ContainerDocument, name: str, state: Conta
         "HostsPath": str(parts.bundle_path(document.id) / "hosts"),
         "HostConfig": _host_config(document),
         "Mounts": [
-            {"Type": p.kind, "Name": p.volume, "Source": p.source, "Destination": p.target, "RW": not p.read_only} for p in document.mounts
+            {
+                "Type": p.kind,
+                "Name": p.volume,
+                "Source": p.source,
+                "Destination": p.target,
+                "RW": not p.read_only,
+                "Propagation": (p.propagation or "rprivate") if p.kind == "bind" else "",
+            }
+            for p in document.mounts
         ],
         "Config": _config(document),
         "NetworkSettings": _network(document, running=state.status in ("running", "paused")),
@@ -65,17 +75,50 @@ def _host_config(document: ContainerDocument) -> dict[str, JSON]:
         "Memory": options.memory_bytes,
         "MemoryReservation": options.memory_reservation_bytes,
         "MemorySwap": options.memory_swap_bytes,
+        "MemorySwappiness": options.memory_swappiness,
+        "OomKillDisable": options.oom_kill_disable,
+        "OomScoreAdj": options.oom_score_adj or 0,
         "NanoCpus": options.nano_cpus,
         "CpuShares": options.cpu_shares,
         "CpuPeriod": options.cpu_period,
         "CpuQuota": options.cpu_quota,
+        "CpuRealtimePeriod": options.cpu_rt_period,
+        "CpuRealtimeRuntime": options.cpu_rt_runtime,
         "CpusetCpus": options.cpuset_cpus,
+        "CpusetMems": options.cpuset_mems,
+        "BlkioWeight": options.blkio_weight,
+        "BlkioWeightDevice": [{"Path": d.path, "Weight": d.value} for d in options.blkio_weight_devices],
+        "BlkioDeviceReadBps": [{"Path": d.path, "Rate": d.value} for d in options.device_read_bps],
+        "BlkioDeviceWriteBps": [{"Path": d.path, "Rate": d.value} for d in options.device_write_bps],
+        "BlkioDeviceReadIOps": [{"Path": d.path, "Rate": d.value} for d in options.device_read_iops],
+        "BlkioDeviceWriteIOps": [{"Path": d.path, "Rate": d.value} for d in options.device_write_iops],
+        "CgroupParent": options.cgroup_parent,
+        "Ulimits": [{"Name": u.type.removeprefix("RLIMIT_").lower(), "Soft": _signed(u.soft), "Hard": _signed(u.hard)} for u in options.ulimits],
         "PidsLimit": options.pids_limit,
         "ShmSize": options.shm_bytes,
         "CapAdd": list(options.cap_add),
         "CapDrop": list(options.cap_drop),
         "Privileged": options.privileged,
         "ReadonlyRootfs": options.read_only,
+        "Init": options.init,
+        "GroupAdd": list(options.group_add),
+        "Sysctls": dict(options.sysctls),
+        "Devices": [{"PathOnHost": d.source, "PathInContainer": d.target, "CgroupPermissions": d.access} for d in options.devices],
+        "DeviceCgroupRules": [_rule(r) for r in options.device_rules],
+        "DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": [] if options.gpus == "all" else options.gpus.split(",")}] if options.gpus else [],
+        "PidMode": options.pid_mode,
+        "IpcMode": options.ipc_mode or "private",
+        "UTSMode": options.uts_mode,
+        "UsernsMode": options.userns,
+        "CgroupnsMode": options.cgroupns_mode or "private",
+        "VolumesFrom": list(options.volumes_from),
+        "LogConfig": {
+            "Type": options.log.driver,
+            "Config": {"max-size": str(options.log.max_bytes), "max-file": str(options.log.max_files)} if options.log.driver != "none" else {},
+        },
+        "Annotations": dict(options.annotations),
+        "MaskedPaths": list(MASKED_PATHS) if options.masked_paths else [],
+        "ReadonlyPaths": list(READONLY_PATHS) if options.masked_paths else [],
         "SecurityOpt": [f"no-new-privileges={str(options.no_new_privileges).lower()}", f"seccomp={options.seccomp}"],
         "ExtraHosts": [f"{name}:{address}" for name, address in options.extra_hosts.items()],
         "Dns": list(options.dns),
@@ -87,6 +130,7 @@ def _config(document: ContainerDocument) -> dict[str, JSON]:
     options, config = document.options, document.config
     return {
         "Hostname": document.hostname,
+        "Domainname": options.domainname,
         "User": options.user or config.user,
         "Tty": options.tty,
         "OpenStdin": options.stdin_open,
@@ -100,7 +144,17 @@ def _config(document: ContainerDocument) -> dict[str, JSON]:
         "StopTimeout": options.stop_timeout_s,
         "ExposedPorts": {name: {} for name in config.exposed_ports},
         "Volumes": {name: {} for name in config.volumes},
+        "Healthcheck": options.healthcheck.to_json() if options.healthcheck else config.healthcheck.to_json() if config.healthcheck else None,
     }
+
+
+def _signed(value: int) -> int:
+    return -1 if value >= 2**63 else value
+
+
+def _rule(rule: DeviceRule) -> str:
+    numbers = ":".join("*" if number < 0 else str(number) for number in (rule.major, rule.minor))
+    return f"{rule.type} {numbers} {rule.access}"
 
 
 def _network(document: ContainerDocument, *, running: bool) -> dict[str, JSON]:

@@ -15,8 +15,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from notebook_containers.engine import installers, specgen, users
+from notebook_containers.build.platforms import host_platform, platform_text
+from notebook_containers.engine import device_words, installers, namespace_words, neighbours, specgen, users
+from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
+from notebook_containers.engine.host import Host
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -27,7 +30,7 @@ from notebook_containers.linux import seccomp
 from notebook_containers.network import forward, names, ports
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
-from notebook_containers.oci.runtime import Mount, Spec
+from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
 from notebook_containers.runtime.state import ContainerState
 from notebook_containers.store.images import ImageRecord
@@ -36,8 +39,16 @@ _NAME_TRIES = 20
 _STARTED = "started"
 
 
-def create(parts: Parts, volumes: Volumes, image: ImageRecord, image_name: str, options: ContainerOptions) -> ContainerDocument:
-    """Write a new container's record, snapshot and bundle; raises Conflict when the name is taken."""
+def create(
+    parts: Parts,
+    volumes: Volumes,
+    image: ImageRecord,
+    image_name: str,
+    options: ContainerOptions,
+    *,
+    inherited: Sequence[MountPoint] = (),
+) -> ContainerDocument:
+    """Write a new container's record, snapshot and bundle, with the mounts it ``inherited``; raises Conflict when the name is taken."""
     container_id = new_id()
     config = image.config.config
     document = ContainerDocument(
@@ -49,8 +60,9 @@ def create(parts: Parts, volumes: Volumes, image: ImageRecord, image_name: str, 
         args=specgen.arguments(options, config),
         config=config,
         options=options,
-        hostname=options.hostname or container_id[:12],
+        hostname=_host_name(parts, options, container_id),
         labels={**config.labels, **options.labels},
+        warnings=(*_platform_note(image, image_name), *specgen.notes(options, parts.host)),
     )
     with ExitStack() as undo:
         _reserve(parts, document)
@@ -62,13 +74,28 @@ def create(parts: Parts, volumes: Volumes, image: ImageRecord, image_name: str, 
         undo.callback(parts.store.snapshots.remove, container_id)
         made: list[str] = []
         undo.callback(volumes.discard, made)
-        mounts = volumes.mount_points(options, config.volumes, document.layers, made=made)
+        mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(mounts))
         write_bundle(parts, document, snapshot=container_id)
         if mounts:
             parts.store.records.update_container(container_id, document=text_of(document))
         undo.pop_all()
     return document
+
+
+def _host_name(parts: Parts, options: ContainerOptions, container_id: str) -> str:
+    if options.uts_mode == "host":
+        return parts.host.hostname
+    joined = namespace_words.joined(options)
+    other = joined.get("uts") or joined.get("network")
+    return neighbours.document(parts, other).hostname if other else options.hostname or container_id[:12]
+
+
+def _platform_note(image: ImageRecord, name: str) -> tuple[str, ...]:
+    own = host_platform()
+    if image.config.architecture in ("", own.architecture):
+        return ()
+    return (f"image {name} is for {image.config.os}/{image.config.architecture}, and this machine is {platform_text(own)}",)
 
 
 def text_of(document: ContainerDocument) -> str:
@@ -90,13 +117,21 @@ def _reserve(parts: Parts, document: ContainerDocument) -> None:
     raise Conflict("no free name was found for the container", hint="give one with --name")
 
 
-def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str) -> Bundle:
-    """Write the generated files, the Spec and the bundle of a container."""
+def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, joined: Mapping[str, str] | None = None) -> Bundle:
+    """Write the generated files, the Spec and the bundle of a container; ``joined`` are the files of others' namespaces, by kind.
+
+    Without them those of a container that needs some are written so that it cannot start: they are known when it starts.
+    """
     directory = parts.bundle_path(document.id)
     (directory / "lock").touch(mode=0o600)
-    spec = _spec(parts, document, directory)
     options = document.options
+    unknown = {kind: f"{namespace_words.JOIN}{other}" for kind, other in namespace_words.joined(options).items()}
+    spec = _spec(parts, document, directory, unknown if joined is None else joined)
     monitor = MonitorOptions(
+        log_path="" if options.log.driver == "none" else "container.log",
+        log_max_bytes=options.log.max_bytes,
+        log_max_files=options.log.max_files,
+        init=options.init,
         stdin_open=options.stdin_open,
         volatile=options.auto_remove,
         restart=options.restart,
@@ -107,7 +142,7 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str) ->
     return Bundle.create(directory, spec, root, monitor)
 
 
-def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
+def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Mapping[str, str]) -> Spec:
     options, config = document.options, document.config
     host, maps = parts.host, parts.host.container_maps(options.userns)
     keeps = host.rootless and options.userns == "keep-id"
@@ -119,7 +154,8 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
     identity = users.identity(word, read, maps, caller=(host.euid, host.egid) if keeps else None)
     home = options.working_dir or config.working_dir or "/"
     passwd = users.passwd_with_caller(read, host.euid, host.egid, home=home) if keeps else None
-    files = _generated_files(document, directory, passwd)
+    extra = users.groups(options.group_add, read, maps)
+    files = _generated_files(parts, document, directory, passwd)
     pretending = installers.pretends(host, userns=options.userns, seccomp=options.seccomp)
     if pretending:
         files += installers.apt_file(parts.store.snapshots, document.layers, directory)
@@ -129,14 +165,33 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path) -> Spec:
         id=document.id,
         uid=identity.uid,
         gid=identity.gid,
-        groups=identity.groups,
+        groups=tuple(dict.fromkeys((*identity.groups, *extra))),
         home=identity.home,
         mounts=(*files, *binds),
         network=options.network,
         hostname=document.hostname,
         seccomp=installers.profile(seccomp_profile(options.seccomp, capabilities), pretending=pretending),
+        devices=_devices(options, parts.host),
+        block_io=_block_io(options),
+        joined=joined,
     )
     return specgen.generate(options, config, resolved, parts.host)
+
+
+def _devices(options: ContainerOptions, host: Host) -> list[tuple[Device, DeviceWord]]:
+    """Return the nodes that were asked for; with ``--privileged`` as root every one of the machine's."""
+    every = [DeviceWord(source="/dev", target="/dev")] if options.privileged and not host.rootless else []
+    return device_words.nodes([*every, *options.devices, *device_words.gpu_words(options.gpus)])
+
+
+def _block_io(options: ContainerOptions) -> BlockIO | None:
+    rates = {
+        "read_bps": options.device_read_bps,
+        "write_bps": options.device_write_bps,
+        "read_iops": options.device_read_iops,
+        "write_iops": options.device_write_iops,
+    }
+    return device_words.block_io(options.blkio_weight, options.blkio_weight_devices, rates)
 
 
 def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object] | None:
@@ -159,7 +214,7 @@ def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object
         raise InvalidArgument(f"seccomp profile {word!r} cannot be used: {err}") from err
 
 
-def _generated_files(document: ContainerDocument, directory: Path, passwd: bytes | None) -> list[Mount]:
+def _generated_files(parts: Parts, document: ContainerDocument, directory: Path, passwd: bytes | None) -> list[Mount]:
     (directory / "hostname").write_text(document.hostname + "\n")
     write_hosts(document, directory)
     write_resolver(document, directory)
@@ -169,8 +224,10 @@ def _generated_files(document: ContainerDocument, directory: Path, passwd: bytes
         generated.append("passwd")
     for name in generated:
         (directory / name).chmod(0o644)
+    # who is in another's network has its names and resolver too, as they change
+    shared = parts.bundle_path(neighbours.network_owner(parts, document).id)
     taken = {point.target for point in document.mounts}
-    targets = {f"/etc/{name}": directory / name for name in generated}
+    targets = {f"/etc/{name}": (directory if name == "passwd" else shared) / name for name in generated}
     options = ("rbind", "rprivate", "rw", "nosuid", "nodev", "noexec")
     return [Mount(destination=t, type="bind", source=str(s), options=options) for t, s in targets.items() if t not in taken]
 
@@ -199,8 +256,10 @@ def host_resolver() -> str:
 
 
 def _bind(point: MountPoint) -> Mount:
-    mode = "ro" if point.read_only else "rw"
-    return Mount(destination=point.target, type="bind", source=point.source, options=("rbind", "rprivate", "nosuid", "nodev", mode))
+    words = ["rbind" if point.recursive else "bind", point.propagation or "rprivate", "nosuid", "nodev", "ro" if point.read_only else "rw"]
+    if point.subpath:
+        words.append(f"subpath={point.subpath}")
+    return Mount(destination=point.target, type="bind", source=point.source, options=tuple(words))
 
 
 def start(
@@ -226,9 +285,15 @@ def start(
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)
+        others = neighbours.Neighbours(parts, document.options)
+        bundle = Bundle(path=parts.bundle_path(document.id))
+        if others:
+            bundle = write_bundle(parts, changed, snapshot=document.id, joined=others.paths)
         with networks.making_ready(endpoint):
-            state = parts.runtime.create(document.id, Bundle(path=parts.bundle_path(document.id)))
+            state = parts.runtime.create(document.id, bundle)
             undo.callback(forget, parts, document.id)
+        if others:
+            others.check(state.pid)
         if endpoint:
             networks.attach(endpoint, pid=state.pid, container_id=document.id)
         if sockets:

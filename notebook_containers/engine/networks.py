@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from notebook_containers.engine.documents import Endpoint
+from notebook_containers.engine.namespace_words import JOIN
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.words import check_name
@@ -119,7 +120,7 @@ class Networks:
 
         The bridge need not be there yet: see :meth:`making_ready`.
         """
-        if name in ("host", "none"):
+        if name in ("host", "none") or name.startswith(JOIN):
             return None
         if self._parts.host.rootless:
             self._known(name)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from notebook_containers.engine.specgen import Host
+from notebook_containers.engine.host import Host
+from notebook_containers.engine.limit_words import highest_ulimits
 from notebook_containers.errors import ContainerNotFound, StoreError, Unsupported
 from notebook_containers.linux import capabilities
 from notebook_containers.linux.idmaps import IdMaps
@@ -91,7 +92,16 @@ def read_host(ids: IdMaps | None = None) -> Host:
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     rootless = os.geteuid() != 0
     names = capabilities.NAMES if rootless else _own_capabilities()
-    return Host(euid=os.geteuid(), egid=os.getegid(), memory_bytes=pages * size, capabilities=tuple(names), ids=ids)
+    return Host(
+        euid=os.geteuid(),
+        egid=os.getegid(),
+        memory_bytes=pages * size,
+        capabilities=tuple(names),
+        ids=ids,
+        hostname=os.uname().nodename,
+        oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
+        ulimits=highest_ulimits(),
+    )
 
 
 def _own_capabilities() -> tuple[str, ...]:

@@ -6,114 +6,44 @@ Everything that depends on the machine enters as :class:`Host`; everything that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from notebook_containers.engine import limit_words, namespace_words
+from notebook_containers.engine.device_words import DeviceWord
+from notebook_containers.engine.host import Host
 from notebook_containers.engine.options import ContainerOptions
-from notebook_containers.errors import InvalidArgument
-from notebook_containers.linux.idmaps import IdMaps, Line, keep_id
+from notebook_containers.engine.posture import DEFAULT_CAPABILITIES, MASKED_PATHS, PATH, READONLY_PATHS
+from notebook_containers.engine.resources import resources
+from notebook_containers.errors import InvalidArgument, Unsupported
+from notebook_containers.linux.idmaps import IdMaps, Line
 from notebook_containers.oci.image import ContainerConfig
 from notebook_containers.oci.runtime import (
     SPEC_VERSION,
+    BlockIO,
     Capabilities,
-    Cpu,
+    Device,
     DeviceRule,
     IDMapping,
     Linux,
-    Memory,
     Mount,
     Namespace,
-    Pids,
     Process,
-    Resources,
     Rlimit,
     Root,
     Spec,
     User,
 )
 
-DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CGROUP_PARENT = "notebook-containers"
-
-DEFAULT_CAPABILITIES = (
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-)
-
-MASKED_PATHS = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/bootconfig",
-    "/proc/interrupts",
-    "/proc/kallsyms",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/kmsg",
-    "/proc/latency_stats",
-    "/proc/pagetypeinfo",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/slabinfo",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/vmallocinfo",
-    "/sys/class/dmi",
-    "/sys/devices/virtual/dmi",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/bpf",
-    "/sys/fs/pstore",
-    "/sys/kernel/debug",
-    "/sys/kernel/security",
-    "/sys/kernel/tracing",
-)
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
-_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, -1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """What the Spec needs to know of the machine and of the caller."""
-
-    euid: int
-    egid: int
-    memory_bytes: int
-    capabilities: tuple[str, ...]
-    ids: IdMaps | None = None
-
-    @property
-    def rootless(self) -> bool:
-        """Whether the caller is an ordinary user."""
-        return self.euid != 0
-
-    @property
-    def maps(self) -> IdMaps | None:
-        """The ids an ordinary user's containers have (its own one alone unless ``ids`` says more), None for root: all there are."""
-        own = IdMaps(uids=((0, self.euid, 1),), gids=((0, self.egid, 1),))
-        return (self.ids or own) if self.rootless else None
-
-    @property
-    def single(self) -> bool:
-        """Whether only one user id exists inside."""
-        return self.maps is not None and self.maps.single
-
-    def container_maps(self, userns: str) -> IdMaps | None:
-        """Return the ids of a container with ``--userns userns``."""
-        return keep_id(self.maps, self.euid, self.egid) if self.maps and userns == "keep-id" else self.maps
+_KINDS = ("mount", "pid", "ipc", "uts", "cgroup", "network")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """What was looked up for this container: numeric ids, mounts of volumes and of the generated files, the seccomp profile."""
+    """What was looked up for this container: numeric ids, mounts of volumes and of the generated files, the seccomp profile.
+
+    ``devices`` are the host's nodes with the words that asked for them; ``joined`` is, by kind, the file of another's namespace.
+    """
 
     id: str
     uid: int
@@ -124,6 +54,9 @@ class Resolved:
     network: str
     hostname: str
     seccomp: Mapping[str, object] | None
+    devices: Sequence[tuple[Device, DeviceWord]] = ()
+    block_io: BlockIO | None = None
+    joined: Mapping[str, str] = field(default_factory=dict)
 
 
 def arguments(options: ContainerOptions, config: ContainerConfig) -> tuple[str, ...]:
@@ -139,7 +72,7 @@ def arguments(options: ContainerOptions, config: ContainerConfig) -> tuple[str, 
 
 def environment(options: ContainerOptions, config: ContainerConfig, *, hostname: str, home: str) -> tuple[str, ...]:
     """Return the environment: PATH, HOSTNAME, HOME and TERM as Docker sets them, the image's, then the caller's; later wins."""
-    base = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if options.tty else [])]
+    base = [PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if options.tty else [])]
     image = [e for e in config.env if "=" in e and not e.startswith("=") and "\0" not in e]
     merged: dict[str, str] = {}
     for entry in (*base, *image, *options.environment):
@@ -159,7 +92,8 @@ def capability_set(options: ContainerOptions, host: Host) -> tuple[str, ...]:
 
 
 def generate(options: ContainerOptions, config: ContainerConfig, resolved: Resolved, host: Host) -> Spec:
-    """Return the Spec of one container."""
+    """Return the Spec of one container; raises InvalidArgument or Unsupported for what this caller or machine cannot have."""
+    _check(options, host)
     capabilities = capability_set(options, host)
     process = Process(
         terminal=options.tty,
@@ -168,24 +102,61 @@ def generate(options: ContainerOptions, config: ContainerConfig, resolved: Resol
         env=environment(options, config, hostname=resolved.hostname, home=resolved.home),
         cwd=options.working_dir or config.working_dir or "/",
         capabilities=Capabilities(bounding=capabilities, effective=capabilities, permitted=capabilities),
-        rlimits=(
-            Rlimit(type="RLIMIT_NOFILE", soft=1024, hard=524288),
-            Rlimit(type="RLIMIT_CORE", soft=0, hard=0),
-        ),
+        rlimits=_rlimits(options),
+        oom_score_adj=options.oom_score_adj,
         no_new_privileges=options.no_new_privileges,
     )
     return Spec(
         oci_version=SPEC_VERSION,
         process=process,
         root=Root(path="rootfs", readonly=options.read_only),
-        hostname=resolved.hostname if resolved.network != "host" else "",
-        mounts=(*_system_mounts(options, resolved, host), *_tmpfs_mounts(options), *resolved.mounts),
+        hostname="" if options.uts_mode else resolved.hostname,
+        domainname="" if options.uts_mode else options.domainname,
+        mounts=(
+            *_system_mounts(options, resolved, host),
+            *_ipc_mounts(options, resolved, host),
+            *_device_mounts(resolved, host),
+            *_tmpfs_mounts(options),
+            *resolved.mounts,
+        ),
+        annotations=options.annotations,
         linux=_linux(options, resolved, host),
     )
 
 
+def _check(options: ContainerOptions, host: Host) -> None:
+    limit_words.check_ulimits(options.ulimits, host.ulimits)
+    if options.oom_score_adj is not None and options.oom_score_adj < host.oom_score_adj and (
+        host.rootless or "CAP_SYS_RESOURCE" not in host.capabilities
+    ):
+        raise InvalidArgument(
+            f"--oom-score-adj {options.oom_score_adj} is below this notebook's own {host.oom_score_adj}, which needs CAP_SYS_RESOURCE",
+            hint=f"choose {host.oom_score_adj} to 1000",
+        )
+    if host.rootless and options.device_rules:
+        raise Unsupported("--device-cgroup-rule needs root: an ordinary user has no device rules", hint="give nodes with --device")
+
+
+def notes(options: ContainerOptions, host: Host) -> tuple[str, ...]:
+    """Return in words what was asked for and is weaker or riskier than it looks."""
+    found = []
+    if options.oom_kill_disable and not options.memory_bytes:
+        found.append("the out-of-memory killer is off and there is no memory limit: the machine can run out of memory")
+    if host.rootless and any(set(word.access) & {"r", "w"} != {"r", "w"} for word in options.devices):
+        found.append("device access is not narrowed: an ordinary user has no device rules, the node's own mode decides")
+    if options.gpus:
+        found.append("--gpus gives the device nodes; the driver's libraries must be in the image, in the version of this machine's driver")
+    if options.cpu_rt_runtime and "CAP_SYS_NICE" not in options.cap_add and not options.privileged:
+        found.append("a real-time budget is of use only with --cap-add SYS_NICE (and --ulimit rtprio)")
+    return tuple(found)
+
+
+def _rlimits(options: ContainerOptions) -> tuple[Rlimit, ...]:
+    base = (Rlimit(type="RLIMIT_NOFILE", soft=1024, hard=524288), Rlimit(type="RLIMIT_CORE", soft=0, hard=0))
+    return tuple({limit.type: limit for limit in (*base, *options.ulimits)}.values())
+
+
 def _system_mounts(options: ContainerOptions, resolved: Resolved, host: Host) -> Sequence[Mount]:
-    shm = options.shm_bytes or min((options.memory_bytes or host.memory_bytes) // 2, 1 << 30)
     maps = host.container_maps(options.userns)
     pts_group = ("gid=5",) if maps is None or maps.has(0, 5) else ()
     sys_mode = "rw" if options.privileged else "ro"
@@ -205,9 +176,31 @@ def _system_mounts(options: ContainerOptions, resolved: Resolved, host: Host) ->
         ),
         sysfs,
         Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=(*quiet, "relatime", sys_mode)),
-        Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=quiet),
-        Mount(destination="/dev/shm", type="tmpfs", source="shm", options=(*quiet, "mode=1777", f"size={shm}")),
     )
+
+
+def _ipc_mounts(options: ContainerOptions, resolved: Resolved, host: Host) -> Sequence[Mount]:
+    quiet = ("nosuid", "noexec", "nodev")
+    shm = options.shm_bytes or min((options.memory_bytes or host.memory_bytes) // 2, 1 << 30)
+    # the host's message queues cannot be mounted anew by an ordinary user
+    queue = Mount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=quiet)
+    mounts = [] if host.rootless and options.ipc_mode == "host" else [queue]
+    if options.ipc_mode == "host":
+        return [*mounts, Mount(destination="/dev/shm", type="bind", source="/dev/shm", options=("rbind", "rprivate", *quiet, "rw"))]
+    if "ipc" in resolved.joined:
+        source = resolved.joined["ipc"].removesuffix("/ns/ipc") + "/root/dev/shm"
+        return [*mounts, Mount(destination="/dev/shm", type="bind", source=source, options=("rbind", "rprivate", *quiet, "rw"))]
+    if options.ipc_mode == "none":
+        return mounts
+    return [*mounts, Mount(destination="/dev/shm", type="tmpfs", source="shm", options=(*quiet, "mode=1777", f"size={shm}"))]
+
+
+def _device_mounts(resolved: Resolved, host: Host) -> Sequence[Mount]:
+    """An ordinary user cannot make nodes: the host's are bound."""
+    if not host.rootless:
+        return []
+    options = ("bind", "rprivate", "nosuid", "noexec", "rw")
+    return [Mount(destination=node.path, type="bind", source=word.source, options=options) for node, word in resolved.devices]
 
 
 def _tmpfs_mounts(options: ContainerOptions) -> Sequence[Mount]:
@@ -219,25 +212,41 @@ def _tmpfs_mounts(options: ContainerOptions) -> Sequence[Mount]:
 
 
 def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
-    kinds = ["mount", "pid", "ipc", "uts", "cgroup"]
-    if resolved.network != "host":
-        kinds.append("network")
-    if host.rootless:
-        kinds.append("user")
-    masked = () if options.privileged else MASKED_PATHS
+    devices = [] if host.rootless else resolved.devices
+    rules = [
+        DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access=word.access) for node, word in devices
+    ]
     maps = host.container_maps(options.userns)
+    parent = f"{CGROUP_PARENT}/{options.cgroup_parent}" if options.cgroup_parent else CGROUP_PARENT
     return Linux(
-        namespaces=tuple(Namespace(type=kind) for kind in kinds),
+        namespaces=_namespaces(options, resolved, host),
         uid_mappings=_mappings(maps.uids) if maps else (),
         gid_mappings=_mappings(maps.gids) if maps else (),
-        cgroups_path=f"{CGROUP_PARENT}/{resolved.id}",
-        resources=resources(options, host),
+        devices=tuple(node for node, _word in devices),
+        cgroups_path=f"{parent}/{resolved.id}",
+        resources=resources(options, host, devices=rules, block_io=resolved.block_io),
         rootfs_propagation="private",
-        masked_paths=masked,
-        readonly_paths=() if options.privileged else READONLY_PATHS,
-        sysctl=_sysctls(resolved, maps),
+        masked_paths=MASKED_PATHS if options.masked_paths else (),
+        readonly_paths=READONLY_PATHS if options.masked_paths else (),
+        sysctl={**_sysctls(resolved, maps), **options.sysctls},
         seccomp=resolved.seccomp,
     )
+
+
+def _namespaces(options: ContainerOptions, resolved: Resolved, host: Host) -> tuple[Namespace, ...]:
+    """The container's own ones have no path; the host's are left out."""
+    modes = {
+        "pid": options.pid_mode,
+        "ipc": options.ipc_mode,
+        "uts": options.uts_mode,
+        "cgroup": options.cgroupns_mode,
+        "network": resolved.network,
+    }
+    kinds = [kind for kind in (*_KINDS, *(["user"] if host.rootless else [])) if modes.get(kind) != "host"]
+    for kind, mode in modes.items():
+        if mode.startswith(namespace_words.JOIN) and kind not in resolved.joined:
+            raise InvalidArgument(f"the {kind} namespace of {mode.removeprefix(namespace_words.JOIN)[:12]} was not looked up")
+    return tuple(Namespace(type=kind, path=resolved.joined.get(kind, "")) for kind in kinds)
 
 
 def _mappings(lines: Sequence[Line]) -> tuple[IDMapping, ...]:
@@ -245,10 +254,9 @@ def _mappings(lines: Sequence[Line]) -> tuple[IDMapping, ...]:
 
 
 def _sysctls(resolved: Resolved, maps: IdMaps | None) -> dict[str, str]:
-    if resolved.network == "host":
+    if resolved.network == "host" or "network" in resolved.joined:
         return {}
-    groups = _ping_groups(maps)
-    return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": groups}
+    return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": _ping_groups(maps)}
 
 
 def _ping_groups(maps: IdMaps | None) -> str:
@@ -256,30 +264,3 @@ def _ping_groups(maps: IdMaps | None) -> str:
     if maps is None:
         return "0 2147483647"
     return f"{min(line[0] for line in maps.gids)} {max(line[0] + line[2] for line in maps.gids) - 1}"
-
-
-def resources(options: ContainerOptions, host: Host) -> Resources:
-    """Return the cgroup's part: the limits that were asked for, and (as root) devices denied but for the harmless ones.
-
-    In an ordinary user's namespace the kernel lets nobody make device nodes, so there is nothing to deny.
-    """
-    quota, period = options.cpu_quota, options.cpu_period
-    if options.nano_cpus:
-        period = 100_000
-        quota = max(options.nano_cpus * period // 1_000_000_000, 1000)
-    cpu = Cpu(shares=options.cpu_shares, quota=quota, period=period, cpus=options.cpuset_cpus)
-    swap = options.memory_swap_bytes or options.memory_bytes
-    memory = Memory(limit=options.memory_bytes, reservation=options.memory_reservation_bytes, swap=swap)
-    return Resources(
-        devices=() if host.rootless else _device_rules(options),
-        memory=memory if memory != Memory() else None,
-        cpu=cpu if cpu != Cpu() else None,
-        pids=Pids(limit=options.pids_limit),
-    )
-
-
-def _device_rules(options: ContainerOptions) -> tuple[DeviceRule, ...]:
-    if options.privileged:
-        return (DeviceRule(allow=True, access="rwm"),)
-    allowed = [DeviceRule(allow=True, type="c", major=major, minor=minor, access="rwm") for major, minor in _DEVICES]
-    return (DeviceRule(allow=False, access="rwm"), *allowed)

@@ -24,16 +24,24 @@ def update(parts: Parts, document: ContainerDocument, options: ContainerOptions)
     """
     old = specgen.resources(document.options, parts.host)
     new = specgen.resources(options, parts.host)
+    bundle = Bundle(path=parts.bundle_path(document.id))
     warnings: list[str] = []
     alive = launch.state(parts, document.id).status in ("running", "paused", "restarting")
     if alive and new != old:
         warnings = _change_limits(parts, document.id, old, new)
-    Bundle(path=parts.bundle_path(document.id)).change(resources=new, restart=options.restart, restart_max=options.restart_max)
+    bundle.change(resources=_with_devices(new, bundle), restart=options.restart, restart_max=options.restart_max)
     if alive and (options.restart, options.restart_max) != (document.options.restart, document.options.restart_max):
         parts.runtime.set_restart(document.id, options.restart, options.restart_max)
     changed = replace(document, options=options)
     parts.store.records.update_container(document.id, document=launch.text_of(changed))
     return changed, warnings
+
+
+def _with_devices(new: Resources, bundle: Bundle) -> Resources:
+    """Keep what was said of devices when the container was made: nothing here changes that."""
+    linux = bundle.spec().linux
+    made = linux.resources if linux and linux.resources else Resources()
+    return replace(new, devices=made.devices, block_io=made.block_io)
 
 
 def _change_limits(parts: Parts, container_id: str, old: Resources, new: Resources) -> list[str]:

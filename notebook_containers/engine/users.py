@@ -8,7 +8,7 @@ passwd file calls its users.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -82,6 +82,19 @@ def _own_name(uid: int) -> str:
     except KeyError:
         return f"user{uid}"
     return name if _WORD.match(name) else f"user{uid}"
+
+
+def groups(words: Sequence[str], read: Reader, maps: IdMaps | None) -> tuple[int, ...]:
+    """Return the numbers of further groups (``--group-add``) in a container with the ids ``maps``; InvalidArgument for unknown ones."""
+    members = [g for g in _lines(read, "/etc/group") if len(g) >= 4 and _NUMBER.match(g[2])]
+    found = tuple(dict.fromkeys(_group(word, members) for word in words))
+    for word, number in zip(words, found, strict=False):
+        if maps is not None and (maps.single or not maps.has_group(number)):
+            raise InvalidArgument(
+                f"--group-add {word} is not possible: the group {number} does not exist for this user's containers",
+                hint="have ids lent in /etc/subuid and /etc/subgid: see nbc doctor" if maps.single else "use a smaller number",
+            )
+    return found
 
 
 def _missing(text: str, found: Identity, maps: IdMaps) -> InvalidArgument:

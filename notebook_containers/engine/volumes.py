@@ -8,6 +8,7 @@ from pathlib import Path
 
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.options import ContainerOptions
+from notebook_containers.engine.mount_words import VolumeMount
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.words import check_name
@@ -53,41 +54,88 @@ class Volumes:
                 self.remove(name)
 
     def mount_points(
-        self, options: ContainerOptions, declared: Iterable[str], layers: Sequence[Digest], *, made: MutableSequence[str]
+        self,
+        options: ContainerOptions,
+        declared: Iterable[str],
+        layers: Sequence[Digest],
+        *,
+        made: MutableSequence[str],
+        inherited: Sequence[MountPoint] = (),
     ) -> Sequence[MountPoint]:
-        """Return the mounts for a new container: the caller's, and an anonymous volume for each VOLUME of the image not covered by them.
+        """Return the mounts for a new container: the caller's, others' that are not covered by them, and an anonymous volume for each
+        VOLUME of the image that neither covers.
 
         A volume that is new is filled with what the image has at that path, and its name is added to ``made`` as soon as it exists.
         """
-        points = [self._point(m.kind, m.source, m.target, read_only=m.read_only, layers=layers, made=made) for m in options.volumes]
+        points = [self._point(mount, layers=layers, made=made) for mount in options.volumes]
         covered = {p.target for p in points} | set(options.tmpfs)
+        points += [point for point in inherited if point.target not in covered]
+        covered |= {p.target for p in points}
         for target in sorted(declared):
             clean = "/" + "/".join(part for part in target.split("/") if part not in ("", ".", ".."))
             if clean not in covered and clean != "/":
-                points.append(self._point("volume", "", clean, read_only=False, layers=layers, made=made))
+                points.append(self._point(VolumeMount(kind="volume", source="", target=clean), layers=layers, made=made))
         return sorted(points, key=lambda p: p.target.count("/"))
 
-    def _point(
-        self, kind: str, source: str, target: str, *, read_only: bool, layers: Sequence[Digest], made: MutableSequence[str]
-    ) -> MountPoint:
-        if kind == "bind":
-            return self._bind(Path(source), target, read_only=read_only)
-        fresh = not source or not any(v.name == source for v in self.list())
-        volume = self.create(source or None)
+    def _point(self, mount: VolumeMount, *, layers: Sequence[Digest], made: MutableSequence[str]) -> MountPoint:
+        if mount.kind == "bind":
+            return self._bind(mount)
+        fresh = not mount.source or not any(v.name == mount.source for v in self.list())
+        volume = self.create(mount.source or None, labels=mount.labels)
         if fresh:
             made.append(volume.name)
-            self._parts.store.snapshots.copy_out(layers, target, volume.path)
+            if not mount.no_copy:
+                self._parts.store.snapshots.copy_out(layers, mount.target, volume.path)
         return MountPoint(
-            kind="volume", source=str(volume.path), target=target, volume=volume.name, read_only=read_only, anonymous=not source
+            kind="volume",
+            source=str(volume.path),
+            target=mount.target,
+            volume=volume.name,
+            read_only=mount.read_only,
+            anonymous=not mount.source,
+            subpath=mount.subpath,
         )
 
-    def _bind(self, source: Path, target: str, *, read_only: bool) -> MountPoint:
+    def _bind(self, mount: VolumeMount) -> MountPoint:
+        source = Path(mount.source)
         if not source.exists():
+            if mount.must_exist:
+                raise InvalidArgument(f"--mount source {source} does not exist", hint="make it first, or use -v, which makes it")
             try:
                 source.mkdir(parents=True)
             except OSError as err:
                 raise InvalidArgument(f"volume source {source} does not exist and cannot be made: {err.strerror}") from err
-        return MountPoint(kind="bind", source=str(source), target=target, read_only=read_only)
+        if mount.propagation.removeprefix("r") in ("shared", "slave"):
+            self._check_shared(source, mount.propagation)
+        return MountPoint(
+            kind="bind",
+            source=mount.source,
+            target=mount.target,
+            read_only=mount.read_only,
+            propagation=mount.propagation,
+            recursive=mount.recursion != "disabled",
+        )
+
+    def _check_shared(self, source: Path, word: str) -> None:
+        """Refuse a propagation that could not happen, as Docker does."""
+        if self._parts.host.rootless and word.endswith("shared"):
+            raise Unsupported(f"{word} needs root: mounts made by an ordinary user's container are its own", hint="rslave works")
+        fields = _propagation_of(source)
+        if not any(field.startswith(("shared:", "master:")) for field in fields):
+            raise InvalidArgument(
+                f"{word}: {source} lies on a mount that shares nothing", hint="make it shared first: mount --make-rshared, on its mount point"
+            )
+
+
+def _propagation_of(path: Path) -> list[str]:
+    """Return the propagation fields (proc_pid_mountinfo(5), "optional fields") of the mount that ``path`` lies on."""
+    best, found = -1, []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        words = line.partition(" - ")[0].split(" ")
+        point = words[4].encode().decode("unicode_escape")
+        if path.is_relative_to(point) and len(point) >= best:
+            best, found = len(point), words[6:]
+    return found
 
 
 def users(parts: Parts, name: str) -> Sequence[str]:

@@ -9,38 +9,23 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from notebook_containers.engine.quantities import parse_bytes
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.linux.capabilities import NAMES as CAPABILITY_NAMES
 from notebook_containers.network import names
 from notebook_containers.network.ports import PortMapping, parse as parse_port
-from notebook_containers.oci.documents import Document
 from notebook_containers.runtime.bundle import RESTART_POLICIES, signal_number
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}\Z")
 _ENV_NAME = re.compile(r"[^=\0]+\Z")
 _HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}\Z")
 _CPUSET = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*\Z", re.ASCII)
-_TMPFS = re.compile(r"(size|mode|uid|gid|nr_inodes|nr_blocks)=[0-9]+[kmgKMG%]?\Z", re.ASCII)
-_TMPFS_WORDS = (
-    "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "noatime", "relatime", "strictatime", "nodiratime", "diratime",
-)  # fmt: skip
 _SMALLEST_MEMORY = 512 * 1024
 
 DEFAULT_PIDS_LIMIT = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeMount(Document):
-    """One ``-v``: ``source`` is an absolute host path (bind), a volume name, or empty (anonymous volume)."""
-
-    kind: str
-    source: str
-    target: str
-    read_only: bool = False
+PULL_POLICIES = ("always", "missing", "never")
+_ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64"}
 
 
 def environment_list(given: Mapping[str, str | None] | Sequence[str] | None) -> tuple[str, ...]:
@@ -62,61 +47,6 @@ def label_map(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]
     if isinstance(given, Mapping):
         return {str(k): str(v) for k, v in given.items()}
     return {entry.partition("=")[0]: entry.partition("=")[2] for entry in given}
-
-
-def parse_volume(text: str, *, cwd: Path | None = None) -> VolumeMount:
-    """Parse ``[source:]target[:options]`` as Docker's ``-v``; raises InvalidArgument for anything else."""
-    parts = text.split(":")
-    if len(parts) == 1:
-        return _volume_mount("", parts[0], "", text, cwd)
-    if len(parts) > 3 or not parts[0]:
-        raise InvalidArgument(f"{text!r} is no volume", hint="write SOURCE:/path/inside[:ro]")
-    return _volume_mount(parts[0], parts[1], parts[2] if len(parts) == 3 else "", text, cwd)
-
-
-def _volume_mount(source: str, target: str, mode: str, text: str, cwd: Path | None) -> VolumeMount:
-    if not target.startswith("/") or "\0" in text or ".." in target.split("/"):
-        raise InvalidArgument(
-            f"{text!r} is no volume: {target!r} is not an absolute path inside the container", hint="write SOURCE:/path/inside[:ro]"
-        )
-    if not target.strip("/."):
-        raise InvalidArgument(f"{text!r} is no volume: the root itself cannot be one", hint="choose a directory inside the container")
-    words = [w for w in mode.split(",") if w]
-    for word in words:
-        if word not in ("ro", "rw", "z", "Z"):
-            raise InvalidArgument(f"volume option {word!r} in {text!r} is not supported", hint="use ro or rw")
-    kind = "bind" if source.startswith(("/", ".", "~")) else "volume"
-    if kind == "bind":
-        source = str((cwd or Path.cwd()).joinpath(Path(source).expanduser()).resolve())
-    elif source and not _NAME.match(source):
-        raise InvalidArgument(f"{source!r} is no volume name", hint="a host directory is written with a leading / or ./")
-    return VolumeMount(kind=kind, source=source, target=target, read_only="ro" in words)
-
-
-def volumes(given: Mapping[str, Mapping[str, str]] | Sequence[str] | None) -> tuple[VolumeMount, ...]:
-    """Return the mounts of docker-py's mapping (source to ``bind`` and ``mode``) or of ``-v`` texts."""
-    if given is None:
-        return ()
-    if not isinstance(given, Mapping):
-        return tuple(parse_volume(str(entry)) for entry in given)
-    return tuple(_mapped_volume(str(source), value) for source, value in given.items())
-
-
-def _mapped_volume(source: str, value: object) -> VolumeMount:
-    if not isinstance(value, Mapping) or not isinstance(value.get("bind"), str):
-        raise InvalidArgument(f"volume {source!r} has no 'bind'", hint='write {"/host/path": {"bind": "/inside", "mode": "ro"}}')
-    return _volume_mount(source, value["bind"], str(value.get("mode", "rw")), f"{source}:{value['bind']}", None)
-
-
-def tmpfs(given: Mapping[str, str] | None) -> dict[str, str]:
-    """Return where to mount empty directories in memory, with their mount options."""
-    for target, text in (given or {}).items():
-        if not target.startswith("/") or "\0" in target or ".." in target.split("/") or not target.strip("/."):
-            raise InvalidArgument(f"tmpfs {target!r} is not an absolute path inside the container", hint="write /path[:size=64m]")
-        for word in filter(None, (text or "").split(",")):
-            if word not in _TMPFS_WORDS and not _TMPFS.match(word):
-                raise InvalidArgument(f"tmpfs option {word!r} for {target} is not supported", hint="use size=64m, mode=1777, exec, ro")
-    return {target: text or "" for target, text in (given or {}).items()}
 
 
 def ports(given: Mapping[str | int, object] | Sequence[str] | None) -> tuple[PortMapping, ...]:
@@ -182,6 +112,34 @@ def host_name(name: str | None) -> str:
     return name or ""
 
 
+def group_words(given: Sequence[str | int] | None) -> tuple[str, ...]:
+    """Return further groups, names or numbers; the image decides later whether a name exists."""
+    found = tuple(str(word) for word in given or ())
+    for word in found:
+        if not word or any(not ch.isprintable() or ch == ":" for ch in word):
+            raise InvalidArgument(f"--group-add {word!r} is no group name or number")
+    return found
+
+
+def pull_policy(word: str | None) -> str:
+    """Return when an image is fetched: always, missing, never, or empty for what this machine has alone."""
+    if word and word not in PULL_POLICIES:
+        raise InvalidArgument(f"--pull {word!r} is not understood", hint="use " + ", ".join(PULL_POLICIES))
+    return word or ""
+
+
+def platform(word: str | None) -> str:
+    """Return ``os/architecture[/variant]`` in lower case, with Docker's other names for the same architectures."""
+    text = (word or "").lower()
+    if not text:
+        return ""
+    parts = text.split("/") if "/" in text else ["linux", text]
+    if parts[0] != "linux" or not 2 <= len(parts) <= 3 or not all(re.fullmatch(r"[a-z0-9_.-]+", part, re.ASCII) for part in parts):
+        raise InvalidArgument(f"--platform {word!r} is not possible here", hint="containers are Linux, as linux/amd64 or linux/arm64")
+    parts[1] = _ARCHITECTURES.get(parts[1], parts[1])
+    return "/".join(parts[:2] if tuple(parts[1:]) == ("arm64", "v8") else parts)
+
+
 def host_lines(given: Mapping[str, str] | None) -> dict[str, str]:
     """Return further lines of the hosts file, name to address."""
     found = {str(name): str(address) for name, address in (given or {}).items()}
@@ -224,10 +182,10 @@ def memory(value: str | int | None) -> int:
     return count
 
 
-def cpuset(text: str | None) -> str:
-    """Return a list of CPUs as ``0-1,3``."""
+def cpuset(text: str | None, *, what: str = "CPUs") -> str:
+    """Return a list of CPUs (or of memory nodes) as ``0-1,3``."""
     if text and not _CPUSET.match(text):
-        raise InvalidArgument(f"{text!r} is no list of CPUs", hint="write 0-1 or 0,2")
+        raise InvalidArgument(f"{text!r} is no list of {what}", hint="write 0-1 or 0,2")
     return text or ""
 
 
@@ -264,20 +222,23 @@ def capabilities(given: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(result)
 
 
-def security(given: Sequence[str] | None) -> tuple[bool, str]:
-    """Return whether new privileges are off, and the seccomp profile: default, unconfined or a file."""
-    no_new_privileges, seccomp = True, "default"
+def security(given: Sequence[str] | None) -> tuple[bool, str, bool]:
+    """Return whether new privileges are off, the seccomp profile (default, unconfined or a file), and whether kernel paths are masked."""
+    no_new_privileges, seccomp, masked = True, "default", True
     for word in given or ():
         key, _, value = word.replace(":", "=", 1).partition("=")
         if key == "no-new-privileges" and value.lower() in ("", "true", "false"):
             no_new_privileges = value.lower() != "false"
         elif key == "seccomp" and value:
             seccomp = value
-        else:
+        elif (key, value) == ("systempaths", "unconfined"):
+            masked = False
+        elif (key, value) not in (("apparmor", "unconfined"), ("label", "disable")):  # those two are so anyway: neither confines us
             raise InvalidArgument(
-                f"security option {word!r} is not supported", hint="use no-new-privileges=false, seccomp=unconfined or seccomp=FILE"
+                f"--security-opt {word!r} is not supported",
+                hint="use no-new-privileges=false, seccomp=unconfined, seccomp=FILE or systempaths=unconfined",
             )
-    return no_new_privileges, seccomp
+    return no_new_privileges, seccomp, masked
 
 
 def restart(given: Mapping[str, object] | None, *, auto_remove: bool) -> tuple[str, int]:

@@ -49,17 +49,20 @@ _IGNORED = ("defaults", "async", "auto", "noauto", "nofail", "user", "nouser", "
 class Options:
     """Mount option words, sorted: attribute bits, propagation, whether it is a (recursive) bind, and the filesystem's own words."""
 
-    __slots__ = ("bind", "clear", "data", "propagation", "propagation_recursive", "recursive", "recursive_readonly", "set")
+    __slots__ = ("bind", "clear", "data", "propagation", "propagation_recursive", "recursive", "recursive_readonly", "set", "subpath")
 
     def __init__(self, words: Iterable[str]) -> None:
         self.set = self.clear = self.propagation = 0
         self.bind = self.recursive = self.propagation_recursive = self.recursive_readonly = False
         self.data: list[str] = []
+        self.subpath = ""
         for word in words:
             self._add(word)
 
     def _add(self, word: str) -> None:
-        if word in ("bind", "rbind"):
+        if word.startswith("subpath="):
+            self.subpath = word.removeprefix("subpath=")
+        elif word in ("bind", "rbind"):
             self.bind, self.recursive = True, word == "rbind"
         elif word == "rro":
             self.set, self.recursive_readonly = self.set | syscalls.MOUNT_ATTR_RDONLY, True
@@ -76,7 +79,7 @@ class Options:
 def create(fstype: str, source: str, words: Iterable[str]) -> int:
     """Return a detached mount: a bind of ``source`` when the words hold bind or rbind (or the type is bind), else a new filesystem.
 
-    A recursive bind that is read-only is read-only in all its parts. Overlay takes ``lowerdir=a:b`` (a colon in a path is written
+    A recursive bind that is read-only is read-only in all its parts. The word ``subpath=a/b`` binds that place inside the source. Overlay takes ``lowerdir=a:b`` (a colon in a path is written
     ``\\:``) or repeated ``lowerdir+=a``, top first, in any number. The caller closes the descriptor.
     """
     options = Options(words)
@@ -164,13 +167,27 @@ def split_paths(text: str) -> list[str]:
 
 def _bind(source: str, options: Options) -> int:
     flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | (syscalls.AT_RECURSIVE if options.recursive else 0)
-    tree = syscalls.open_tree(syscalls.AT_FDCWD, source, flags)
+    tree = _open_below(source, options, flags) if options.subpath else syscalls.open_tree(syscalls.AT_FDCWD, source, flags)
     try:
         change(tree, options)
     except BaseException:
         os.close(tree)
         raise
     return tree
+
+
+def _open_below(source: str, options: Options, flags: int) -> int:
+    """Bind a place inside ``source``, through no link: containers write there, and a link could lead anywhere on the host."""
+    top = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV
+        place = syscalls.openat2(top, options.subpath, os.O_PATH, resolve=resolve)
+    finally:
+        os.close(top)
+    try:
+        return syscalls.open_tree(place, "", flags | syscalls.AT_EMPTY_PATH)
+    finally:
+        os.close(place)
 
 
 def change(tree: int, options: Options) -> None:

@@ -11,7 +11,8 @@ from notebook_containers.engine.options import (
     CreateKeywords,
     container_options,
 )
-from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, VolumeMount, check_name, environment_list, parse_volume
+from notebook_containers.engine.mount_words import VolumeMount, parse_volume
+from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, check_name, environment_list
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import untrusted_json

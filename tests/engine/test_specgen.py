@@ -8,7 +8,9 @@ import pytest
 
 from notebook_containers.engine import specgen
 from notebook_containers.engine.options import ContainerOptions, CreateKeywords, container_options
-from notebook_containers.engine.specgen import Host, Resolved
+from notebook_containers.engine.host import Host
+from notebook_containers.engine.posture import PATH
+from notebook_containers.engine.specgen import Resolved
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.linux.capabilities import NAMES
 from notebook_containers.oci.image import ContainerConfig
@@ -251,7 +253,7 @@ def test_rt30_the_environment_is_the_images_and_the_callers(monkeypatch: pytest.
     for name in ("LD_PRELOAD", "PYTHONPATH", "HTTP_PROXY", "AWS_SECRET_ACCESS_KEY", "JPY_API_TOKEN"):
         monkeypatch.setenv(name, "leak")
     env = process_of(made({"environment": ["A=1"]}, config=ContainerConfig(cmd=("x",), env=("A=0", "B=2")))).env
-    assert env == (specgen.DEFAULT_PATH, "HOSTNAME=box", "A=1", "B=2", "HOME=/root")
+    assert env == (PATH, "HOSTNAME=box", "A=1", "B=2", "HOME=/root")
 
 
 def test_rt31_entries_of_an_image_that_are_none_are_never_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +261,7 @@ def test_rt31_entries_of_an_image_that_are_none_are_never_looked_up(monkeypatch:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "leak")
     monkeypatch.setenv("A", "leak")
     config = ContainerConfig(cmd=("x",), env=("AWS_SECRET_ACCESS_KEY", "*", "=x", "A", "B=1=2", "\0", "C=\0", "LD_*"))
-    assert process_of(made(config=config)).env == (specgen.DEFAULT_PATH, "HOSTNAME=box", "B=1=2", "HOME=/root")
+    assert process_of(made(config=config)).env == (PATH, "HOSTNAME=box", "B=1=2", "HOME=/root")
 
 
 def test_rt31_two_containers_do_not_see_each_others_environment() -> None:

@@ -1,0 +1,43 @@
+"""What containers' descriptions need to know of the machine and of the caller; a value, looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from notebook_containers.linux.idmaps import IdMaps, keep_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the Spec needs to know of the machine and of the caller."""
+
+    euid: int
+    egid: int
+    memory_bytes: int
+    capabilities: tuple[str, ...]
+    ids: IdMaps | None = None
+    hostname: str = "localhost"
+    oom_score_adj: int = 0
+    ulimits: Mapping[str, int] = field(default_factory=dict)
+    """Highest hard limits that may be given, by type; without limit when absent."""
+
+    @property
+    def rootless(self) -> bool:
+        """Whether the caller is an ordinary user."""
+        return self.euid != 0
+
+    @property
+    def maps(self) -> IdMaps | None:
+        """The ids an ordinary user's containers have (its own one alone unless ``ids`` says more), None for root: all there are."""
+        own = IdMaps(uids=((0, self.euid, 1),), gids=((0, self.egid, 1),))
+        return (self.ids or own) if self.rootless else None
+
+    @property
+    def single(self) -> bool:
+        """Whether only one user id exists inside."""
+        return self.maps is not None and self.maps.single
+
+    def container_maps(self, userns: str) -> IdMaps | None:
+        """Return the ids of a container with ``--userns userns``."""
+        return keep_id(self.maps, self.euid, self.egid) if self.maps and userns == "keep-id" else self.maps

@@ -1,0 +1,111 @@
+"""A container's references to others: whose namespaces it shares, and whose mounts it gets.
+
+Names become ids when the container is made, so that renaming changes nothing. At each start the other's first process is looked up; after
+the namespaces were joined it is checked that they are that process's still, for its number may have gone to a stranger meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from notebook_containers.engine.documents import ContainerDocument, MountPoint
+from notebook_containers.engine.namespace_words import JOIN, joined
+from notebook_containers.engine.options import ContainerOptions
+from notebook_containers.engine.parts import Parts
+from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
+from notebook_containers.linux import namespaces, process as processes
+from notebook_containers.oci.documents import untrusted_json
+from notebook_containers.runtime.state import ContainerState
+
+Find: TypeAlias = Callable[[str], ContainerDocument]
+_FIELDS: Mapping[str, str] = {"network": "network", "pid": "pid_mode", "ipc": "ipc_mode", "uts": "uts_mode"}
+
+
+def refer(options: ContainerOptions, find: Find) -> ContainerOptions:
+    """Return the options with names of other containers as ids; ContainerNotFound for one that is not there."""
+    for kind, name in joined(options).items():
+        other = find(name)
+        if kind == "ipc" and other.options.ipc_mode != "shareable":
+            raise InvalidArgument(f"container {name} does not share its IPC namespace", hint="make that one with --ipc shareable")
+        options = replace(options, **{_FIELDS[kind]: JOIN + other.id})  # type: ignore[arg-type]
+    return options
+
+
+def inherited(options: ContainerOptions, find: Find) -> list[MountPoint]:
+    """Return the mounts of the containers in ``--volumes-from``; of two at one place the later counts."""
+    found: dict[str, MountPoint] = {}
+    for word in options.volumes_from:
+        name, _, mode = word.partition(":")
+        for point in find(name).mounts:
+            found[point.target] = replace(point, read_only=point.read_only or mode == "ro")
+    return list(found.values())
+
+
+def document(parts: Parts, container_id: str) -> ContainerDocument:
+    """Return another container's document; ContainerNotFound when it was removed."""
+    row = parts.store.records.container(container_id)
+    return ContainerDocument.from_json(untrusted_json(row.document.encode(), what="container record"))
+
+
+def network_owner(parts: Parts, own: ContainerDocument) -> ContainerDocument:
+    """Return the container whose network this one is in, at the end of the chain; itself when it has its own."""
+    for _ in range(_LONGEST_CHAIN):
+        if not own.options.network.startswith(JOIN):
+            return own
+        own = document(parts, own.options.network.removeprefix(JOIN))
+    raise InvalidArgument("the containers share each other's network in a circle")
+
+
+class Neighbours:
+    """The running containers whose namespaces one container is to share, by kind of namespace."""
+
+    def __init__(self, parts: Parts, options: ContainerOptions) -> None:
+        self._states = {kind: _running(parts, kind, other) for kind, other in joined(options).items()}
+        if parts.host.rootless and len({state.id for state in self._states.values()}) > 1:
+            raise InvalidArgument(
+                "an ordinary user's container can share namespaces with one other container only",
+                hint="name the same container in --network, --pid, --ipc and --uts",
+            )
+        if parts.host.rootless and self._states:
+            # the right to join a namespace is the right of root in the user namespace that it belongs to
+            self._states["user"] = next(iter(self._states.values()))
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._states)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The namespaces' files, by kind."""
+        return {kind: f"/proc/{state.pid}/ns/{namespaces.FILES[kind]}" for kind, state in self._states.items()}
+
+    def check(self, pid: int) -> None:
+        """Raise Conflict unless process ``pid`` is in the namespaces of the very processes that were looked up."""
+        for kind, state in self._states.items():
+            file = namespaces.FILES[kind]
+            same = os.stat(f"/proc/{pid}/ns/{file}").st_ino == os.stat(f"/proc/{state.pid}/ns/{file}").st_ino
+            if not same or not processes.alive(state.pid, state.pid_started):
+                raise Conflict(f"container {state.id[:12]} ended while its {kind} namespace was joined", hint="start it, then try again")
+
+
+_LONGEST_CHAIN = 20
+
+
+def _running(parts: Parts, kind: str, container_id: str) -> ContainerState:
+    from notebook_containers.engine.launch import state as look
+
+    try:
+        row = parts.store.records.container(container_id)
+    except ContainerNotFound as err:
+        raise Conflict(
+            f"cannot join the {kind} namespace of container {container_id[:12]}: it was removed", hint="make this container anew"
+        ) from err
+    state = look(parts, container_id)
+    if state.status not in ("running", "paused") or not state.pid:
+        raise Conflict(
+            f"cannot join the {kind} namespace of container {row.name}: it is {state.status}", hint=f"start it first: nbc start {row.name}"
+        )
+    return state
