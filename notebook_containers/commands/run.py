@@ -11,7 +11,7 @@ import click
 from notebook_containers.commands.face import Face, face
 from notebook_containers.commands.results import Ended, Result, Started
 from notebook_containers.engine.container import Container
-from notebook_containers.engine.options import CreateKeywords
+from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
 
 _DASH_C = ("sh", "bash", "dash", "ash", "zsh", "ksh", "python", "python3")

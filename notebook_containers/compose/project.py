@@ -12,7 +12,7 @@ from pathlib import Path
 from notebook_containers.compose import loader, model
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.engine import Engine
-from notebook_containers.engine.options import CreateKeywords
+from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import InvalidArgument
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")

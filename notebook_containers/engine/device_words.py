@@ -196,20 +196,26 @@ def block_io(
     rates: Mapping[str, Sequence[DeviceValue]],
 ) -> BlockIO | None:
     """Return the block io limits with the devices' numbers; ``rates`` has the keys read_bps, write_bps, read_iops and write_iops."""
-    throttles = {
-        key: tuple(ThrottleDevice(major=n[0], minor=n[1], rate=v.value) for v in wanted if (n := _numbers(v.path)))
-        for key, wanted in rates.items()
-    }
-    devices_ = tuple(WeightDevice(major=n[0], minor=n[1], weight=v.value) for v in weights if (n := _numbers(v.path)))
+    throttles = {key: tuple(_throttle(value) for value in wanted) for key, wanted in rates.items()}
     found = BlockIO(
         weight=weight_all,
-        weight_devices=devices_,
+        weight_devices=tuple(_weight_device(value) for value in weights),
         read_bps=throttles["read_bps"],
         write_bps=throttles["write_bps"],
         read_iops=throttles["read_iops"],
         write_iops=throttles["write_iops"],
     )
     return found if found != BlockIO() else None
+
+
+def _throttle(value: DeviceValue) -> ThrottleDevice:
+    major, minor = _numbers(value.path)
+    return ThrottleDevice(major=major, minor=minor, rate=value.value)
+
+
+def _weight_device(value: DeviceValue) -> WeightDevice:
+    major, minor = _numbers(value.path)
+    return WeightDevice(major=major, minor=minor, weight=value.value)
 
 
 def _numbers(path: str) -> tuple[int, int]:

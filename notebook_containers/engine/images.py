@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from notebook_containers.build.platforms import platform_text, same_platform
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
@@ -93,8 +94,7 @@ class Image:
     @property
     def attrs(self) -> dict[str, JSON]:
         """Everything known, in the shape of ``docker inspect``."""
-        from notebook_containers.build.platforms import platform_text, same_platform
-from notebook_containers.engine import inspection
+        from notebook_containers.engine import inspection
 
         return inspection.image(self.record)
 
@@ -177,7 +177,8 @@ class Images:
             if policy == "missing":
                 return self.pull(name, platform=platform).record
             raise InvalidArgument(
-                f"image {name} is for {platform_text(own)}, not for {platform}", hint="fetch the other with --pull missing, or leave out --platform"
+                f"image {name} is for {platform_text(own)}, not for {platform}",
+                hint="fetch the other with --pull missing, or leave out --platform",
             )
         return record
 

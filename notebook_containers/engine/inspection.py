@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.log_words import LogOptions, effective_health
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.posture import MASKED_PATHS, READONLY_PATHS
 from notebook_containers.engine.quantities import rfc3339
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
-from notebook_containers.oci.runtime import DeviceRule
+from notebook_containers.oci.runtime import DeviceRule, Rlimit
 from notebook_containers.runtime.state import ContainerState
 from notebook_containers.store.images import ImageRecord
 
@@ -93,7 +94,7 @@ def _host_config(document: ContainerDocument) -> dict[str, JSON]:
         "BlkioDeviceReadIOps": [{"Path": d.path, "Rate": d.value} for d in options.device_read_iops],
         "BlkioDeviceWriteIOps": [{"Path": d.path, "Rate": d.value} for d in options.device_write_iops],
         "CgroupParent": options.cgroup_parent,
-        "Ulimits": [{"Name": u.type.removeprefix("RLIMIT_").lower(), "Soft": _signed(u.soft), "Hard": _signed(u.hard)} for u in options.ulimits],
+        "Ulimits": [_ulimit(limit) for limit in options.ulimits],
         "PidsLimit": options.pids_limit,
         "ShmSize": options.shm_bytes,
         "CapAdd": list(options.cap_add),
@@ -105,17 +106,14 @@ def _host_config(document: ContainerDocument) -> dict[str, JSON]:
         "Sysctls": dict(options.sysctls),
         "Devices": [{"PathOnHost": d.source, "PathInContainer": d.target, "CgroupPermissions": d.access} for d in options.devices],
         "DeviceCgroupRules": [_rule(r) for r in options.device_rules],
-        "DeviceRequests": [{"Driver": "nvidia", "DeviceIDs": [] if options.gpus == "all" else options.gpus.split(",")}] if options.gpus else [],
+        "DeviceRequests": _gpus(options.gpus),
         "PidMode": options.pid_mode,
         "IpcMode": options.ipc_mode or "private",
         "UTSMode": options.uts_mode,
         "UsernsMode": options.userns,
         "CgroupnsMode": options.cgroupns_mode or "private",
         "VolumesFrom": list(options.volumes_from),
-        "LogConfig": {
-            "Type": options.log.driver,
-            "Config": {"max-size": str(options.log.max_bytes), "max-file": str(options.log.max_files)} if options.log.driver != "none" else {},
-        },
+        "LogConfig": _log(options.log),
         "Annotations": dict(options.annotations),
         "MaskedPaths": list(MASKED_PATHS) if options.masked_paths else [],
         "ReadonlyPaths": list(READONLY_PATHS) if options.masked_paths else [],
@@ -128,6 +126,7 @@ def _host_config(document: ContainerDocument) -> dict[str, JSON]:
 
 def _config(document: ContainerDocument) -> dict[str, JSON]:
     options, config = document.options, document.config
+    health = effective_health(options.healthcheck, config.healthcheck)
     return {
         "Hostname": document.hostname,
         "Domainname": options.domainname,
@@ -144,8 +143,22 @@ def _config(document: ContainerDocument) -> dict[str, JSON]:
         "StopTimeout": options.stop_timeout_s,
         "ExposedPorts": {name: {} for name in config.exposed_ports},
         "Volumes": {name: {} for name in config.volumes},
-        "Healthcheck": options.healthcheck.to_json() if options.healthcheck else config.healthcheck.to_json() if config.healthcheck else None,
+        "Healthcheck": health.to_json() if health else None,
     }
+
+
+def _ulimit(limit: Rlimit) -> dict[str, JSON]:
+    return {"Name": limit.type.removeprefix("RLIMIT_").lower(), "Soft": _signed(limit.soft), "Hard": _signed(limit.hard)}
+
+
+def _gpus(wanted: str) -> list[JSON]:
+    ids: list[JSON] = [] if wanted == "all" else list(wanted.split(","))
+    return [{"Driver": "nvidia", "DeviceIDs": ids}] if wanted else []
+
+
+def _log(log: LogOptions) -> dict[str, JSON]:
+    config: dict[str, JSON] = {"max-size": str(log.max_bytes), "max-file": str(log.max_files)}
+    return {"Type": log.driver, "Config": config if log.driver != "none" else {}}
 
 
 def _signed(value: int) -> int:

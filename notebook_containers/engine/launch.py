@@ -86,6 +86,8 @@ def create(
 def _host_name(parts: Parts, options: ContainerOptions, container_id: str) -> str:
     if options.uts_mode == "host":
         return parts.host.hostname
+    if options.network == "host" and not options.hostname and not options.uts_mode:
+        return parts.host.hostname
     joined = namespace_words.joined(options)
     other = joined.get("uts") or joined.get("network")
     return neighbours.document(parts, other).hostname if other else options.hostname or container_id[:12]

@@ -92,7 +92,7 @@ def sysctls(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
         if not settings.namespace(settings.path(key)):
             raise InvalidArgument(
                 f"--sysctl {key!r} cannot be set for one container",
-                hint="net.* can (in its own network), kernel.msg*, kernel.sem, kernel.shm* and fs.mqueue.* (in its own IPC), kernel.domainname",
+                hint="possible: net.* (its own network), kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.* (its own IPC), kernel.domainname",
             )
         if not text or any(not ch.isprintable() and ch != "\t" for ch in text):
             raise InvalidArgument(f"--sysctl {key}={text!r} has no value that can be written")
@@ -145,7 +145,7 @@ def oom_score(value: int | None) -> int | None:
     return value or None
 
 
-def annotations(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
+def annotation_map(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
     """Return annotations, which the Spec carries and nothing here acts upon."""
     pairs = given.items() if isinstance(given, Mapping) else [word.partition("=")[::2] for word in given or ()]
     found = {str(name): str(value) for name, value in pairs}

@@ -131,7 +131,7 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         extra_hosts=words.host_lines(given.get("extra_hosts")),
         dns=words.addresses(given.get("dns")),
         labels=words.label_map(given.get("labels")),
-        annotations=limit_words.annotations(given.get("annotations")),
+        annotations=limit_words.annotation_map(given.get("annotations")),
         memory_bytes=words.memory(given.get("mem_limit")),
         memory_reservation_bytes=words.size(given.get("mem_reservation"), what="memory reservation"),
         memory_swap_bytes=words.size(given.get("memswap_limit"), what="swap limit", lowest=-1),
@@ -188,6 +188,6 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
 
 def _refuse(given: CreateKeywords) -> None:
     if given.get("storage_opt"):
-        raise Unsupported("--storage-opt is not supported: overlay has no size of its own", hint="limit writing with --tmpfs /path:size=64m")
+        raise Unsupported("--storage-opt is not supported", hint="limit what can be written with --tmpfs /path:size=64m")
     if given.get("volume_driver") not in (None, "", "local"):
         raise Unsupported(f"--volume-driver {given['volume_driver']} is not supported", hint="volumes are local directories")

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 _HARMLESS = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, -1))
 
 
-def resources(
-    options: ContainerOptions, host: Host, *, devices: Sequence[DeviceRule] = (), block_io: BlockIO | None = None
-) -> Resources:
+def resources(options: ContainerOptions, host: Host, *, devices: Sequence[DeviceRule] = (), block_io: BlockIO | None = None) -> Resources:
     """Return the limits that were asked for, and (as root) devices denied but for the harmless ones and ``devices``.
 
     In an ordinary user's namespace the kernel lets nobody make device nodes, so there is nothing to deny.

@@ -126,8 +126,10 @@ def generate(options: ContainerOptions, config: ContainerConfig, resolved: Resol
 
 def _check(options: ContainerOptions, host: Host) -> None:
     limit_words.check_ulimits(options.ulimits, host.ulimits)
-    if options.oom_score_adj is not None and options.oom_score_adj < host.oom_score_adj and (
-        host.rootless or "CAP_SYS_RESOURCE" not in host.capabilities
+    if (
+        options.oom_score_adj is not None
+        and options.oom_score_adj < host.oom_score_adj
+        and (host.rootless or "CAP_SYS_RESOURCE" not in host.capabilities)
     ):
         raise InvalidArgument(
             f"--oom-score-adj {options.oom_score_adj} is below this notebook's own {host.oom_score_adj}, which needs CAP_SYS_RESOURCE",
@@ -213,9 +215,7 @@ def _tmpfs_mounts(options: ContainerOptions) -> Sequence[Mount]:
 
 def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
     devices = [] if host.rootless else resolved.devices
-    rules = [
-        DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access=word.access) for node, word in devices
-    ]
+    rules = [DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access=word.access) for node, word in devices]
     maps = host.container_maps(options.userns)
     parent = f"{CGROUP_PARENT}/{options.cgroup_parent}" if options.cgroup_parent else CGROUP_PARENT
     return Linux(

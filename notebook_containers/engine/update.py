@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from notebook_containers.engine import launch, specgen, words
+from notebook_containers.engine import launch, words
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.resources import resources
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.oci.runtime import Resources
 from notebook_containers.runtime.bundle import Bundle
@@ -22,8 +23,8 @@ def update(parts: Parts, document: ContainerDocument, options: ContainerOptions)
 
     Returns its new document and in words what cannot be enforced. A value that the kernel refuses changes nothing.
     """
-    old = specgen.resources(document.options, parts.host)
-    new = specgen.resources(options, parts.host)
+    old = resources(document.options, parts.host)
+    new = resources(options, parts.host)
     bundle = Bundle(path=parts.bundle_path(document.id))
     warnings: list[str] = []
     alive = launch.state(parts, document.id).status in ("running", "paused", "restarting")

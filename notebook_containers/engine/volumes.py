@@ -7,12 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
-from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.mount_words import VolumeMount
+from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.words import check_name
-from notebook_containers.errors import Conflict, Error, InvalidArgument, VolumeNotFound
+from notebook_containers.errors import Conflict, Error, InvalidArgument, Unsupported, VolumeNotFound
 from notebook_containers.oci.documents import untrusted_json
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.volumes import Volume
@@ -123,7 +123,8 @@ class Volumes:
         fields = _propagation_of(source)
         if not any(field.startswith(("shared:", "master:")) for field in fields):
             raise InvalidArgument(
-                f"{word}: {source} lies on a mount that shares nothing", hint="make it shared first: mount --make-rshared, on its mount point"
+                f"{word}: {source} lies on a mount that shares nothing",
+                hint="make it shared first: mount --make-rshared MOUNTPOINT",
             )
 
 

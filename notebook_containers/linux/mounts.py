@@ -79,7 +79,8 @@ class Options:
 def create(fstype: str, source: str, words: Iterable[str]) -> int:
     """Return a detached mount: a bind of ``source`` when the words hold bind or rbind (or the type is bind), else a new filesystem.
 
-    A recursive bind that is read-only is read-only in all its parts. The word ``subpath=a/b`` binds that place inside the source. Overlay takes ``lowerdir=a:b`` (a colon in a path is written
+    A recursive bind that is read-only is read-only in all its parts; the word ``subpath=a/b`` binds that place inside the source.
+    Overlay takes ``lowerdir=a:b`` (a colon in a path is written
     ``\\:``) or repeated ``lowerdir+=a``, top first, in any number. The caller closes the descriptor.
     """
     options = Options(words)

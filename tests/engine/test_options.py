@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from notebook_containers.engine.mount_words import VolumeMount, parse_volume
 from notebook_containers.engine.options import (
     ContainerOptions,
     CreateKeywords,
     container_options,
 )
-from notebook_containers.engine.mount_words import VolumeMount, parse_volume
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, check_name, environment_list
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.network.ports import PortMapping

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from notebook_containers.engine import specgen
-from notebook_containers.engine.options import ContainerOptions, CreateKeywords, container_options
 from notebook_containers.engine.host import Host
+from notebook_containers.engine.options import ContainerOptions, CreateKeywords, container_options
 from notebook_containers.engine.posture import PATH
 from notebook_containers.engine.specgen import Resolved
 from notebook_containers.errors import InvalidArgument
@@ -146,11 +146,10 @@ def test_an_ordinary_user_is_mapped_to_root_alone() -> None:
     assert not any(word.startswith("gid=") for word in mount_at(spec, "/dev/pts").options)
 
 
-def test_the_hosts_network_brings_no_namespace_no_sysctls_and_no_host_name() -> None:
+def test_the_hosts_network_brings_no_namespace_and_no_sysctls() -> None:
     spec = made({"network": "host"})
     assert "network" not in {ns.type for ns in linux_of(spec).namespaces}
     assert linux_of(spec).sysctl == {}
-    assert spec.hostname == ""
     rootless = made({"network": "host"}, host=USER)
     assert mount_at(rootless, "/sys").type == "bind"
     assert "ro" in mount_at(rootless, "/sys").options
