@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from notebook_containers.engine.specgen import Host
+from notebook_containers.engine.host import Host
 from notebook_containers.linux import seccomp_pretend
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.runtime import Mount
