@@ -82,6 +82,7 @@ GOOD: list[tuple[str, object, str, object]] = [
     ("stop_timeout", 0, "stop_timeout_s", 0),
     ("stop_timeout", None, "stop_timeout_s", 10),
     ("auto_remove", True, "auto_remove", True),
+    ("userns_mode", "keep-id", "userns", "keep-id"),
 ]
 
 BAD: list[tuple[str, object, str]] = [
@@ -147,6 +148,7 @@ BAD: list[tuple[str, object, str]] = [
     ("stop_signal", "0", "'0'"),
     ("stop_signal", "99", "'99'"),
     ("stop_timeout", -1, "stop_timeout"),
+    ("userns_mode", "elsewhere", "'elsewhere'"),
 ]
 
 

@@ -1,0 +1,38 @@
+"""Tab in a magic: verbs, options, containers, images and instructions."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.home import BASE
+from tests.notebook.kernels import Kernel
+
+pytestmark = pytest.mark.root
+
+
+def test_verbs_options_and_names(kernel: Kernel) -> None:
+    kernel.ok(f"%container_run -d --name webbed --network none {BASE} sleep 1000")
+    assert "logs" in kernel.complete("%container lo")
+    assert "--publish" in kernel.complete("%container_run --pub")
+    assert "--name" in kernel.complete("x = %container_run --na")
+    assert "webbed" in kernel.complete("%container_stop we")
+    assert "webbed" in kernel.complete("%container exec we")
+    assert "localhost/base" in kernel.complete("%container_run loc")
+    assert "--tag" in kernel.complete("%%dockerfile --t")
+
+
+def test_instructions_of_a_dockerfile_cell(kernel: Kernel) -> None:
+    assert any(word.startswith("ENTRYPOINT") for word in kernel.complete("%%dockerfile -t x\nFROM scratch\nENT"))
+    assert "localhost/base" in kernel.complete("%%dockerfile -t x\nFROM loc")
+
+
+def test_nothing_of_ours_elsewhere(kernel: Kernel) -> None:
+    kernel.ok("websites = 1")
+    assert kernel.complete("websi") == ["websites"]
+    assert "localhost/base" not in kernel.complete("loc")
+
+
+def test_bad_lines_complete_nothing_and_do_not_fail(kernel: Kernel) -> None:
+    for text in ("%container zzz --x", "%container_run 'open ", "%container_nosuch x"):
+        kernel.complete(text)
+    assert kernel.ok("1").text == "1"
