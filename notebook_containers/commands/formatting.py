@@ -151,6 +151,13 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="CONTAINER", name="Container", text=_plain("container")),
         Column(heading="HOST", name="Host", text=_plain("host")),
     ),
+    "doctor": (
+        Column(heading="FEATURE", name="Feature", text=_plain("feature")),
+        Column(heading="AVAILABLE", name="Available", text=_plain("available")),
+        Column(heading="HOW IT IS KNOWN", name="How", text=_plain("how")),
+        Column(heading="WHAT IS LOST", name="Lost", text=_plain("lost")),
+        Column(heading="WHAT TO DO", name="Todo", text=_plain("todo")),
+    ),
     "networks": (
         Column(heading="NETWORK ID", name="ID", text=_plain("network_id")),
         Column(heading="NAME", name="Name", text=_plain("name")),

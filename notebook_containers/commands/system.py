@@ -8,7 +8,7 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
-from notebook_containers.commands.results import Documents, Result, Text
+from notebook_containers.commands.results import Documents, Result, Table, Text
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.engine.quantities import human_size
 from notebook_containers.oci.documents import JSON
@@ -39,11 +39,31 @@ def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
     return Text(text=f"Total reclaimed space: {human_size(freed)}")
 
 
+def _doctor(*, format: str | None, quiet: bool) -> Result:
+    """Try every kernel feature that containers use: is it there, how that is known, what is lost, and what an administrator can do."""
+    from notebook_containers.engine import doctor
+
+    checks = doctor.examine()
+    if any(check.available != "yes" for check in checks):
+        face().note(doctor.summary(checks))
+    rows = [check.row() for check in checks if not quiet or check.available != "yes"]
+    return Text(text=formatting.formatted("doctor", rows, format)) if format else Table(kind="doctor", rows=rows)
+
+
 _FORMAT = click.Option(["-f", "--format"], help="json, or a template such as '{{.KernelVersion}}'.")
 
 COMMANDS: Mapping[str, click.Command] = {
     "info": click.Command("info", callback=_info, params=[_FORMAT], help=_info.__doc__),
     "version": click.Command("version", callback=_version, params=[_FORMAT], help=_version.__doc__),
+    "doctor": click.Command(
+        "doctor",
+        callback=_doctor,
+        params=[
+            click.Option(["--format"], help="json, table, or a template such as '{{.Feature}}: {{.Todo}}'."),
+            click.Option(["-q", "--quiet"], is_flag=True, help="Only what is missing or weaker."),
+        ],
+        help=_doctor.__doc__,
+    ),
     "prune": click.Command(
         "prune",
         callback=_prune,
@@ -53,5 +73,9 @@ COMMANDS: Mapping[str, click.Command] = {
         ],
         help=_prune.__doc__,
     ),
-    "system": Verbs("system", {"df": "usage", "info": "system", "prune": "system"}, help="Look at and clean up the whole."),
+    "system": Verbs(
+        "system",
+        {"df": "usage", "doctor": "system", "info": "system", "prune": "system"},
+        help="Look at and clean up the whole.",
+    ),
 }

@@ -51,6 +51,7 @@ ROOT: Mapping[str, str] = {
     **_IMAGE,
     "compose": "compose",
     "container": "tree",
+    "doctor": "system",
     "image": "tree",
     "images": "images",
     "info": "system",

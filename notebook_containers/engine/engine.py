@@ -99,6 +99,7 @@ class Engine:
         from notebook_containers.engine import explain
 
         containers = self.containers.list(all=True)
+        reasons = self._parts.runtime.enforced()
         states = [c.status for c in containers]
         return {
             "Name": platform.node(),
@@ -115,8 +116,8 @@ class Engine:
             "ContainersPaused": states.count("paused"),
             "ContainersStopped": states.count("exited") + states.count("created"),
             "Images": len(self.images.list()),
-            "Limits": explain.limits(),
+            "Limits": explain.limits(reasons),
             "Security": explain.security(self._parts.host),
             "Network": explain.network(self._parts.host),
-            "Warnings": explain.warnings(self._parts.host),
+            "Warnings": explain.warnings(self._parts.host, reasons, self._parts.store.ids.note),
         }

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from notebook_containers.engine import installers
 from notebook_containers.engine.host import Host
 from notebook_containers.engine.posture import DEFAULT_CAPABILITIES
-from notebook_containers.linux import cgroups
 from notebook_containers.network import userland
 from notebook_containers.oci.documents import JSON
 
 
-def limits() -> dict[str, JSON]:
+def limits(reasons: Mapping[str, str]) -> dict[str, JSON]:
     """Return, for each kind of limit, ``enforced`` or why it is not."""
-    return {name: reason or "enforced" for name, reason in cgroups.usable().items()}
+    return {name: reason or "enforced" for name, reason in reasons.items()}
 
 
 def security(host: Host) -> dict[str, JSON]:
@@ -52,12 +52,13 @@ def network(host: Host) -> dict[str, JSON]:
     return {"default": "a bridge with address translation outward; this machine's own services are not reachable from containers"}
 
 
-def warnings(host: Host) -> list[JSON]:
-    """Return one sentence for everything that is weaker here than it could be."""
-    found: list[JSON] = [f"{name} limits are not enforced: {reason}" for name, reason in cgroups.usable().items() if reason]
+def warnings(host: Host, reasons: Mapping[str, str], why_single: str) -> list[JSON]:
+    """Return one sentence for everything that is weaker here than it could be; ``why_single`` says why there is one user id only."""
+    found: list[JSON] = [f"{name} limits are not enforced: {reason}" for name, reason in reasons.items() if reason]
     if host.rootless:
         if host.single:
             found.append("one user id only: files of other owners in images become yours, and USER other than root does not work")
+            found.extend([f"one user id only, because {why_single}"] if why_single else [])
             found.append(f"{installers.SAID}; {installers.OFF}")
         found.append(f"network: {userland.describe()}")
     return found

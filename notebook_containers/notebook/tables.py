@@ -147,8 +147,12 @@ PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
 )
+DOCTOR = Table(
+    name="doctor",
+    columns={"feature": "text", "available": "text", "how": "text", "lost": "text", "todo": "text", "needed": "flag"},
+)
 
-TABLES: Mapping[str, Table] = {t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, PORT, EVENTS)}
+TABLES: Mapping[str, Table] = {t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, PORT, EVENTS, DOCTOR)}
 
 
 def ps_frame(rows: Iterable[Row]) -> pd.DataFrame:

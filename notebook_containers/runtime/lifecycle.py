@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, RuntimeFailure
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import cgroups, process as processes
 from notebook_containers.oci.runtime import Process, Resources
 from notebook_containers.runtime import document, limits, logs, wire
 from notebook_containers.runtime.bundle import Bundle
@@ -45,6 +45,10 @@ class Runtime:
     def warm(self) -> None:
         """Start the spawner now rather than with the first container."""
         self._starter.warm()
+
+    def enforced(self) -> dict[str, str]:
+        """Return each kind of limit with an empty text when it holds for containers started here, or why it does not."""
+        return cgroups.usable(self._starter.pid())
 
     def create(self, id: str, bundle: Bundle) -> ContainerState:
         """Make the container: its monitor runs and its first process waits in its namespaces, everything mounted.

@@ -47,6 +47,7 @@ class Starter:
         if self._socket is None or self._process is None or self._process.poll() is not None:
             self._stop()
             self._socket, self._process = _start()
+            _delegate(self._process.pid)
         return self._socket
 
     def _stop(self) -> None:
@@ -60,10 +61,29 @@ class Starter:
                 self._process.wait()
         self._socket = self._process = None
 
+    def pid(self) -> int:
+        """Return the spawner's pid, starting it if need be."""
+        with self._lock:
+            self._running()
+            return self._process.pid if self._process is not None else 0
+
     def close(self) -> None:
         """End the spawner; containers go on. Idempotent."""
         with self._lock:
             self._stop()
+
+
+def _delegate(pid: int) -> None:
+    """Put an ordinary user's spawner where groups can be made, so that limits hold; where that fails, each run says what does not."""
+    if os.geteuid() == 0:
+        return
+    from notebook_containers.linux import delegation
+
+    if os.path.exists(delegation.UNIFIED):
+        try:
+            delegation.adopt(pid)
+        except (OSError, ImportError, ValueError):
+            return
 
 
 def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:

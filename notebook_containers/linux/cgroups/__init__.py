@@ -52,6 +52,6 @@ def _v2(path: str, base: str, controllers: tuple[str, ...], reasons: Mapping[str
     return CgroupV2(path, base, controllers, reasons, root=root)
 
 
-def usable() -> dict[str, str]:
-    """Return controller → "" when this process can limit with it, or the reason why not, in words."""
-    return detect().usable()
+def usable(pid: int = 0) -> dict[str, str]:
+    """Return controller → "" when the process ``pid`` (0: this one) can limit with it, or the reason why not, in words."""
+    return detect(pid=pid).usable()

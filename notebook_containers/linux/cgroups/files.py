@@ -217,3 +217,14 @@ def describe(pids: Iterable[int]) -> str:
     if not numbers:
         return "no visible process"
     return f"process {shown}" if len(numbers) == 1 else f"processes {shown}"
+
+
+def is_delegated(directory: str) -> bool:
+    """Tell whether systemd has marked this group as given away, to others than the user's own manager."""
+    name = os.path.basename(directory)
+    if name.startswith("user@") and name.endswith(".service"):
+        return False
+    try:
+        return os.getxattr(directory, "user.delegate") == b"1"
+    except OSError:
+        return False

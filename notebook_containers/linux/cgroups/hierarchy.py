@@ -52,10 +52,13 @@ class _Mount:
         self.root, self.point, self.controllers = root, point, controllers
 
 
-def detect(root: str = "") -> Hierarchy:
-    """Return the hierarchies of the machine whose file tree starts at ``root``; reads only, makes nothing."""
+def detect(root: str = "", *, pid: int = 0) -> Hierarchy:
+    """Return the hierarchies of the machine whose file tree starts at ``root``, as they are for the process ``pid`` (0: this one).
+
+    Reads only, makes nothing.
+    """
     mounts = list(_mounts(root))
-    own = _own_groups(root)
+    own = _own_groups(root, str(pid or "self"))
     first = {name: mount for mount in reversed(mounts) for name in mount.controllers}
     unified = [mount for mount in mounts if not mount.controllers]
     if any(name in CONTROLLERS_V1 for name in first):
@@ -98,10 +101,10 @@ def _unescape(text: str) -> str:
     return text
 
 
-def _own_groups(root: str) -> dict[str, str]:
-    """Return controller → the group of this process; the key of version 2 is the empty text."""
+def _own_groups(root: str, process: str) -> dict[str, str]:
+    """Return controller → the group of the process; the key of version 2 is the empty text."""
     found = {}
-    for line in files.read_or(f"{root}/proc/self/cgroup").splitlines():
+    for line in files.read_or(f"{root}/proc/{process}/cgroup").splitlines():
         _, names, path = line.split(":", 2)
         for name in names.split(","):
             found[SYSTEMD if name == "name=systemd" else name] = path
@@ -145,13 +148,22 @@ def _places_v2(mount: _Mount, own: str) -> dict[str, Place]:
     The key ``unified`` is the directory itself: without any controller, groups there still serve to freeze and to kill.
     """
     # A process may be moved only by who can write the common ancestor's cgroup.procs (cgroups(7), "delegation containment").
-    writable = [d for d in _candidates(mount, own) if files.writable(d) and files.writable(f"{d}/cgroup.procs")]
+    writable = [d for d in _delegated(list(_candidates(mount, own))) if files.writable(d) and files.writable(f"{d}/cgroup.procs")]
     if not writable:
         return {name: Place("", _why_not(mount, name)) for name in (*CONTROLLERS_V2, UNIFIED)}
     reasons = [{name: _why_not_v2(directory, name) for name in CONTROLLERS_V2} for directory in writable]
     best = max(range(len(writable)), key=lambda index: (list(reasons[index].values()).count(""), -index))
     places = {name: Place("" if reason else writable[best], reason) for name, reason in reasons[best].items()}
     return {**places, UNIFIED: Place(writable[best])}
+
+
+def _delegated(directories: list[str]) -> list[str]:
+    """Leave out, for an ordinary user, what lies above the nearest group that systemd delegated: that is the manager's to write.
+
+    The service of the user's manager is delegated to that manager.
+    """
+    marks = [index for index, directory in enumerate(directories) if files.is_delegated(directory)]
+    return directories[marks[-1] :] if marks and os.geteuid() != 0 else directories
 
 
 def _why_not_v2(directory: str, name: str) -> str:
