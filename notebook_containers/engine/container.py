@@ -6,14 +6,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Literal
 
-from notebook_containers.engine import inspection, launch, users, volumes
+from notebook_containers.engine import actors, health, inspection, launch, users, volumes
 from notebook_containers.engine.contents import Contents
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
-from notebook_containers.engine.quantities import ago, human_duration
+from notebook_containers.engine.quantities import ago, human_duration, new_id
 from notebook_containers.engine.specgen import capability_set
+from notebook_containers.engine.telling import Telling
 from notebook_containers.engine.usage import Usage
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, environment_list
 from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure
@@ -21,7 +22,6 @@ from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.runtime import Capabilities, Process, User
 from notebook_containers.runtime.bundle import Bundle, signal_number
-from notebook_containers.runtime.logs import LogLine, read_log
 from notebook_containers.runtime.state import ContainerState
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class ExecResult:
         return iter((self.exit_code, self.output))
 
 
-class Container(Contents, Usage):
+class Container(Contents, Usage, Telling):
     """A container, found again from the store by any process; attributes are as of the last look (``reload()`` looks again)."""
 
     def __init__(self, parts: Parts, networks: Networks, row: ContainerRow) -> None:
@@ -131,7 +131,9 @@ class Container(Contents, Usage):
             return f"Exited ({state.exit_code}) {ago(state.finished_at or self.created)}"
         now = datetime.now().timestamp()  # noqa: DTZ005
         up = human_duration(now - (state.started_at or now))
-        return {"running": f"Up {up}", "paused": f"Up {up} (Paused)"}.get(state.status, "Restarting")
+        if state.status == "restarting":
+            return f"Restarting ({state.exit_code}) {ago(state.finished_at or self.created)}"
+        return f"Up {up} (Paused)" if state.status == "paused" else f"Up {up}{health.words(state)}"
 
     @property
     def exit_code(self) -> int | None:
@@ -194,24 +196,26 @@ class Container(Contents, Usage):
         if self.state.status not in ("running", "paused", "restarting"):
             return
         word = self.document.options.stop_signal or self.document.config.stop_signal or "SIGTERM"
-        self._parts.runtime.kill(self.id, signal_number(word))
+        self._parts.runtime.kill(self.id, signal_number(word), why="stop")
         try:
             self._parts.runtime.wait(self.id, timeout_s=seconds)
         except TimeoutError:
-            self._parts.runtime.kill(self.id, signal_number("SIGKILL"))
+            self._parts.runtime.kill(self.id, signal_number("SIGKILL"), why="stop")
             self._parts.runtime.wait(self.id, timeout_s=_KILL_TIMEOUT_S)
         self._networks.release(self.id)
         self._state = None
+        actors.tell(self._parts, self.id, "stop")
 
     def restart(self, *, timeout: int | None = None) -> None:
         """Stop it and start it again."""
         self.stop(timeout=timeout)
         self.start()
+        actors.tell(self._parts, self.id, "restart")
 
     def kill(self, signal: str | int = "SIGKILL") -> None:
         """Send a signal to its first process; raises Conflict when it does not run."""
         self._running("kill")
-        self._parts.runtime.kill(self.id, signal_number(str(signal)))
+        self._parts.runtime.kill(self.id, signal_number(str(signal)), why="kill")
         self._state = None
 
     def pause(self) -> None:
@@ -251,7 +255,9 @@ class Container(Contents, Usage):
         """Give it another name; raises Conflict when that is taken."""
         from notebook_containers.engine.words import check_name
 
+        old = self.name
         self._parts.store.records.update_container(self.id, name=check_name(name))
+        actors.rename(self._parts, self.id, old, name)
         self.reload()
 
     def set_host_names(self, addresses: Mapping[str, str]) -> None:
@@ -259,51 +265,6 @@ class Container(Contents, Usage):
         launch.write_hosts(self.document, self._parts.bundle_path(self.id), more=addresses)
 
     # looking inside -------------------------------------------------------------------------------------------------------------
-
-    @overload
-    def logs(self, *, stdout: bool = ..., stderr: bool = ..., stream: Literal[False] = ..., timestamps: bool = ..., tail: int | str = ..., since: float | None = ..., until: float | None = ...) -> bytes: ...  # fmt: skip # noqa: E501
-
-    @overload
-    def logs(self, *, stdout: bool = ..., stderr: bool = ..., stream: Literal[True], follow: bool = ..., timestamps: bool = ..., tail: int | str = ..., since: float | None = ..., until: float | None = ...) -> Iterator[bytes]: ...  # fmt: skip # noqa: E501
-
-    def logs(
-        self,
-        *,
-        stdout: bool = True,
-        stderr: bool = True,
-        stream: bool = False,
-        follow: bool = False,
-        timestamps: bool = False,
-        tail: int | str = "all",
-        since: float | None = None,
-        until: float | None = None,
-    ) -> bytes | Iterator[bytes]:
-        """Return what it wrote: bytes, or with ``stream`` an iterator of lines (``follow`` waits for more until it ends)."""
-        wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
-        lines = self.log_lines(tail=tail, since=since, until=until, follow=follow and stream)
-        chunks = (self._log_bytes(line, timestamps=timestamps) for line in lines if line.stream in wanted)
-        return chunks if stream else b"".join(chunks)
-
-    def log_lines(
-        self, *, tail: int | str = "all", since: float | None = None, until: float | None = None, follow: bool = False
-    ) -> Iterator[LogLine]:
-        """Yield log lines with their time and stream."""
-        count = None if tail == "all" else int(tail)
-        path = self._parts.bundle_path(self.id) / "container.log"
-        return read_log(
-            path,
-            tail=count,
-            since=since,
-            until=until,
-            follow=follow,
-            alive=lambda: self._look().status in ("running", "paused", "restarting"),
-        )
-
-    @staticmethod
-    def _log_bytes(line: LogLine, *, timestamps: bool) -> bytes:
-        from notebook_containers.engine.quantities import rfc3339
-
-        return f"{rfc3339(line.time)} ".encode() + line.data if timestamps else line.data
 
     def exec_run(
         self,
@@ -350,7 +311,11 @@ class Container(Contents, Usage):
         if not args:
             raise InvalidArgument("no command given", hint=f"for example: nbc exec {self.name} ls /")
         process = self._exec_process(args, user, environment_list(environment), workdir, tty=tty, privileged=privileged)
-        return self._parts.runtime.exec(self.id, process, stdin=stdin, detach=detach)
+        told = {"execID": (exec_id := new_id())}
+        actors.tell(self._parts, self.id, f"exec_create: {shlex.join(args)}", told)
+        session = self._parts.runtime.exec(self.id, process, stdin=stdin, detach=detach, exec_id=exec_id)
+        actors.tell(self._parts, self.id, f"exec_start: {shlex.join(args)}", told)
+        return session
 
     def _exec_process(
         self, args: tuple[str, ...], user: str, extra: Sequence[str], workdir: str | None, *, tty: bool, privileged: bool

@@ -84,13 +84,16 @@ class Containers:
                     if stdout if stream == "stdout" else stderr:
                         output += data
         code = session.exit_code if session else 0
+        container.reload()
+        verdict = container.verdict
         if container.document.options.auto_remove:
             container.remove(force=True)
         if code:
             tail = bytes(errors[-4096:]).decode("utf-8", "replace").strip()
             raise ContainerError(
                 f"command {container.command!r} in image {container.image!r} ended with exit status {code}"
-                + (f": {tail.splitlines()[-1]}" if tail else ""),
+                + (f": {verdict.text}" if verdict.bad else f": {tail.splitlines()[-1]}" if tail else ""),
+                hint=verdict.hint if verdict.bad else "",
                 exit_status=code,
                 container_id=container.id,
                 stderr=tail,
@@ -99,15 +102,18 @@ class Containers:
 
     def list(self, *, all: bool = False, limit: int = -1) -> list[Container]:
         """Return containers, newest first: the running ones, or with ``all`` every one."""
-        rows = sorted(self._parts.store.records.containers(), key=lambda row: row.created, reverse=True)
         found = []
-        for row in rows:
-            container = Container(self._parts, self._networks, row)
+        for container in self.every():
             if container.status == "exited" and container.document.options.auto_remove:
                 self._collect(container)
             elif all or limit > 0 or container.status in ("running", "paused", "restarting"):
                 found.append(container)
         return found[:limit] if limit > 0 else found
+
+    def every(self) -> Sequence[Container]:
+        """Return every container there is a record of, newest first, ended ``--rm`` ones too; nothing is looked at or removed."""
+        rows = sorted(self._parts.store.records.containers(), key=lambda row: row.created, reverse=True)
+        return [Container(self._parts, self._networks, row) for row in rows]
 
     @staticmethod
     def _collect(container: Container) -> None:

@@ -10,7 +10,7 @@ import os
 import platform
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from notebook_containers import __version__
 from notebook_containers.engine.containers import Containers
@@ -22,6 +22,11 @@ from notebook_containers.oci.documents import JSON
 from notebook_containers.runtime.lifecycle import Runtime
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.store.store import Store
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.events import EventStream, Filters
+    from notebook_containers.engine.moments import Moment
+    from notebook_containers.engine.recover import Recovered
 
 
 class Engine:
@@ -75,6 +80,22 @@ class Engine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close it."""
         self.close()
+
+    def events(self, *, since: Moment | None = None, until: Moment | None = None, filters: Filters | None = None) -> EventStream:
+        """Return what happens to containers, images, networks and volumes, whoever does it, as dicts in the shape of ``docker events``.
+
+        With ``since`` or ``until`` what is remembered comes first; without ``until`` the stream goes on until it is closed.
+        ``filters``: container, event, image, label, network, scope, type, volume, each one value or several.
+        """
+        from notebook_containers.engine.events import EventStream
+
+        return EventStream(self._parts, since=since, until=until, filters=filters)
+
+    def recover(self) -> Recovered:
+        """Make every container's state true after a restart of the machine, and start again what its restart policy asks for."""
+        from notebook_containers.engine.recover import recover
+
+        return recover(self._parts, self.containers)
 
     def version(self) -> dict[str, JSON]:
         """Return versions and platform, in the Engine API's names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from notebook_containers.engine import health
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.log_words import LogOptions, effective_health
 from notebook_containers.engine.parts import Parts
@@ -63,6 +64,7 @@ def _state(state: ContainerState) -> dict[str, JSON]:
         "Error": state.error,
         "StartedAt": rfc3339(state.started_at),
         "FinishedAt": rfc3339(state.finished_at),
+        **health.inspected(state),
     }
 
 

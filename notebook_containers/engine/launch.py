@@ -7,6 +7,7 @@ undoes the ones before it, so nothing half-made remains.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import time
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from notebook_containers.build.platforms import host_platform, platform_text
-from notebook_containers.engine import device_words, installers, namespace_words, neighbours, specgen, users
+from notebook_containers.engine import actors, device_words, health, installers, namespace_words, neighbours, specgen, users
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.host import Host
@@ -32,7 +33,7 @@ from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
-from notebook_containers.runtime.state import ContainerState
+from notebook_containers.runtime.state import LOST, LOST_TEXT, ContainerState, read_exit
 from notebook_containers.store.images import ImageRecord
 
 _NAME_TRIES = 20
@@ -65,7 +66,7 @@ def create(
         warnings=(*_platform_note(image, image_name), *specgen.notes(options, parts.host)),
     )
     with ExitStack() as undo:
-        _reserve(parts, document)
+        name = _reserve(parts, document)
         undo.callback(parts.store.records.remove_container, container_id)
         directory = parts.bundle_path(container_id)
         directory.mkdir(mode=0o700, parents=True)
@@ -80,6 +81,7 @@ def create(
         if mounts:
             parts.store.records.update_container(container_id, document=text_of(document))
         undo.pop_all()
+    actors.introduce(parts, document, name)
     return document
 
 
@@ -105,7 +107,7 @@ def text_of(document: ContainerDocument) -> str:
     return document.to_bytes().decode()
 
 
-def _reserve(parts: Parts, document: ContainerDocument) -> None:
+def _reserve(parts: Parts, document: ContainerDocument) -> str:
     given = document.options.name
     for attempt in range(_NAME_TRIES):
         name = given or (new_name() if attempt < _NAME_TRIES // 2 else f"{new_name()}{attempt}")
@@ -115,7 +117,7 @@ def _reserve(parts: Parts, document: ContainerDocument) -> None:
             if given:
                 raise
             continue
-        return
+        return name
     raise Conflict("no free name was found for the container", hint="give one with --name")
 
 
@@ -139,6 +141,7 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, jo
         restart=options.restart,
         restart_max=options.restart_max,
         stop_signal=options.stop_signal or document.config.stop_signal or "SIGTERM",
+        health=health.check(options, document.config),
     )
     root = parts.store.snapshots.mounts(snapshot, volatile=options.auto_remove)
     return Bundle.create(directory, spec, root, monitor)
@@ -297,7 +300,8 @@ def start(
         if others:
             others.check(state.pid)
         if endpoint:
-            networks.attach(endpoint, pid=state.pid, container_id=document.id)
+            networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid)
+            actors.join(parts, changed)
         if sockets:
             address = endpoint.address if endpoint and endpoint.address else None
             forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
@@ -321,14 +325,29 @@ def _reserve_ports(document: ContainerDocument) -> tuple[Sequence[socket.socket]
 
 
 def state(parts: Parts, container_id: str) -> ContainerState:
-    """Return the runtime's word on a container; one that was never started is ``created``."""
+    """Return the runtime's word on a container; one that was never started, or whose command could not be, is ``created``.
+
+    Whoever is the first to see that a monitor was killed writes the event that it could not.
+    """
     directory = parts.bundle_path(container_id)
     try:
-        return parts.runtime.state(container_id)
+        found = parts.runtime.state(container_id)
     except ContainerNotFound:
         if (directory / _STARTED).exists():
             return parts.runtime.state(container_id, directory)
+        failed = read_exit(directory)
+        if failed is not None and failed.start_failed:
+            return replace(failed, status="created")
         return ContainerState(id=container_id, status="created", bundle=str(directory))
+    if found.error == LOST_TEXT and not found.live():
+        _tell_lost(parts, container_id)
+    return found
+
+
+def _tell_lost(parts: Parts, container_id: str) -> None:
+    with suppress(OSError):
+        os.close(os.open(parts.run / "c" / container_id[:12] / "lost", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        actors.tell(parts, container_id, "die", {"exitCode": LOST})
 
 
 def forget(parts: Parts, container_id: str) -> None:
@@ -342,7 +361,9 @@ def remove(parts: Parts, container_id: str) -> None:
 
     The record goes first, so that a crash leaves only garbage, which the store's sweep and the next collection free.
     """
+    destroyed = actors.farewell(parts, container_id)
     forget(parts, container_id)
     parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
     parts.store.snapshots.remove(container_id)
     parts.store.disk.retire(parts.bundle_path(container_id))
+    destroyed()

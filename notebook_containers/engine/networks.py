@@ -171,11 +171,14 @@ class Networks:
         tool = userland.find()
         return tool.resolver if tool else ""
 
-    def attach(self, endpoint: Endpoint, *, pid: int, container_id: str) -> None:
-        """Give the network namespace of process ``pid`` its way out: a link to the bridge, or a user-space carrier where there is one."""
+    def attach(self, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int = 0) -> None:
+        """Give the network namespace of process ``pid`` its way out: a link to the bridge, or a user-space carrier where there is one.
+
+        A carrier ends with the process ``while_pid`` (``pid`` when 0): a container's monitor, which outlives its restarts.
+        """
         if self._parts.host.rootless:
             if endpoint.resolver:
-                userland.start(pid)
+                userland.start(pid, while_pid=while_pid)
             return
         document = _parse(self._parts.store.records.network(endpoint.network_id).document)
         bridge.attach(_config(document), pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)

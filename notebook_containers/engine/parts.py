@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from notebook_containers.engine.limit_words import highest_ulimits
 from notebook_containers.errors import ContainerNotFound, StoreError, Unsupported
 from notebook_containers.linux import capabilities
 from notebook_containers.linux.idmaps import IdMaps
+from notebook_containers.runtime.journal import Journal
 from notebook_containers.runtime.lifecycle import Runtime
 from notebook_containers.store.store import Store
 
@@ -32,6 +33,10 @@ class Parts:
     def bundle_path(self, container_id: str) -> Path:
         """Return the directory of one container."""
         return self.root / "containers" / container_id
+
+    def emit(self, kind: str, action: str, identity: str, attributes: Mapping[str, object]) -> None:
+        """Write one event for whoever listens, in whatever process; ``kind`` is container, image, network or volume."""
+        Journal(os.fspath(self.run)).append(kind, action, identity, attributes)
 
     @contextmanager
     def container_lock(self, container_id: str) -> Iterator[None]:

@@ -38,7 +38,7 @@ def main(text: str) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
     os.close(null)
-    select.select([plan["pidfd"], tool_fd], [], [])
+    select.select([plan["alive"], tool_fd], [], [])
     _end(tool)
 
 

@@ -56,11 +56,12 @@ def describe() -> str:
     return f"an ordinary user's containers have no bridge, but reach the outside through {tool.name}; {ports}; {reach}"
 
 
-def start(pid: int) -> int:
+def start(pid: int, *, while_pid: int = 0) -> int:
     """Give the namespaces of ``pid`` an outgoing network and return the id of the process that attends to it; returns when it works.
 
-    The attending process and the tool end with ``pid`` (and the tool with the attending process). It outlives this one. The container's
-    resolv.conf should name ``find().resolver``. Raises Unsupported without a tool, NetworkError with the tool's words when it fails.
+    The attending process and the tool end with ``while_pid`` (``pid`` when 0), and the tool with the attending process. It outlives this
+    one. The container's resolv.conf should name ``find().resolver``. Raises Unsupported without a tool, NetworkError with the tool's
+    words when it fails.
     """
     tool = find()
     if tool is None:
@@ -69,10 +70,12 @@ def start(pid: int) -> int:
     what = f"{tool.name} gave process {pid} no network"
     try:
         pidfd = os.pidfd_open(pid)
+        alive = os.pidfd_open(while_pid or pid)
     except OSError as err:
         raise NetworkError(f"{what}: {err.strerror}") from err
     try:
-        plan = {"pid": pid, "pidfd": pidfd, "command": tool.arguments(pid)}
-        return spawn("notebook_containers.network.attendant", plan, descriptors=[pidfd], what=what)
+        plan = {"pid": pid, "pidfd": pidfd, "alive": alive, "command": tool.arguments(pid)}
+        return spawn("notebook_containers.network.attendant", plan, descriptors=[pidfd, alive], what=what)
     finally:
         os.close(pidfd)
+        os.close(alive)

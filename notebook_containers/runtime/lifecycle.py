@@ -63,7 +63,7 @@ class Runtime:
             connection.close()
             return ContainerState.from_json(answer["state"])  # type: ignore[arg-type]
         except BaseException:
-            _sweep(bundle)
+            sweep(bundle.path)
             shutil.rmtree(directory, ignore_errors=True)
             raise
 
@@ -347,10 +347,10 @@ def _abandoned(directory: Path) -> bool:
         return False
 
 
-def _sweep(bundle: Bundle) -> None:
-    """Remove the cgroup of a container whose monitor was killed while it was made."""
+def sweep(bundle: Path) -> None:
+    """Kill and remove what is left in the cgroup of a container that has no monitor, when the run directory does not know it either."""
     with suppress(OSError, ValueError):
-        plain = document.PlainBundle(os.fspath(bundle.path))
+        plain = document.PlainBundle(os.fspath(bundle))
         left = limits.Limits(document.text(plain.linux(), "cgroupsPath"), {})
         left.open()
         left.kill()

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from notebook_containers.linux.inotify import Watch
 from notebook_containers.runtime.logfile import LogFile
 
 __all__ = ["LogFile", "LogLine", "read_log", "read_log_until"]
@@ -21,11 +22,15 @@ _RETRIES = 100
 
 
 class LogLine(NamedTuple):
-    """One entry: UTC time in seconds, ``stdout`` or ``stderr``, and the bytes (with the newline, when the line is complete)."""
+    """One entry: UTC time in seconds, ``stdout`` or ``stderr``, and the bytes (with the newline, when the line is complete).
+
+    ``stamp`` is the time as it is written: RFC 3339 with nanoseconds.
+    """
 
     time: float
     stream: str
     data: bytes
+    stamp: str = ""
 
 
 def read_log(
@@ -36,15 +41,21 @@ def read_log(
     until: float | None = None,
     follow: bool = False,
     alive: Callable[[], bool] = bool,
+    watch: Watch | None = None,
 ) -> Iterator[LogLine]:
     """Yield the entries of a log and its rotated files, oldest first.
 
     ``tail`` keeps the last so many lines (pieces of one line count as one), ``since`` and ``until`` (UTC seconds) bound the time. With
-    ``follow`` the iterator goes on over rotations until ``alive()`` is False and everything is read. A log that does not exist is empty.
-    A torn last line is skipped.
+    ``follow`` the iterator goes on over rotations until ``alive()`` is False and everything is read, or until ``until``. A log that does
+    not exist is empty. A torn last line is skipped.
+
+    ``watch`` (closed at the end) wakes whenever the log grows or ``alive()`` may have changed; without one it is looked at ever again.
     """
     with ExitStack() as stack:
-        for line in _lines(Path(path), stack, tail, follow=follow, alive=alive):
+        following = _Following(alive, watch, until) if follow else None
+        if watch is not None:
+            stack.callback(watch.close)
+        for line in _lines(Path(path), stack, tail, following):
             entry = _parse(line)
             if entry is None or (since is not None and entry.time < since):
                 continue
@@ -65,15 +76,33 @@ def read_log_until(path: str | os.PathLike[str], *, inode: int, size: int) -> It
                 return
 
 
-def _lines(path: Path, stack: ExitStack, tail: int | None, *, follow: bool, alive: Callable[[], bool]) -> Iterator[bytes]:
+class _Following:
+    """When to look again, and whether there can be more."""
+
+    def __init__(self, alive: Callable[[], bool], watch: Watch | None, until: float | None) -> None:
+        self._alive, self._watch, self._until = alive, watch, until
+
+    def over(self) -> bool:
+        return (self._until is not None and time.time() > self._until) or not self._alive()
+
+    def wait(self) -> None:
+        left = None if self._until is None else max(self._until - time.time(), 0) + 0.001
+        if self._watch is None:
+            time.sleep(min(_FOLLOW_S, left or _FOLLOW_S))
+        else:
+            for ended in self._watch.wait(left):
+                self._watch.forget(ended)
+
+
+def _lines(path: Path, stack: ExitStack, tail: int | None, following: _Following | None) -> Iterator[bytes]:
     fds = _open_all(path, stack)
     starts = [(fd, 0) for fd in fds] if tail is None else _tail_starts(fds, tail)
     last = _Growing(-1, 0)
     for fd, offset in starts:
         last = _Growing(fd, offset)
         yield from last.lines()
-    while follow:
-        over = not alive()
+    while following is not None:
+        over = following.over()
         successor = _successor(path, last.fd)
         yield from last.lines()
         if successor >= 0:
@@ -81,7 +110,7 @@ def _lines(path: Path, stack: ExitStack, tail: int | None, *, follow: bool, aliv
         elif over:
             return
         elif not last.moved:
-            time.sleep(_FOLLOW_S)
+            following.wait()
         last.moved = False
 
 
@@ -222,7 +251,9 @@ def _parse(line: bytes) -> LogLine | None:
     if len(parts) != 4 or parts[1] not in (b"stdout", b"stderr"):
         return None
     moment = _seconds(parts[0])
-    return None if moment is None else LogLine(moment, parts[1].decode(), parts[3] + (b"\n" if parts[2] == b"F" else b""))
+    if moment is None:
+        return None
+    return LogLine(moment, parts[1].decode(), parts[3] + (b"\n" if parts[2] == b"F" else b""), parts[0].decode())
 
 
 def _seconds(text: bytes) -> float | None:

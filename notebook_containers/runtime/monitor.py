@@ -351,6 +351,7 @@ class Monitor:
     def _restart(self) -> None:
         self._restart_at = 0.0
         self._limits.kill()
+        self.state.pop("requests", None)  # they were for the life before
         try:
             self._be_born()
         except (Error, OSError, ValueError) as err:

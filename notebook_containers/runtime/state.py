@@ -142,5 +142,6 @@ def _lost(written: ContainerState) -> ContainerState:
         monitor_pid=0,
         monitor_started=0,
         exit_code=None if running else LOST,
+        finished_at=None,  # what is written there is the end of the life before
         error=LOST_TEXT,
     )

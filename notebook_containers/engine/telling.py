@@ -1,0 +1,140 @@
+"""What a container tells of itself: its log, its health, and why it ended; a base of :class:`~.container.Container`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Literal, overload
+
+from notebook_containers.engine import health, launch, verdict
+from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.moments import Moment, unix
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.verdict import Verdict
+from notebook_containers.errors import ContainerNotFound, Error
+from notebook_containers.linux.inotify import Watch
+from notebook_containers.linux.process import open_pidfd
+from notebook_containers.runtime.bundle import Bundle
+from notebook_containers.runtime.logs import LogLine, read_log
+from notebook_containers.runtime.state import ContainerState
+
+_TAIL_LINES = 20
+_KILLS = ("SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP")
+_LIVE = ("running", "paused", "restarting")
+
+
+class Telling:
+    """Log, health and verdict; nothing here changes the container."""
+
+    id: str
+    name: str
+    document: ContainerDocument
+    _parts: Parts
+
+    @property
+    def state(self) -> ContainerState:
+        """The runtime's word on the container, looked up once per ``reload``."""
+        raise NotImplementedError
+
+    @property
+    def health(self) -> str:
+        """starting, healthy, unhealthy, or ``none`` for a container without a health check (docker-py's ``health``)."""
+        return health.status(self.state)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Why it ended, or what ails it while it runs, and the next step; empty while all is well. ``str()`` is one line."""
+        return verdict.judge(
+            self.state,
+            name=self.name,
+            log_tail=self._log_tail,
+            killed_for=self._killed_for,
+            stop_timeout_s=self.document.options.stop_timeout_s,
+        )
+
+    def _log_tail(self) -> str:
+        with suppress(OSError):
+            return b"".join(line.data for line in self.log_lines(tail=_TAIL_LINES))[-4096:].decode("utf-8", "replace")
+        return ""
+
+    def _killed_for(self) -> Sequence[str]:
+        """Return the system calls that the container's seccomp profile kills for, by name."""
+        try:
+            linux = Bundle(path=self._parts.bundle_path(self.id)).spec().linux
+        except (OSError, Error):
+            return ()
+        profile = linux.seccomp if linux and linux.seccomp else {}
+        rules = profile.get("syscalls")
+        found: list[str] = []
+        for rule in rules if isinstance(rules, (list, tuple)) else ():
+            if isinstance(rule, dict) and rule.get("action") in _KILLS:
+                found += [str(name) for name in rule.get("names", ())]
+        return found
+
+    @overload
+    def logs(self, *, stdout: bool = ..., stderr: bool = ..., stream: Literal[False] = ..., timestamps: bool = ..., tail: int | str = ..., since: Moment | None = ..., until: Moment | None = ...) -> bytes: ...  # fmt: skip # noqa: E501
+
+    @overload
+    def logs(self, *, stdout: bool = ..., stderr: bool = ..., stream: Literal[True], follow: bool = ..., timestamps: bool = ..., tail: int | str = ..., since: Moment | None = ..., until: Moment | None = ...) -> Iterator[bytes]: ...  # fmt: skip # noqa: E501
+
+    def logs(
+        self,
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        stream: bool = False,
+        follow: bool = False,
+        timestamps: bool = False,
+        tail: int | str = "all",
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> bytes | Iterator[bytes]:
+        """Return what it wrote: bytes, or with ``stream`` an iterator of lines (``follow`` waits for more until it ends)."""
+        wanted = {name for name, on in (("stdout", stdout), ("stderr", stderr)) if on}
+        lines = self.log_lines(tail=tail, since=since, until=until, follow=follow and stream)
+        chunks = (data for name, data in shown(lines, timestamps=timestamps) if name in wanted)
+        return chunks if stream else b"".join(chunks)
+
+    def log_lines(
+        self, *, tail: int | str = "all", since: Moment | None = None, until: Moment | None = None, follow: bool = False
+    ) -> Iterator[LogLine]:
+        """Yield log lines with their time and stream; with ``follow`` until the container ends, or until ``until``."""
+        count = None if tail == "all" else int(tail)
+        path = self._parts.bundle_path(self.id) / "container.log"
+        begin, end = unix(since), unix(until)
+        if not follow:
+            return read_log(path, tail=count, since=begin, until=end)
+        watch = self._watch_log()
+        return read_log(path, tail=count, since=begin, until=end, follow=True, alive=self._lives, watch=watch)
+
+    def _lives(self) -> bool:
+        try:
+            return launch.state(self._parts, self.id).status in _LIVE
+        except ContainerNotFound:
+            return False
+
+    def _watch_log(self) -> Watch:
+        """Watch what changes when the log grows or the container ends, and its monitor, which may be killed without a word."""
+        watch = Watch()
+        state = launch.state(self._parts, self.id)
+        for directory in (self._parts.bundle_path(self.id), self._parts.run / "c" / self.id[:12]):
+            with suppress(OSError):
+                watch.add(os.fspath(directory))
+        with suppress(OSError):
+            watch.also(open_pidfd(state.monitor_pid, state.monitor_started))
+        return watch
+
+
+def shown(lines: Iterator[LogLine], *, timestamps: bool = False, details: bool = False) -> Iterator[tuple[str, bytes]]:
+    """Yield stream and bytes of log lines as ``docker logs`` prints them: ``-t`` puts the time before each line, not before each piece.
+
+    ``details`` adds the attributes that log options ask for; there are none, which leaves Docker's space before the line.
+    """
+    inside: set[str] = set()  # streams in the middle of a line
+    for line in lines:
+        prefix = b"" if line.stream in inside else (f"{line.stamp} ".encode() if timestamps else b"") + (b" " if details else b"")
+        inside.add(line.stream)
+        if line.data.endswith(b"\n"):
+            inside.discard(line.stream)
+        yield line.stream, prefix + line.data
