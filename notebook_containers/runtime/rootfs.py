@@ -176,7 +176,8 @@ def _mount_cgroup(root: int, destination: str, words: list[str]) -> None:
         mounts.attach(top, target)
         for names in controllers:
             _mount_controller(top, names, words)
-        mounts.change(top, _READ_ONLY)
+        if "ro" in words:
+            mounts.change(top, _READ_ONLY)
     os.close(top)
     os.close(target)
 
@@ -216,6 +217,8 @@ def make_devices(tree: Tree, extra: list[Table]) -> None:
         for name, major, minor in _DEVICES:
             _device(tree.dev, name, stat.S_IFCHR | 0o666, os.makedev(major, minor), f"/dev/{name}", bind=tree.mapped)
         for value, name in _LINKS:
+            if name == "core" and not os.path.exists("/proc/kcore"):
+                continue
             try:
                 os.symlink(value, name, dir_fd=tree.dev)
             except FileExistsError:
@@ -269,18 +272,26 @@ def protect(tree: Tree, masked: list[str], readonly: list[str]) -> None:
     Paths that do not exist are skipped. The null device is the host's and is checked: what the image calls /dev/null is not asked
     (CVE-2025-31133).
     """
-    null = _null_device()
-    empty = mounts.create("tmpfs", "tmpfs", ["ro", "nosuid", "nodev", "noexec", "size=0k", "mode=755"])
     for path in readonly:
         target = _existing(tree.root, path)
         if target >= 0:
             _cover(mounts.clone(target, recursive=True), target, read_only=True)
+    null, empty = _null_device(), -1
     for path in masked:
         target = _existing(tree.root, path)
-        if target >= 0:
-            _cover(mounts.clone(empty if mounts.is_directory(target) else null), target, read_only=False)
-    os.close(null)
-    os.close(empty)
+        if target < 0:
+            continue
+        if not mounts.is_directory(target):
+            _cover(mounts.clone(null), target, read_only=False)
+        elif empty >= 0:
+            _cover(mounts.clone(empty), target, read_only=False)
+        else:
+            # the first directory gets the tmpfs itself: before Linux 6.15 only a mount that is attached can be cloned
+            empty = mounts.create("tmpfs", "tmpfs", ["ro", "nosuid", "nodev", "noexec", "size=0k", "mode=755"])
+            mounts.attach(empty, target)
+            os.close(target)
+    for fd in {null, empty} - {-1}:
+        os.close(fd)
 
 
 def _null_device() -> int:
