@@ -22,7 +22,11 @@ _MAX_ID = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Numbers of a user inside the container, its supplementary groups and its home."""
+    """Numbers of a user inside the container, its supplementary groups and its home.
+
+    The first group is among the supplementary ones too, as after a login: else a set-group-id program could take it away from a process,
+    and with it what is denied to that group (CVE-2022-2989, CVE-2022-36109).
+    """
 
     uid: int = 0
     gid: int = 0
@@ -42,9 +46,10 @@ def resolve(text: str, read: Reader) -> Identity:
     uid, gid, home, name = _user(user or "0", entries)
     members = [g for g in _lines(read, "/etc/group") if len(g) >= 4 and _NUMBER.match(g[2])]
     if group:
-        return Identity(uid=uid, gid=_group(group, members), home=home)
-    extra = tuple(sorted({_in_range(g[2], "group") for g in members if name and name in g[3].split(",")} - {gid}))
-    return Identity(uid=uid, gid=gid, groups=extra, home=home)
+        number = _group(group, members)
+        return Identity(uid=uid, gid=number, groups=(number,), home=home)
+    extra = sorted({_in_range(g[2], "group") for g in members if name and name in g[3].split(",")} - {gid})
+    return Identity(uid=uid, gid=gid, groups=(gid, *extra), home=home)
 
 
 def identity(text: str, read: Reader, maps: IdMaps | None, *, caller: tuple[int, int] | None = None) -> Identity:

@@ -43,18 +43,18 @@ def nothing(path: str) -> bytes | None:
 @pytest.mark.parametrize(
     ("text", "identity"),
     [
-        ("root", Identity(uid=0, gid=0, home="/root")),
-        ("app", Identity(uid=1000, gid=1001, groups=(27, 999), home="/home/app")),
-        ("1000", Identity(uid=1000, gid=1001, groups=(27, 999), home="/home/app")),
-        ("app:docker", Identity(uid=1000, gid=27, home="/home/app")),
-        ("app:0", Identity(uid=1000, gid=0, home="/home/app")),
-        ("1000:0", Identity(uid=1000, gid=0, home="/home/app")),
-        ("31337", Identity(uid=31337, gid=0, home="/")),
-        ("31337:31338", Identity(uid=31337, gid=31338, home="/")),
-        (":27", Identity(uid=0, gid=27, home="/root")),
-        ("nohome", Identity(uid=6, gid=6, home="/")),
-        ("machine$", Identity(uid=7, gid=7, home="/m")),
-        ("2147483647", Identity(uid=2**31 - 1, gid=0, home="/")),
+        ("root", Identity(uid=0, gid=0, groups=(0,), home="/root")),
+        ("app", Identity(uid=1000, gid=1001, groups=(1001, 27, 999), home="/home/app")),
+        ("1000", Identity(uid=1000, gid=1001, groups=(1001, 27, 999), home="/home/app")),
+        ("app:docker", Identity(uid=1000, gid=27, groups=(27,), home="/home/app")),
+        ("app:0", Identity(uid=1000, gid=0, groups=(0,), home="/home/app")),
+        ("1000:0", Identity(uid=1000, gid=0, groups=(0,), home="/home/app")),
+        ("31337", Identity(uid=31337, gid=0, groups=(0,), home="/")),
+        ("31337:31338", Identity(uid=31337, gid=31338, groups=(31338,), home="/")),
+        (":27", Identity(uid=0, gid=27, groups=(27,), home="/root")),
+        ("nohome", Identity(uid=6, gid=6, groups=(6,), home="/")),
+        ("machine$", Identity(uid=7, gid=7, groups=(7,), home="/m")),
+        ("2147483647", Identity(uid=2**31 - 1, gid=0, groups=(0,), home="/")),
     ],
 )
 def test_rt10_a_user_is_found(text: str, identity: Identity) -> None:
@@ -123,14 +123,14 @@ def test_rt10_a_group_number_is_a_number_even_when_a_group_is_called_so() -> Non
 
 
 def test_rt11_groups_are_the_images_never_the_callers() -> None:
-    assert resolve("app", files).groups == (27, 999)
-    assert resolve("31337", files).groups == ()
-    assert resolve("root", files).groups == ()
+    assert resolve("app", files).groups == (1001, 27, 999)
+    assert resolve("31337", files).groups == (0,)
+    assert resolve("root", files).groups == (0,)
 
 
 def test_an_image_without_files_has_root_and_numbers() -> None:
-    assert resolve("", nothing) == Identity(uid=0, gid=0, home="/root")
-    assert resolve("1000", nothing) == Identity(uid=1000, gid=0, home="/")
+    assert resolve("", nothing) == Identity(uid=0, gid=0, groups=(0,), home="/root")
+    assert resolve("1000", nothing) == Identity(uid=1000, gid=0, groups=(0,), home="/")
     with pytest.raises(InvalidArgument, match="'app' is not known in the image"):
         resolve("app", nothing)
     with pytest.raises(InvalidArgument, match="'root' is not known in the image"):
