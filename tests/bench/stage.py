@@ -23,12 +23,12 @@ def place() -> str:
     return os.environ.get(_PLACE, "")
 
 
-def enter(arguments: Sequence[str]) -> int:
-    """Run this module's command again on the stage, wait for it, and say what it left; returns its exit status."""
+def enter(arguments: Sequence[str], *, module: str = "tests.bench") -> int:
+    """Run the module's command again on the stage, wait for it, and say what it left; returns its exit status."""
     before = traces()
     with tempfile.TemporaryDirectory(prefix="nbc-bench-") as directory:
         words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        command = [*words, sys.executable, "-m", "tests.bench", *arguments]
+        command = [*words, sys.executable, "-m", module, *arguments]
         status = subprocess.run(command, env={**os.environ, _PLACE: directory}, check=False).returncode
     _say_difference(before, traces())
     return status

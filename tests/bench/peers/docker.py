@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,8 +19,8 @@ _START_S = 60
 
 
 @contextmanager
-def docker(place: Path) -> Iterator[Tool]:
-    """Give a client of a running daemon; the daemon is stopped by its pid at the end, and its cgroups are removed."""
+def docker(place: Path, *, cgroup: str = CGROUP, options: Sequence[str] = ()) -> Iterator[Tool]:
+    """Give a client of a running daemon (``options`` are the daemon's); it is stopped by its pid at the end, its ``cgroup`` removed."""
     home = place / "docker"
     home.mkdir()
     client = _client(home, buildkit=False)
@@ -30,7 +30,7 @@ def docker(place: Path) -> Iterator[Tool]:
         yield client
         return
     with open(home / "log", "wb") as log:
-        daemon = subprocess.Popen(_command(home), env={"PATH": SEARCH, "HOME": "/root"}, stdout=log, stderr=log)
+        daemon = subprocess.Popen([*_command(home, cgroup), *options], env={"PATH": SEARCH, "HOME": "/root"}, stdout=log, stderr=log)
         try:
             _await(client, daemon, home / "log")
             yield client
@@ -38,7 +38,7 @@ def docker(place: Path) -> Iterator[Tool]:
             _remove_containers(client)
             daemon.terminate()
             daemon.wait(timeout=60)
-            remove_cgroups(CGROUP)
+            remove_cgroups(cgroup)
 
 
 def with_buildkit(client: Tool, place: Path) -> Tool:
@@ -54,12 +54,12 @@ def _client(home: Path, *, buildkit: bool) -> Tool:
     return Tool("docker", ["--host", f"unix://{home}/sock"], environment=environment)
 
 
-def _command(home: Path) -> list[str]:
+def _command(home: Path, cgroup: str) -> list[str]:
     return [
         shutil.which("dockerd", path=SEARCH) or "dockerd",
         *("--host", f"unix://{home}/sock", "--pidfile", str(home / "pid"), "--log-level", "error"),
         *("--data-root", str(home / "data"), "--exec-root", str(home / "exec")),
-        *("--bip", SUBNET, "--cgroup-parent", f"/{CGROUP}"),
+        *("--bip", SUBNET, "--cgroup-parent", f"/{cgroup}"),
     ]
 
 
