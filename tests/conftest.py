@@ -38,7 +38,19 @@ def _has_browser() -> str:
     return "" if shutil.which("chromium") and shutil.which("node") else "chromium and node are needed"
 
 
-NEEDS: Mapping[str, Callable[[], str]] = {"root": _is_root, "netns": _is_root, "user": _can_make_users, "browser": _has_browser}
+def _can_boot() -> str:
+    from tests.vm import machine
+
+    return _is_root() or machine.missing()
+
+
+NEEDS: Mapping[str, Callable[[], str]] = {
+    "root": _is_root,
+    "netns": _is_root,
+    "user": _can_make_users,
+    "browser": _has_browser,
+    "vm": _can_boot,
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
