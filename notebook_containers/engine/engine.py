@@ -123,7 +123,7 @@ class Engine:
         reasons = self._parts.runtime.enforced()
         states = [c.status for c in containers]
         return {
-            "Name": platform.node(),
+            "Name": platform.node() or "localhost",
             "ServerVersion": __version__,
             "KernelVersion": platform.release(),
             "Architecture": platform.machine(),

@@ -103,7 +103,7 @@ def read_host(ids: IdMaps | None = None) -> Host:
         memory_bytes=pages * size,
         capabilities=tuple(names),
         ids=ids,
-        hostname=os.uname().nodename,
+        hostname=os.uname().nodename or "localhost",
         oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
         ulimits=highest_ulimits(),
     )
