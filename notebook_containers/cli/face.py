@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notebook_containers.cli.terminal import Detached, KeyFilter, raw_mode
+from notebook_containers.commands.face import DETACH_KEYS, STREAMS
+from notebook_containers.errors import Error
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from notebook_containers.engine.engine import Engine
     from notebook_containers.runtime.sessions import Session
     from notebook_containers.runtime.starter import Starter
+
+
+_FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCONT)
 
 
 class TerminalFace:
@@ -64,23 +69,38 @@ class TerminalFace:
         """Write one warning line."""
         print(f"WARNING: {text}", file=sys.stderr)
 
-    def pump(self, session: Session, container: Container, *, stdin: bool, tty: bool) -> None:
-        """Relay a session until its process ends or the user types the detach keys (Ctrl-P Ctrl-Q)."""
+    def pump(
+        self,
+        session: Session,
+        container: Container,
+        *,
+        stdin: bool,
+        tty: bool,
+        streams: Collection[str] = STREAMS,
+        detach_keys: bytes = DETACH_KEYS,
+        sig_proxy: bool = True,
+    ) -> None:
+        """Relay a session until its process ends or the user types the detach keys; signals go on to the container."""
         if tty and not sys.stdin.isatty():
             tty = False
-        with raw_mode(active=tty and stdin), _window_changes(session, active=tty):
+        with raw_mode(active=tty and stdin), _window_changes(session, active=tty), _signals(container, active=sig_proxy):
             if stdin:
-                threading.Thread(target=_feed, args=(session,), kwargs={"tty": tty}, daemon=True).start()
-            self._relay(session, container)
+                keys = KeyFilter(detach_keys) if tty else None
+                threading.Thread(target=_feed, args=(session, keys), daemon=True).start()
+            self._relay(session, container, streams, sig_proxy=sig_proxy)
 
-    def _relay(self, session: Session, container: Container) -> None:
+    def _relay(self, session: Session, container: Container, streams: Collection[str], *, sig_proxy: bool) -> None:
         interrupts = 0
         while True:
             try:
                 for stream, data in session:
-                    self.write(stream, data)
+                    if stream in streams:
+                        self.write(stream, data)
                 return
             except KeyboardInterrupt:
+                if not sig_proxy:
+                    session.detach()
+                    return
                 interrupts += 1
                 container.kill("SIGKILL" if interrupts > 2 else "SIGINT")
 
@@ -96,16 +116,31 @@ class TerminalFace:
             yield view
 
 
-def _feed(session: Session, *, tty: bool) -> None:
-    keys = KeyFilter()
+def _feed(session: Session, keys: KeyFilter | None) -> None:
     try:
         while data := os.read(0, 65536):
-            session.write(keys.feed(data) if tty else data)
+            session.write(keys.feed(data) if keys else data)
         session.close_stdin()
     except Detached:
         session.detach()
     except OSError:
         return
+
+
+@contextmanager
+def _signals(container: Container, *, active: bool) -> Iterator[None]:
+    """Pass the signals that ask a program for something on to the container (SIGINT comes as KeyboardInterrupt)."""
+
+    def forward(number: int, _frame: object) -> None:
+        with suppress(Error):  # it may have ended meanwhile
+            container.kill(number)
+
+    before = {number: signal.signal(number, forward) for number in _FORWARDED} if active else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -7,27 +7,26 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-DETACH_KEYS = b"\x10\x11"
-
 
 class Detached(Exception):
     """The detach keys were typed."""
 
 
 class KeyFilter:
-    """Watches typed bytes for Ctrl-P Ctrl-Q; a Ctrl-P is held back until the next key shows whether it was meant."""
+    """Watches typed bytes for the detach keys; what may be their beginning is held back until the next key shows whether it was meant."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         """Return the bytes to pass on; raises Detached when the sequence is complete."""
-        data, self._held = self._held + data, b""
-        if DETACH_KEYS in data:
+        data = self._held + data
+        if self._keys in data:
             raise Detached
-        if data.endswith(DETACH_KEYS[:1]):
-            data, self._held = data[:-1], DETACH_KEYS[:1]
-        return data
+        held = next(size for size in range(len(self._keys) - 1, -1, -1) if data.endswith(self._keys[:size]))
+        self._held = data[len(data) - held :]
+        return data[: len(data) - held]
 
 
 @contextmanager

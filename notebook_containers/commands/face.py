@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import click
+
+from notebook_containers.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.engine import Engine
     from notebook_containers.runtime.sessions import Session
+
+
+STREAMS: Collection[str] = ("stdout", "stderr")
+DETACH_KEYS = b"\x10\x11"
+"""Ctrl-P Ctrl-Q."""
 
 
 class Face(Protocol):
@@ -38,11 +46,38 @@ class Face(Protocol):
     def note(self, text: str) -> None:
         """Show a warning, one line."""
 
-    def pump(self, session: Session, container: Container, *, stdin: bool, tty: bool) -> None:
-        """Relay a session until it ends or the user detaches; an interrupt is passed on to the container."""
+    def pump(
+        self,
+        session: Session,
+        container: Container,
+        *,
+        stdin: bool,
+        tty: bool,
+        streams: Collection[str] = STREAMS,
+        detach_keys: bytes = DETACH_KEYS,
+        sig_proxy: bool = True,
+    ) -> None:
+        """Relay a session until it ends or the user detaches; output of other ``streams`` is dropped.
+
+        An interrupt (on the command line every signal) is passed on to the container; without ``sig_proxy`` it detaches.
+        """
 
     def build_view(self, mode: str) -> AbstractContextManager[Callable[[Event], None]]:
         """Return a view of a build's progress; ``mode`` is auto, plain or quiet."""
+
+
+def detach_keys(text: str) -> bytes:
+    """Return the bytes of ``ctrl-p,ctrl-q`` or ``a,b`` as a terminal sends them; Docker's default for an empty text."""
+    keys = [_key(word) for word in text.split(",")] if text else []
+    return bytes(keys) or DETACH_KEYS
+
+
+def _key(word: str) -> int:
+    name = word.lower().removeprefix("ctrl-")
+    control = name != word.lower()
+    if len(name) == 1 and name.isascii() and (not control or "@" <= name.upper() <= "_"):
+        return ord(name.upper()) & 0x1F if control else ord(word)
+    raise InvalidArgument(f"--detach-keys: {word!r} is no key", hint="write letters or ctrl- with a letter, as ctrl-a,d")
 
 
 def face() -> Face:

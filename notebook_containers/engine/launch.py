@@ -240,7 +240,9 @@ def _generated_files(parts: Parts, document: ContainerDocument, directory: Path,
 def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
     """Write the container's hosts file in place (it is bind mounted), with its address where it has one."""
     address = document.endpoint.address if document.endpoint else ""
-    text = names.hosts_file(document.hostname, address, {**document.options.extra_hosts, **(more or {})})
+    domain = document.options.domainname
+    full = {f"{document.hostname}.{domain}": address or "127.0.1.1"} if domain else {}
+    text = names.hosts_file(document.hostname, address, {**full, **document.options.extra_hosts, **(more or {})})
     with open(directory / "hosts", "w", encoding="utf-8") as handle:
         handle.write(text)
 

@@ -92,7 +92,7 @@ def sysctls(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
         if not settings.namespace(settings.path(key)):
             raise InvalidArgument(
                 f"--sysctl {key!r} cannot be set for one container",
-                hint="possible: net.* (its own network), kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.* (its own IPC), kernel.domainname",
+                hint="possible: net.* (own network), kernel.msg*, kernel.sem, kernel.shm* and fs.mqueue.* (own IPC), kernel.domainname",
             )
         if not text or any(not ch.isprintable() and ch != "\t" for ch in text):
             raise InvalidArgument(f"--sysctl {key}={text!r} has no value that can be written")

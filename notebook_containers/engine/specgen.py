@@ -215,7 +215,11 @@ def _tmpfs_mounts(options: ContainerOptions) -> Sequence[Mount]:
 
 def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
     devices = [] if host.rootless else resolved.devices
-    rules = [DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access=word.access) for node, word in devices]
+    # init makes the node inside the cgroup, which takes the m that the word may lack; it gives no access that the node does not
+    rules = [
+        DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access="".join(dict.fromkeys(f"{word.access}m")))
+        for node, word in devices
+    ]
     maps = host.container_maps(options.userns)
     parent = f"{CGROUP_PARENT}/{options.cgroup_parent}" if options.cgroup_parent else CGROUP_PARENT
     return Linux(

@@ -6,13 +6,14 @@ import atexit
 import codecs
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from IPython.core.getipython import get_ipython
 
+from notebook_containers.commands.face import DETACH_KEYS, STREAMS
 from notebook_containers.engine.engine import Engine
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.notebook.progress import build_view
@@ -77,29 +78,46 @@ class NotebookFace:
         """Show a warning, one line."""
         sys.stderr.write(f"WARNING: {text}\n")
 
-    def pump(self, session: Session, container: Container, *, stdin: bool, tty: bool) -> None:
-        """Relay output until the process ends; an interrupt asks it to end, kills it after two seconds, and is raised again."""
+    def pump(
+        self,
+        session: Session,
+        container: Container,
+        *,
+        stdin: bool,
+        tty: bool,
+        streams: Collection[str] = STREAMS,
+        detach_keys: bytes = DETACH_KEYS,  # noqa: ARG002 a cell has no keys
+        sig_proxy: bool = True,
+    ) -> None:
+        """Relay output until the process ends; an interrupt asks it to end, kills it after two seconds, and is raised again.
+
+        Without ``sig_proxy`` it lets the container run on.
+        """
         if stdin and tty:
             raise InvalidArgument(
                 "a cell has no terminal", hint="leave out -i and -t, or type the command with nbc in a JupyterLab terminal"
             )
         try:
-            self._relay(session)
+            self._relay(session, streams)
         except KeyboardInterrupt:
-            self._interrupt(session, container)
+            if not sig_proxy:
+                session.detach()
+                return
+            self._interrupt(session, container, streams)
             raise
 
-    def _relay(self, session: Session) -> None:
+    def _relay(self, session: Session, streams: Collection[str]) -> None:
         for stream, data in session:
-            self.write(stream, data)
+            if stream in streams:
+                self.write(stream, data)
 
-    def _interrupt(self, session: Session, container: Container) -> None:
+    def _interrupt(self, session: Session, container: Container, streams: Collection[str]) -> None:
         kill = threading.Timer(_GRACE_S, self._end, args=(container, "SIGKILL"))
         kill.daemon = True
         kill.start()
         try:
             self._end(container, "SIGINT")
-            self._relay(session)
+            self._relay(session, streams)
         except KeyboardInterrupt:
             self._end(container, "SIGKILL")
         finally:

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from notebook_containers.cli.terminal import Detached, KeyFilter
+from notebook_containers.commands.face import DETACH_KEYS
 from notebook_containers.commands.tree import ROOT, Verbs, root
 from tests.cli.conftest import Nbc
 
@@ -82,7 +83,7 @@ def test_an_unwritable_root_is_one_line_with_the_next_step(plain_nbc: Nbc) -> No
 
 
 def test_the_detach_keys_are_found_across_reads() -> None:
-    keys = KeyFilter()
+    keys = KeyFilter(DETACH_KEYS)
     assert keys.feed(b"abc") == b"abc"
     assert keys.feed(b"a\x10") == b"a"
     assert keys.feed(b"b") == b"\x10b"
@@ -90,4 +91,4 @@ def test_the_detach_keys_are_found_across_reads() -> None:
     with pytest.raises(Detached):
         keys.feed(b"\x11")
     with pytest.raises(Detached):
-        KeyFilter().feed(b"x\x10\x11y")
+        KeyFilter(DETACH_KEYS).feed(b"x\x10\x11y")

@@ -63,10 +63,24 @@ def _set_realtime(directory: str, values: Mapping[str, object]) -> list[str]:
         return []
     if not os.path.exists(f"{directory}/cpu.rt_runtime_us"):
         return ["the real-time cpu limit is not enforced: this kernel has no real-time groups"]
-    for name, key in (("cpu.rt_period_us", "realtimePeriod"), ("cpu.rt_runtime_us", "realtimeRuntime")):
-        if key in values:
-            files.write(f"{directory}/{name}", str(integer(values, key)))
+    if period := integer(values, "realtimePeriod"):
+        files.write(f"{directory}/cpu.rt_period_us", str(period))
+    if "realtimeRuntime" in values:
+        _give_realtime(directory, integer(values, "realtimeRuntime"))
     return []
+
+
+def _give_realtime(directory: str, runtime: int) -> None:
+    """Write the runtime; a new group has none to hand on: when the group above has too little (EINVAL), it is added there first."""
+    try:
+        files.write(f"{directory}/cpu.rt_runtime_us", str(runtime))
+    except OSError as error:
+        above = directory.rpartition("/")[0]
+        given = files.read_integer(f"{above}/cpu.rt_runtime_us")
+        if error.errno != errno.EINVAL or given is None or not os.path.exists(f"{above}/../cpu.rt_runtime_us"):
+            raise
+        _give_realtime(above, given + runtime)
+        files.write(f"{directory}/cpu.rt_runtime_us", str(runtime))
 
 
 def set_pids(directory: str, values: Mapping[str, object]) -> list[str]:
