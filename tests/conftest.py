@@ -116,17 +116,23 @@ def _tables() -> set[str]:
 
 
 def _processes() -> set[str]:
-    """Return our helper processes (monitors, spawners, forwarders) that are not this process's own spawner."""
+    """Return our helper processes (monitors, spawners, forwarders) that are no spawner of this process or of one that it still runs."""
     found = set()
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:
             line = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-            parent = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1]
+            below_us = os.getpid() in _ancestors(int(name))
         except OSError:
             continue
-        if str(TREE) in line and "notebook_containers" in line and " -I -S -E " in line and int(parent) != os.getpid():
+        if str(TREE) in line and "notebook_containers" in line and " -I -S -E " in line and not below_us:
             found.add(f"{name} {line[:120]}")
     return found
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        yield pid
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,9 @@ class TerminalFace:
         """Write one warning line."""
         print(f"WARNING: {text}", file=sys.stderr)
 
+    def check_terminal(self, *, stdin: bool, tty: bool) -> None:
+        """Accept everything: a terminal that is not there is a pipe."""
+
     def pump(
         self,
         session: Session,

@@ -46,6 +46,9 @@ class Face(Protocol):
     def note(self, text: str) -> None:
         """Show a warning, one line."""
 
+    def check_terminal(self, *, stdin: bool, tty: bool) -> None:
+        """Raise InvalidArgument, before anything is started, when this face cannot give a process what :meth:`pump` would need."""
+
     def pump(
         self,
         session: Session,

@@ -40,6 +40,7 @@ def _start(containers: tuple[str, ...], *, attach: bool, interactive: bool) -> R
         raise click.UsageError("only one container can be started and attached to at once")
     here = face()
     container = here.engine.containers.get(containers[0])
+    here.check_terminal(stdin=interactive, tty=container.document.options.tty)
     session = container.start_attached(stdin=interactive)
     if session is None:
         raise Conflict(f"container {container.name} runs already", hint=f"attach to it: nbc attach {container.name}")

@@ -136,6 +136,8 @@ def _exec(container: str, command: tuple[str, ...], **given: object) -> Result:
     here = face()
     found = here.engine.containers.get(container)
     env = given["env"]
+    if not given["detach"]:
+        here.check_terminal(stdin=bool(given["interactive"]), tty=bool(given["tty"]))
     session = found.exec_session(
         command,
         user=str(given["user"] or ""),
@@ -159,6 +161,7 @@ def _attach(container: str, *, no_stdin: bool) -> Result:
     found = here.engine.containers.get(container)
     options = found.document.options
     stdin = options.stdin_open and not no_stdin
+    here.check_terminal(stdin=stdin, tty=options.tty)
     with found.attach(stdin=stdin) as session:
         here.pump(session, found, stdin=stdin, tty=options.tty)
         code = session.exit_code

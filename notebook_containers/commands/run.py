@@ -44,6 +44,8 @@ def _run(image: str, command: tuple[str, ...], *, detach: bool, **given: object)
     words = list(command)
     if here.cell is not None:
         words = _script(here, given, words)
+    if not detach:
+        here.check_terminal(stdin=bool(given["interactive"]), tty=bool(given["tty"]))
     container = _make(here, image, words, given)
     try:
         if detach:

@@ -78,25 +78,30 @@ class NotebookFace:
         """Show a warning, one line."""
         sys.stderr.write(f"WARNING: {text}\n")
 
+    def check_terminal(self, *, stdin: bool, tty: bool) -> None:
+        """Refuse an interactive terminal, which a cell cannot be."""
+        if stdin and tty:
+            raise InvalidArgument(
+                "a cell has no terminal", hint="leave out -i and -t, or type the command with nbc in a JupyterLab terminal"
+            )
+
     def pump(
         self,
         session: Session,
         container: Container,
         *,
         stdin: bool,
-        tty: bool,
+        tty: bool,  # noqa: ARG002 a cell has no terminal
         streams: Collection[str] = STREAMS,
         detach_keys: bytes = DETACH_KEYS,  # noqa: ARG002 a cell has no keys
         sig_proxy: bool = True,
     ) -> None:
         """Relay output until the process ends; an interrupt asks it to end, kills it after two seconds, and is raised again.
 
-        Without ``sig_proxy`` it lets the container run on.
+        Without ``sig_proxy`` it lets the container run on. A cell has no input: a process that wants some finds its end.
         """
-        if stdin and tty:
-            raise InvalidArgument(
-                "a cell has no terminal", hint="leave out -i and -t, or type the command with nbc in a JupyterLab terminal"
-            )
+        if stdin:
+            session.close_stdin()
         try:
             self._relay(session, streams)
         except KeyboardInterrupt:

@@ -92,6 +92,8 @@ class ContainerMagics(Magics):
             shown = display.show(result, self.face, raise_error=raise_error)
         except click.exceptions.Exit:
             return None
+        except click.Abort:  # what click makes of an interrupt
+            raise KeyboardInterrupt from None
         except click.ClickException as err:
             raise UsageError(err.format_message()) from None
         except Error as err:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.home import Home, clear
+from tests.home import BASE, Home, clear
 from tests.notebook.kernels import Kernel
 
 
@@ -25,7 +25,7 @@ def kernel_environment(home: Home) -> dict[str, str]:
 def shared_kernel(kernel_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     with Kernel(kernel_environment, tmp_path_factory.mktemp("notebook")) as made:
         made.ok("%load_ext notebook_containers")
-        made.ok("%container_ps")
+        made.ok(f"%container_run --rm {BASE} true")
         yield made
 
 

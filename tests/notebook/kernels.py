@@ -53,14 +53,8 @@ class Kernel:
         self._loop.close()
 
     async def _start(self) -> None:
-        self._manager.kernel_spec.argv = [
-            sys.executable,
-            "-m",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-            "--HistoryManager.enabled=False",
-        ]
+        launcher = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        self._manager.kernel_spec.argv = [*launcher, "--HistoryManager.enabled=False"]
         await self._manager.start_kernel(env=self._environment, cwd=str(self._cwd))
         self._client = self._manager.client()
         self._client.start_channels()
@@ -134,7 +128,7 @@ class Kernel:
                 if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                     idle.add(parent)
                 _take(cells[parent], str(message["msg_type"]), message["content"])
-                if seen and word in cells[parent].stdout:
+                if seen and word in cells[parent].stdout + "".join(str(d) for d in cells[parent].displays):
                     seen.set()
         for _ in ids:
             reply = await self._require().get_shell_msg(timeout=10)

@@ -25,15 +25,10 @@ def hello(kernel: Kernel) -> Kernel:
 
 
 def test_loading_is_silent_and_the_same_when_done_twice(kernel: Kernel) -> None:
-    for line in ("%load_ext notebook_containers", "%reload_ext notebook_containers", "%load_ext notebook_containers"):
-        cell = kernel.ok(line)
-        assert (
-            cell.stdout.replace(
-                "The notebook_containers extension is already loaded. To reload it, use:\n  %reload_ext notebook_containers\n", ""
-            ),
-            cell.stderr,
-            cell.result,
-        ) == ("", "", {})
+    cell = kernel.ok("%reload_ext notebook_containers")
+    assert (cell.stdout, cell.stderr, cell.result) == ("", "", {})
+    again = kernel.ok("%load_ext notebook_containers")
+    assert again.stdout.startswith("The notebook_containers extension is already loaded.")  # IPython's own words
     assert kernel.ok("len([m for m in get_ipython().Completer.custom_matchers if 'container' in str(m)])").text == "1"
 
 
@@ -94,15 +89,12 @@ def test_the_issues_magics_in_order(hello: Kernel) -> None:
     assert "etc" in hello.ok("%container_exec web ls /").stdout.split()
     assert hello.ok("%container_stop -t 0 web").stdout == "web\n"
     assert hello.ok("%container_start web").stdout == "web\n"
-    assert (
-        hello.ok("(%container_inspect web)['State']['Status']" if False else "x = %container_inspect web\nx['State']['Status']").text
-        == "'running'"
+    assert hello.ok("x = %container_inspect web\nx['State']['Status']").text == "'running'"
     )
-    hello.ok("%container_exec web touch /made")
     assert "/made" in hello.ok("%container_diff web").text
     assert "echo" in hello.ok("%container_history nb-hello").text
     layers = hello.ok(f"%container_layers nb-hello {BASE}")
-    assert "shared" in layers.text or "once" in layers.text
+    assert "sharing saves" in layers.text
     assert hello.ok("%container_rm -f web").stdout == "web\n"
     assert "Untagged: nb-hello:latest" in hello.ok("%container_rmi nb-hello").stdout
 
@@ -115,12 +107,11 @@ def test_ps_is_a_frame_with_the_issues_columns(kernel: Kernel) -> None:
     columns = ["image", "command", "created", "status", "state", "exit_code", "ports", "names", "networks", "mounts", "size_rw"]
     assert kernel.ok("list(ps.columns)").text.replace("\n", "").replace(" ", "") == repr(columns).replace(" ", "")
     assert kernel.ok("str(ps.created.dt.tz), str(ps.size_rw.dtype), str(ps.exit_code.dtype)").text == "('UTC', 'int64', 'Int64')"
-    assert kernel.ok("ps.loc[ps.names == 'web', 'ports'].iloc[0][0]['container_port']").text == "80"
+    assert kernel.ok("ps.set_index('names').ports['web'][0]['container_port']").text == "80"
     assert kernel.ok("int(ps.set_index('names').size_rw['done']) >= 5000").text == "True"
     assert kernel.ok("ps.set_index('names').state.to_dict()").text == "{'done': 'exited', 'web': 'running'}"
-    assert kernel.ok("pandas.isna(ps.set_index('names').exit_code['web']), ps.set_index('names').exit_code['done']").text.startswith(
-        "(True, "
-    )
+    codes = kernel.ok("codes = ps.set_index('names').exit_code; bool(pandas.isna(codes['web'])), int(codes['done'])")
+    assert codes.text == "(True, 0)"
 
 
 def test_images_is_a_frame_with_the_issues_columns(hello: Kernel) -> None:
@@ -133,7 +124,7 @@ def test_images_is_a_frame_with_the_issues_columns(hello: Kernel) -> None:
         hello.ok("row = images.set_index('repository').loc['nb-hello']; int(row['unique_size'] + row['shared_size'] - row['size'])").text
         == "0"
     )
-    assert hello.ok("int(row['shared_size']) > 0, row['labels']").text == "(True, {})"
+    assert hello.ok("int(row['shared_size']) > 0, row['labels']['org.opencontainers.image.title']").text == "(True, 'localhost/base')"
 
 
 def test_empty_listings_have_the_same_columns(kernel: Kernel) -> None:
@@ -154,7 +145,6 @@ def test_variables_are_filled_in_and_templates_are_not(kernel: Kernel) -> None:
     assert kernel.ok("%container_ps --format '{{.Names}}'").stdout == "filled\n"
     assert kernel.ok("%container_exec {box.name} echo {word}").stdout == "a b\n"
     assert kernel.ok("%container_exec filled echo '{unknown}' '{{ID}}'").stdout == "{unknown} {{ID}}\n"
-    assert kernel.ok("%container_exec filled sh -c 'echo ${word}$HOME'").stdout == "a b/root\n" or True
 
 
 def test_out_keeps_the_result(kernel: Kernel) -> None:
@@ -165,7 +155,7 @@ def test_out_keeps_the_result(kernel: Kernel) -> None:
     kernel.ok("%container_rmi nb-out")
     cell = kernel.run("%container_ps --out 'no name'")
     assert cell.status == "error"
-    assert "--out" in cell.error
+    assert "--out" in cell.stderr
 
 
 def test_any_command_line_after_container(kernel: Kernel) -> None:
@@ -231,6 +221,13 @@ def test_an_error_can_be_caught_and_has_its_status(kernel: Kernel) -> None:
     assert kernel.ok(f"%container_run --no-raise-error --rm --network none {BASE} sh -c 'exit 3'").status == "ok"
 
 
+def test_a_process_that_reads_finds_the_end_of_its_input(kernel: Kernel) -> None:
+    assert kernel.ok(f"%container_run -i --rm --network none {BASE} sh -c 'cat; echo over'", timeout=20).stdout == "over\n"
+    kernel.ok(f"%container_run -d --name web --network none {BASE} sleep 1000")
+    assert kernel.ok("%container_exec -i web sh -c 'cat; echo over'", timeout=20).stdout == "over\n"
+    assert "terminal" in kernel.run("%container_exec -it web sh").error
+
+
 def test_a_name_that_is_taken_leaves_the_first(kernel: Kernel) -> None:
     kernel.ok(f"%container_run -d --name web --network none {BASE} sleep 1000")
     cell = kernel.run(f"%container_run -d --name web --network none {BASE} sleep 1000")
@@ -263,9 +260,8 @@ def test_interrupting_logs_leaves_the_container_alone(kernel: Kernel) -> None:
 
 
 def test_a_build_can_be_interrupted(kernel: Kernel) -> None:
-    code = "import threading, _thread\nthreading.Timer(1.5, _thread.interrupt_main).start()\nprint('go')"
-    kernel.ok(code)
-    cell = kernel.run(f"%%dockerfile -t nb-never\nFROM {BASE}\nRUN sleep 1000\n")
+    cell, seconds = kernel.interrupted(f"%%dockerfile -t nb-never\nFROM {BASE}\nRUN echo begun; sleep 1000\n", when="begun")
+    assert seconds < 5
     assert cell.ename == "KeyboardInterrupt"
     assert kernel.run("%container_history nb-never").ename == "ImageNotFound"
 
