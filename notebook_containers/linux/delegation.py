@@ -128,6 +128,8 @@ def connect(address: str) -> DBusConnection:
         return open_dbus_connection(address)
     except AuthenticationError as err:
         raise OSError(errno.EACCES, f"the bus refuses this user: {err}", address) from err
+    except OSError as err:
+        raise OSError(err.errno or errno.ECONNREFUSED, f"the user's bus cannot be reached: {err.strerror or err}", address) from err
 
 
 def _start(connection: DBusConnection, name: str, pid: int) -> None:

@@ -176,9 +176,7 @@ class _Packer:
             left -= len(piece)
         self._tar.pad(size)
         if self._packing.sanitise:
-            for attribute in names:
-                if attributes.is_overlay(attribute):
-                    os.removexattr(fd, attribute)
+            _remove_attributes(fd, [attribute for attribute in names if attributes.is_overlay(attribute)])
             if self._is_clamped(item):
                 os.utime(fd, ns=(self._mtime(item), self._mtime(item)))
 
@@ -228,9 +226,7 @@ class _Packer:
         fd = self._root.open(item.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             kept = attributes.opaque_name(rootless=self._packing.userxattr)
-            for attribute in attributes.names(fd):
-                if attributes.is_overlay(attribute) and attribute != kept:
-                    os.removexattr(fd, attribute)
+            _remove_attributes(fd, [name for name in attributes.names(fd) if attributes.is_overlay(name) and name != kept])
         finally:
             os.close(fd)
 
@@ -248,6 +244,22 @@ class _Packer:
                 os.utime(fd, ns=(mtime_ns, mtime_ns))
             finally:
                 os.close(fd)
+
+
+def _remove_attributes(fd: int, names: Sequence[str]) -> None:
+    """Remove attributes; an ordinary user may do that only while the mode lets the owner write."""
+    for name in names:
+        try:
+            os.removexattr(fd, name)
+        except PermissionError:
+            mode = stat.S_IMODE(os.fstat(fd).st_mode)
+            if mode & 0o200:
+                raise
+            os.fchmod(fd, mode | 0o200)
+            try:
+                os.removexattr(fd, name)
+            finally:
+                os.fchmod(fd, mode)
 
 
 def _beside(path: str, name: str) -> str:
