@@ -40,14 +40,14 @@ class Person:
             "NBC_RUN": str(self.home / "run"),
         }
 
-    def run(self, *words: str | Path, timeout_s: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a program as this user."""
         return subprocess.run(
             [str(word) for word in words],
             user=self.uid,
             group=self.gid,
             extra_groups=[],
-            env={**self.environment, **environment},
+            env=self.environment,
             cwd="/",
             capture_output=True,
             text=True,
@@ -55,21 +55,21 @@ class Person:
             check=False,
         )
 
-    def nbc(self, *words: str | Path, timeout_s: float = 60, **environment: str) -> str:
+    def nbc(self, *words: str | Path, timeout_s: float = 60) -> str:
         """Run a command line and return what it printed; it must succeed."""
-        done = self.run(_PYTHON, "-m", "notebook_containers", *words, timeout_s=timeout_s, **environment)
+        done = self.run(_PYTHON, "-m", "notebook_containers", *words, timeout_s=timeout_s)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def refused(self, *words: str | Path, **environment: str) -> str:
+    def refused(self, *words: str | Path) -> str:
         """Run a command line that must fail; returns what it said."""
-        done = self.run(_PYTHON, "-m", "notebook_containers", *words, **environment)
+        done = self.run(_PYTHON, "-m", "notebook_containers", *words)
         assert done.returncode != 0, done.stdout
         return done.stderr
 
-    def python(self, code: str, *arguments: str | Path, **environment: str) -> object:
+    def python(self, code: str, *arguments: str | Path) -> object:
         """Run Python code and return the JSON value it printed; it must succeed."""
-        done = self.run(_PYTHON, "-c", code, *arguments, **environment)
+        done = self.run(_PYTHON, "-c", code, *arguments)
         assert done.returncode == 0, done.stderr[-3000:]
         value: object = json.loads(done.stdout)
         return value

@@ -1,4 +1,4 @@
-"""A delegated scope: the messages over a real message bus, to a manager that a test plays. (With systemd itself: in the virtual machine.)"""
+"""A delegated scope: the messages over a real message bus, to a manager that a test plays."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def test_the_scope_is_asked_for_and_waited_for(bus: str) -> None:
     assert name.endswith(".scope")
 
 
-@pytest.mark.parametrize(("result", "refusal", "words"), [("failed", "", "could not make"), ("done", "not for you", "refuses: not for you")])
+@pytest.mark.parametrize(
+    ("result", "refusal", "words"), [("failed", "", "could not make"), ("done", "not for you", "refuses: not for you")]
+)
 def test_a_refusal_is_an_error_with_its_words(bus: str, result: str, refusal: str, words: str) -> None:
     manager = Manager(bus, result, refusal)
     with pytest.raises(OSError, match=words):
@@ -107,5 +109,5 @@ def test_no_group_is_delegated_here() -> None:
     if delegation.look().available:
         pytest.skip("this machine delegates")
     assert delegation.delegated_above(delegation.own_group()) == ""
-    with pytest.raises(OSError, match="delegated|manager|bus"):
+    with pytest.raises(OSError, match=r"delegated|manager|bus"):
         delegation.adopt(os.getpid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -96,9 +97,9 @@ def test_keep_id_changes_places_with_root(own: int) -> None:
     assert inside[own] == 1000
     assert inside[0] == (165535 if own > 65536 else 100000 + own - 1)
     spans = sorted((start, start + size) for start, _, size in maps.uids)
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False)), "no id twice inside"
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), "no id twice inside"
     outside = sorted((start, start + size) for _, start, size in maps.uids)
-    assert all(a[1] <= b[0] for a, b in zip(outside, outside[1:], strict=False)), "no id twice outside"
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(outside)), "no id twice outside"
     assert sum(size for _, _, size in maps.uids) == 65537
 
 
@@ -106,7 +107,9 @@ def test_keep_id_of_the_only_id() -> None:
     assert idmaps.keep_id(IdMaps(uids=((0, 1000, 1),), gids=((0, 7, 1),)), 1000, 7) == IdMaps(uids=((1000, 1000, 1),), gids=((7, 7, 1),))
 
 
-@pytest.mark.parametrize("bad", [None, [], {}, {"uids": []}, {"uids": [[0, 1]], "gids": [[0, 1, 1]]}, {"uids": [[0, -1, 1]], "gids": [[0, 1, 1]]}])
+@pytest.mark.parametrize(
+    "bad", [None, [], {}, {"uids": []}, {"uids": [[0, 1]], "gids": [[0, 1, 1]]}, {"uids": [[0, -1, 1]], "gids": [[0, 1, 1]]}]
+)
 def test_what_is_no_map(bad: object) -> None:
     with pytest.raises(ValueError, match="id map"):
         IdMaps.from_json(bad)

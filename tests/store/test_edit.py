@@ -304,7 +304,8 @@ with Store.open(root) as store:
 def user() -> Iterator[str]:
     """An ordinary user, removed afterwards."""
     name = f"nbc-store-{os.getpid()}"
-    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", name], check=True)
+    nothing_lent = ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0"]
+    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", *nothing_lent, name], check=True)
     yield name
     subprocess.run(["userdel", name], check=True, capture_output=True)
 
