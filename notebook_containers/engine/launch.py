@@ -299,8 +299,7 @@ def start(
         with networks.making_ready(endpoint):
             state = parts.runtime.create(document.id, bundle)
             undo.callback(forget, parts, document.id)
-        if others:
-            others.check(state.pid)
+        others.check()
         if endpoint:
             networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid)
             actors.join(parts, changed)
