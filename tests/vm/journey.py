@@ -11,6 +11,7 @@ import pytest
 
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
+from tests.engine.test_limits import EATER
 from tests.home import BASE, Home
 
 pytestmark = pytest.mark.root
@@ -42,7 +43,7 @@ def test_run_with_limits(home: Home) -> None:
 
 
 def test_run_over_the_memory_limit(home: Home) -> None:
-    done = run(home, "-m 16m", "sh", "-c", "exec tail -c 200000000 /dev/zero")
+    done = run(home, "-m 16m", "sh", "-c", f"exec {EATER}")
     assert done.returncode == 137
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from notebook_containers.engine.container import Container
+from tests.engine.test_limits import EATER
 from tests.home import BASE, Home
 
 MANAGER = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"
@@ -40,7 +41,7 @@ def test_run_with_limits(home: Home) -> None:
 
 
 def test_memory_and_processes_bite(home: Home) -> None:
-    done = run(home, "-m 16m", "sh", "-c", "exec tail -c 200000000 /dev/zero")
+    done = run(home, "-m 16m", "sh", "-c", f"exec {EATER}")
     assert done.returncode == 137
     script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 3 & done; wait"
     done = run(home, "--pids-limit 6", "sh", "-c", script)
