@@ -39,13 +39,21 @@ class Limits:
             if self._cgroup is None:
                 return
             self._cgroup.create()
-            self.warnings += self._cgroup.apply(self._resources)
-            self.locations = self._cgroup.locations()
         except OSError as err:
             if err.errno not in _UNUSABLE:
                 raise
             self.warnings.append(f"limits are not enforced: no cgroup can be made here ({err.strerror})")
             self._cgroup, self.path = None, ""
+        else:
+            self._set(self._cgroup)
+
+    def _set(self, cgroup: cgroups.Cgroup) -> None:
+        """Set the limits; a value that the kernel refuses (a disk that is not there) is the caller's error, a missing right a warning."""
+        try:
+            self.warnings += cgroup.apply(self._resources)
+        except PermissionError as err:
+            self.warnings.append(f"limits are not enforced: {err.filename}: {err.strerror}")
+        self.locations = cgroup.locations()
 
     def change(self, resources: Table) -> list[str]:
         """Set other limits; returns in words what cannot be enforced."""

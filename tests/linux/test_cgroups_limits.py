@@ -124,16 +124,41 @@ def test_rt18_an_update_of_other_limits_leaves_the_devices(groups: Groups, group
     assert groups.start(group, "sh", "-c", "head -c0 /dev/zero || echo refused").communicate(timeout=20)[0] == "refused\n"
 
 
-def a_disk() -> str:
-    """Return a whole disk's number: throttles are for those only."""
-    for path in sorted(Path("/sys/block").iterdir()):
-        if (path / "device").exists() and files.read_integer(f"{path}/size"):
-            return files.read(f"{path}/dev")
-    pytest.skip("no disk here")
+def disk_of(path: Path) -> tuple[int, int]:
+    """Return the number of the whole disk that a file lies on: throttles are for those only."""
+    number = path.stat().st_dev
+    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    if not device.exists():
+        pytest.skip("the temporary directory lies on no disk")
+    whole = device.resolve().parent if (device / "partition").exists() else device
+    major, minor = files.read(f"{whole}/dev").split(":")
+    return int(major), int(minor)
 
 
-def test_block_io_throttles_are_in_force_and_go(groups: Groups, group: Cgroup) -> None:
-    major, minor = map(int, a_disk().split(":"))
+READ_DISK = """
+import mmap, os, sys, time
+disk, buffer = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, 1 << 20)
+start = time.monotonic()
+for _ in range(int(sys.argv[2])):
+    os.readv(disk, [buffer])
+print(time.monotonic() - start)
+"""
+
+
+def test_a_throttled_disk_is_slow(groups: Groups, group: Cgroup, tmp_path: Path) -> None:
+    """8 MiB at 4 MiB a second, past the page cache."""
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(8 * MIB))
+    major, minor = disk_of(file)
+    os.sync()
+    assert group.apply({"blockIO": {"throttleReadBpsDevice": [{"major": major, "minor": minor, "rate": 4 * MIB}]}}) == []
+    output, errors = groups.start(group, sys.executable, "-c", READ_DISK, str(file), "8").communicate(timeout=60)
+    assert float(output or "0") > 1.2, errors
+    assert group.stats()["io_read_bytes"] >= 8 * MIB
+
+
+def test_block_io_throttles_are_in_force_and_go(groups: Groups, group: Cgroup, tmp_path: Path) -> None:
+    major, minor = disk_of(tmp_path)
     device = {"major": major, "minor": minor}
     asked = {"throttleReadBpsDevice": [{**device, "rate": 4 * MIB}], "throttleWriteIOPSDevice": [{**device, "rate": 100}]}
     assert group.apply({"blockIO": asked}) == []

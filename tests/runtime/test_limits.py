@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.errors import Conflict, Unsupported
-from notebook_containers.oci.runtime import Memory, Pids, Resources, Spec
+from notebook_containers.errors import Conflict, RuntimeFailure, Unsupported
+from notebook_containers.oci.runtime import BlockIO, Memory, Pids, Resources, Spec, ThrottleDevice
 from notebook_containers.runtime.bundle import MonitorOptions
 from tests.runtime.boxes import Box, spec_for
 from tests.runtime.test_exec import execute, output
@@ -66,6 +66,13 @@ def test_out_of_memory_is_told(box: Box) -> None:
     box.runtime.start(identity)
     assert box.runtime.wait(identity, timeout_s=30) == 137
     assert box.runtime.state(identity).oom_killed
+
+
+def test_a_limit_that_the_kernel_refuses_is_an_error_and_leaves_nothing(box: Box) -> None:
+    nowhere = BlockIO(read_bps=(ThrottleDevice(major=4000, minor=1, rate=1 << 20),))
+    with pytest.raises(RuntimeFailure, match="No such device"):
+        box.create(limited(spec_for(["/bin/true"]), Resources(block_io=nowhere)))
+    assert ours() == []
 
 
 def test_a_kill_is_not_out_of_memory(box: Box) -> None:

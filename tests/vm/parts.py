@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import io
 import lzma
 import os
 import re
@@ -66,19 +67,25 @@ def fill(place: Path, kernel: Kernel) -> None:
         _write(place, entry)
     _copy_modules(place / "vm/modules", kernel)
     for name in _with_requirements(PACKAGES):
-        _copy_package(name, place / "vm/site")
+        for source, path in _package_files(name):
+            if source.suffix != ".so":
+                _copy(source, place / "vm/site" / path)
     _copy_tree(place / "vm/tree")
     for name in ("vm", "vm/tree", "vm/site"):
         (place / name).chmod(0o755)
 
 
 def _more(below: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return what the tests call besides: busybox, and ldd."""
+    """Return what the tests call besides: busybox, ldd, and the compiled modules of packages with their libraries."""
     tree, libraries = Tree(below=below), Libraries()
     for program in filter(os.path.isfile, PROGRAMS):
         add_elf(tree, libraries, program)
     for script in SCRIPTS:
         tree.copy(script, mode=0o755)
+    for name in _with_requirements(PACKAGES):
+        for source, path in _package_files(name):
+            if source.suffix == ".so":
+                add_elf(tree, libraries, str(source), f"vm/site/{path}")
     return tree.entries()
 
 
@@ -126,11 +133,12 @@ def _with_requirements(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _copy_package(name: str, place: Path) -> None:
+def _package_files(name: str) -> Iterator[tuple[Path, str]]:
+    """Yield an installed package's files (no programs) and their paths below site-packages."""
     for file in importlib.metadata.files(name) or ():
         source = Path(str(file.locate()))
         if ".." not in file.parts and source.suffix != ".pyc" and source.is_file():
-            _copy(source, place / str(file))
+            yield source, str(file)
 
 
 def _copy_tree(place: Path) -> None:
@@ -172,8 +180,6 @@ def _visit(name: str, files: dict[str, Path], order: list[str]) -> None:
 
 def _needs(path: Path) -> list[str]:
     """Return what a module says it depends on."""
-    import io
-
     section = ELFFile(io.BytesIO(_module_bytes(path))).get_section_by_name(".modinfo")
     words = section.data().split(b"\0")
     text = next((word.removeprefix(b"depends=").decode() for word in words if word.startswith(b"depends=")), "")
