@@ -74,7 +74,7 @@ def from_container(
         local = os.path.abspath(target) + ("/" if target.endswith(("/", "/.")) else "")
         with SafeRoot.at("/", follow=True) as machine:
             place = choose(machine, local, source)
-        warnings = _unpack_local(opened.stream(place.name), place.below, archive_mode=archive_mode)
+        warnings = unpack_here(opened.stream(place.name), place.below, archive_mode=archive_mode)
         return warnings + opened.warnings
 
 
@@ -149,7 +149,7 @@ def _held(stream: Iterator[bytes], held: ExitStack) -> Iterator[bytes]:
         yield from stream
 
 
-def _unpack_local(stream: Iterator[bytes], below: str, *, archive_mode: bool) -> list[str]:
+def unpack_here(stream: Iterator[bytes], below: str, *, archive_mode: bool) -> list[str]:
     """Unpack with the store's own writer: an archive cannot lead out of the directory, whatever its names and links say."""
     own = (os.geteuid(), os.getegid())
     keep = archive_mode and own[0] == 0
