@@ -30,6 +30,7 @@ class TerminalFace:
     """Writes to this process's standard streams; interrupts go on to the container, as Docker's signal proxy does."""
 
     cell: str | None = None
+    streams = True
     adds_up_sizes = False
 
     def __init__(self, starter: Starter | None = None) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from notebook_containers.commands.results import Built, Documents, Ended, Layers, Names, Result, Row, Started, Table, Text
+from notebook_containers.commands.text import plain
 from notebook_containers.errors import Error
 
 
@@ -26,7 +27,9 @@ def show(result: Result) -> int:
             _print(_documents(documents, kind))
         case Started(container=container):
             print(container.id)
-        case Ended(exit_code=code):
+        case Ended(exit_code=code, verdict=verdict):
+            if verdict:
+                print(f"nbc: {plain(verdict)}", file=sys.stderr)
             return code
         case Built(image=image):
             print(image.id)

@@ -67,7 +67,7 @@ def _row(event: Event) -> Row:
 
 
 def _line(event: Event, template: str | None) -> str:
-    if template == "json" or template == "{{json .}}":
+    if template in ("json", "{{json .}}"):
         return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
     if template:
         return formatting.document_template(template, event)

@@ -29,6 +29,8 @@ class Face(Protocol):
     """Implemented by the command line and by the notebook."""
 
     cell: str | None
+    streams: bool
+    """Whether output without an end may be shown (a terminal waits for more, a cell shows what there is)."""
     adds_up_sizes: bool
     """Whether listings say the bytes of writable layers unasked (a DataFrame does, a table only when its column is shown)."""
 

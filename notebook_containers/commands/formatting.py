@@ -95,6 +95,8 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="STATUS", name="Status", text=_plain("status")),
         Column(heading="STATE", name="State", text=_plain("state"), shown=False),
         Column(heading="EXIT CODE", name="ExitCode", text=_plain("exit_code"), shown=False),
+        Column(heading="HEALTH", name="Health", text=_plain("health"), shown=False),
+        Column(heading="VERDICT", name="Verdict", text=_plain("verdict"), shown=False),
         Column(heading="PORTS", name="Ports", text=ports_text),
         Column(heading="NAMES", name="Names", text=_plain("names")),
         Column(heading="NETWORKS", name="Networks", text=_list("networks"), shown=False),

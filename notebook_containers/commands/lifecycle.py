@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
+from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import face
-from notebook_containers.commands.results import Ended, Names, Result, Text
+from notebook_containers.commands.results import Names, Result, Text
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.filters import from_words
 from notebook_containers.engine.quantities import human_size
@@ -47,7 +48,7 @@ def _start(containers: tuple[str, ...], *, attach: bool, interactive: bool) -> R
     with session:
         here.pump(session, container, stdin=interactive, tty=container.document.options.tty)
         code = session.exit_code
-    return Ended(exit_code=code or 0, what=f"{container.command} in {container.image}", container_id=container.id)
+    return ended(container, code)
 
 
 def _stop(containers: tuple[str, ...], *, time: int | None) -> Result:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from notebook_containers.commands import formatting
+from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import face
 from notebook_containers.commands.results import Documents, Ended, Names, Result, Row, Table, Text
 from notebook_containers.commands.run import GRAMMAR
-from notebook_containers.engine.quantities import rfc3339, unix_time
+from notebook_containers.engine.telling import shown
 from notebook_containers.errors import ImageNotFound, InvalidArgument, NotFound
 from notebook_containers.oci.documents import JSON
 
@@ -37,6 +38,8 @@ def container_row(container: Container, *, size: bool, full: bool = False) -> Ro
         "status": container.status_text,
         "state": container.status,
         "exit_code": container.exit_code,
+        "health": container.health if container.status in ("running", "paused") else "",
+        "verdict": str(container.verdict),
         "ports": ports,
         "names": container.name,
         "networks": [container.document.endpoint.network if container.document.endpoint else container.document.options.network],
@@ -95,40 +98,23 @@ _FILTERS: Mapping[str, Callable[[Container, str], bool]] = {
     "name": lambda c, value: value in c.name,
     "status": lambda c, value: c.status == value,
     "exited": lambda c, value: c.status == "exited" and str(c.exit_code) == value,
+    "health": lambda c, value: c.health == value and c.status in ("running", "paused"),
     "ancestor": lambda c, value: c.image in (value, f"{value}:latest"),
     "label": _label,
     "network": lambda c, value: c.document.options.network == value,
 }
 
 
-def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, since: str | None, until: str | None) -> Result:
+def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, details: bool, since: str | None, until: str | None) -> Result:
     """Show the output of a container."""
-    if tail != "all" and not tail.isdigit():
+    if tail != "all" and not tail.lstrip("-").isdigit():
         raise InvalidArgument(f"--tail {tail!r} is no number", hint="write a number of lines, or all")
     here = face()
     found = here.engine.containers.get(container)
-    for line in found.log_lines(tail=tail, since=_moment(since), until=_moment(until), follow=follow):
-        prefix = f"{rfc3339(line.time)} ".encode() if timestamps else b""
-        here.write(line.stream, prefix + line.data)
+    lines = found.log_lines(tail="all" if tail.startswith("-") else tail, since=since, until=until, follow=follow)
+    for stream, data in shown(lines, timestamps=timestamps, details=details):
+        here.write(stream, data)
     return None
-
-
-def _moment(text: str | None) -> float | None:
-    """Return a Unix time for ``2026-01-31T12:00:00``, a Unix time or a duration ago such as ``10m``."""
-    import re
-    import time
-
-    if text is None:
-        return None
-    parts = re.findall(r"(\d+)([smhd])", text)
-    if parts and "".join(a + b for a, b in parts) == text:
-        return time.time() - sum(int(a) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[b] for a, b in parts)
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    moment = unix_time(text)
-    if not moment:
-        raise InvalidArgument(f"{text!r} is no time", hint="write 10m, 2026-01-31T12:00:00 or a Unix time")
-    return moment
 
 
 def _exec(container: str, command: tuple[str, ...], **given: object) -> Result:
@@ -165,7 +151,7 @@ def _attach(container: str, *, no_stdin: bool) -> Result:
     with found.attach(stdin=stdin) as session:
         here.pump(session, found, stdin=stdin, tty=options.tty)
         code = session.exit_code
-    return Ended(exit_code=code or 0, what=f"{found.command} in {found.image}", container_id=found.id)
+    return ended(found, code)
 
 
 def _inspect(names: tuple[str, ...], *, format: str | None, type: str | None) -> Result:
@@ -259,8 +245,9 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Option(["-f", "--follow"], is_flag=True, help="Wait for more until it ends."),
         click.Option(["-n", "--tail"], default="all", show_default=True, help="Lines from the end."),
         click.Option(["-t", "--timestamps"], is_flag=True, help="Show when each line was written."),
-        click.Option(["--since"], help="Only after this time, or as 10m."),
-        click.Option(["--until"], help="Only before this time."),
+        click.Option(["--details"], is_flag=True, help="Show what log options add to each line."),
+        click.Option(["--since"], help="Only from this time on: 2026-01-31T12:00:00Z, a Unix time, or 10m ago."),
+        click.Option(["--until"], help="Only up to this time."),
         _CONTAINER,
     ),
     "exec": _command(

@@ -61,6 +61,8 @@ class Ended:
     exit_code: int
     what: str
     container_id: str = ""
+    verdict: str = ""
+    """Why it ended and the next step, when the exit status alone does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

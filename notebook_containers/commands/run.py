@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import click
 
+from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import STREAMS, Face, detach_keys, face
 from notebook_containers.commands.flags import OPTIONS
 from notebook_containers.commands.given import attached, keywords, text, wants_stdin
@@ -78,11 +79,10 @@ def _foreground(here: Face, container: Container, given: Mapping[str, object]) -
             sig_proxy=given["sig_proxy"] is not False,
         )
         code = session.exit_code
-    if code is None:
-        return Ended(exit_code=0, what=f"detached from {container.name}", container_id=container.id)
-    if container.document.options.auto_remove:
+    result = ended(container, code)
+    if code is not None and container.document.options.auto_remove:
         _remove(container)
-    return Ended(exit_code=code, what=f"{container.command} in {container.image}", container_id=container.id)
+    return result
 
 
 def _remove(container: Container) -> None:

@@ -75,7 +75,7 @@ COMMANDS: Mapping[str, click.Command] = {
     ),
     "system": Verbs(
         "system",
-        {"df": "usage", "doctor": "system", "info": "system", "prune": "system"},
+        {"df": "usage", "doctor": "system", "events": "events", "info": "system", "prune": "system", "recover": "events"},
         help="Look at and clean up the whole.",
     ),
 }

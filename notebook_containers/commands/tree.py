@@ -50,6 +50,7 @@ ROOT: Mapping[str, str] = {
     **_CONTAINER,
     **_IMAGE,
     "compose": "compose",
+    "events": "events",
     "container": "tree",
     "doctor": "system",
     "image": "tree",

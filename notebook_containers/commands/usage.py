@@ -10,10 +10,10 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import Face, face
+from notebook_containers.commands.given import nano_cpus, restart_words
 from notebook_containers.commands.lifecycle import on_each
 from notebook_containers.commands.looking import FORMAT
 from notebook_containers.commands.results import Result, Row, Table, Text
-from notebook_containers.commands.given import nano_cpus, restart_words
 from notebook_containers.engine.container import Container
 from notebook_containers.errors import ContainerNotFound, InvalidArgument
 from notebook_containers.oci.documents import JSON

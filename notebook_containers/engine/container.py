@@ -249,7 +249,7 @@ class Container(Contents, Usage, Telling):
         if v or self.document.options.auto_remove:
             for point in self.document.mounts:
                 if point.anonymous and not volumes.users(self._parts, point.volume):
-                    self._parts.store.volumes.remove(point.volume)
+                    volumes.Volumes.destroy(self._parts, point.volume)
 
     def rename(self, name: str) -> None:
         """Give it another name; raises Conflict when that is taken."""

@@ -122,7 +122,9 @@ def matcher(filters: Filters) -> Callable[[Event], bool]:
     for key in filters:
         if key not in _FILTERS:
             raise InvalidArgument(f"event filter {key!r} is not understood", hint="use " + ", ".join(_FILTERS))
-    values = {key: [value] if isinstance(value, str) else [str(v) for v in value] for key, value in filters.items() if not isinstance(value, bool)}
+    values = {
+        key: [value] if isinstance(value, str) else [str(v) for v in value] for key, value in filters.items() if not isinstance(value, bool)
+    }
 
     def fits(event: Event) -> bool:
         return all(any(_FILTERS[key](event, value) for value in wanted) for key, wanted in values.items())
@@ -145,7 +147,9 @@ def _is(kind: str) -> Callable[[Event, str], bool]:
     def fits(event: Event, value: str) -> bool:
         if event.get("Type") != kind:
             return False
-        return _identity(event) == value or (len(value) >= 2 and _identity(event).startswith(value)) or _attributes(event).get("name") == value
+        return (
+            _identity(event) == value or (len(value) >= 2 and _identity(event).startswith(value)) or _attributes(event).get("name") == value
+        )
 
     return fits
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from notebook_containers.build.platforms import platform_text, same_platform
+from notebook_containers.engine import dockerfiles
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
@@ -113,7 +114,9 @@ class Image:
     def tag(self, repository: str, tag: str | None = None) -> None:
         """Give it one more name."""
         name = f"{repository}:{tag}" if tag else repository
-        self._parts.store.images.tag(self.record.id, Reference.parse(name).tagged())
+        reference = Reference.parse(name).tagged()
+        self._parts.store.images.tag(self.record.id, reference)
+        self._parts.emit_image("tag", self.record.id, reference.familiar())
         self.reload()
 
     def reload(self) -> None:
@@ -216,7 +219,7 @@ class Images:
         context = Path(path) if path is not None else Path.cwd()
         if not context.is_dir():
             raise InvalidArgument(f"build context {str(context)!r} is no directory", hint="give the directory that holds the files to COPY")
-        source, name = _dockerfile(context, text, dockerfile)
+        source, name = dockerfiles.read(context, text, dockerfile)
         names = [tag] if isinstance(tag, str) else list(tag or ())
         tell = progress or (lambda _event: None)
         result = builder.build(
@@ -235,6 +238,8 @@ class Images:
             network=network,
             progress=tell,
         )
+        for each in names or ("",):
+            self._parts.emit_image("build", result.image.id, each)
         return BuildResult(image=Image(self._parts, result.image), steps=result.steps)
 
     def tag(self, source: str, name: str) -> Image:
@@ -247,13 +252,19 @@ class Images:
         """Fetch an image from its registry, for this machine or for ``platform`` (``linux/arm64``)."""
         from notebook_containers.registry import transfer
 
-        return Image(self._parts, transfer.pull(self._parts.store, Reference.parse(name).tagged(), _platform(platform)))
+        reference = Reference.parse(name).tagged()
+        image = Image(self._parts, transfer.pull(self._parts.store, reference, _platform(platform)))
+        self._parts.emit_image("pull", reference.familiar(), Reference.parse(name).familiar())
+        return image
 
     def push(self, name: str) -> str:
         """Send an image to its registry; returns the manifest digest there."""
         from notebook_containers.registry import transfer
 
-        return str(transfer.push(self._parts.store, Reference.parse(name).tagged()))
+        reference = Reference.parse(name).tagged()
+        digest = str(transfer.push(self._parts.store, reference))
+        self._parts.emit_image("push", reference.familiar(), Reference.parse(name).familiar())
+        return digest
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
         """Return an archive of images that docker, podman and skopeo read (docker-archive and oci-archive in one).
@@ -267,6 +278,7 @@ class Images:
             record = self.obtain(name)
             by_id = record.id.hex.startswith(name.removeprefix("sha256:"))
             entry = chosen.setdefault(record.id, (record, []))
+            self._parts.emit_image("save", record.id, name)
             entry[1].extend(tag for tag in (record.tags if by_id else (Reference.parse(name).tagged().familiar(),)) if tag not in entry[1])
         return imagefiles.save(self._parts, list(chosen.values()))
 
@@ -275,7 +287,10 @@ class Images:
         from notebook_containers.engine import copying, imagefiles
 
         with copying.plain(data) as stream:
-            return [Image(self._parts, record) for record in imagefiles.load(self._parts, stream)]
+            records = imagefiles.load(self._parts, stream)
+        for record in records:
+            self._parts.emit_image("load", record.id, record.tags[0] if record.tags else record.id)
+        return [Image(self._parts, record) for record in records]
 
     def import_image(
         self,
@@ -291,7 +306,9 @@ class Images:
 
         with copying.plain(data) as stream:
             tags = commit.target(repository, tag)
-            return Image(self._parts, imagefiles.import_tar(self._parts, stream, tags=tags, message=message, changes=changes))
+            record = imagefiles.import_tar(self._parts, stream, tags=tags, message=message, changes=changes)
+        self._parts.emit_image("import", record.id, record.tags[0] if record.tags else record.id)
+        return Image(self._parts, record)
 
     def remove(self, name: str, *, force: bool = False) -> Sequence[Mapping[str, str]]:
         """Take a name away, and the image with it when that was the last; returns Docker's ``Untagged``/``Deleted`` lines.
@@ -303,6 +320,7 @@ class Images:
         if by_name and len(record.tags) > 1:
             reference = Reference.parse(name).tagged()
             self._parts.store.images.untag(reference)
+            self._parts.emit_image("untag", record.id, record.id)
             return [{"Untagged": reference.familiar()}]
         if len(record.tags) > 1 and not force:
             raise Conflict(
@@ -315,12 +333,18 @@ class Images:
         if users:
             for tag in record.tags:
                 self._parts.store.images.untag(Reference.parse(tag))
+                self._parts.emit_image("untag", record.id, record.id)
             return lines
-        self._parts.store.images.remove(record.id)
+        self._delete(record)
         from notebook_containers.store.collect import collect
 
         collect(self._parts.store)
         return [*lines, {"Deleted": str(record.id)}]
+
+    def _delete(self, record: ImageRecord) -> None:
+        self._parts.store.images.remove(record.id)
+        for action in (*("untag" for _tag in record.tags), "delete"):
+            self._parts.emit_image(action, record.id, record.id)
 
     def prune(self, *, all: bool = False) -> dict[str, object]:
         """Remove images without a name (``all``: every one no container uses), the build cache they leave and unused layers.
@@ -331,7 +355,7 @@ class Images:
         deleted = []
         for record in self._parts.store.images.list():
             if record.id not in used and (all or not record.tags):
-                self._parts.store.images.remove(record.id)
+                self._delete(record)
                 deleted.append(str(record.id))
         from notebook_containers.store.collect import collect
 
@@ -377,19 +401,3 @@ def _noting(progress: Callable[[Event], None]) -> Callable[[str], None]:
             progress(Warned(line=0, message=message))
 
     return note
-
-
-def _dockerfile(context: Path, text: str | None, dockerfile: str | os.PathLike[str] | None) -> tuple[str, str]:
-    if text is not None:
-        return text, "Dockerfile"
-    path = Path(dockerfile) if dockerfile is not None else context / "Dockerfile"
-    if dockerfile is not None and not path.is_absolute() and not path.exists():
-        path = context / path
-    try:
-        return path.read_text(encoding="utf-8-sig"), path.name
-    except OSError as err:
-        raise InvalidArgument(
-            f"cannot read the Dockerfile {str(path)!r}: {err.strerror}", hint="name it with -f, or make it in the context directory"
-        ) from err
-    except UnicodeDecodeError as err:
-        raise InvalidArgument(f"the Dockerfile {str(path)!r} is not UTF-8 text") from err

@@ -100,6 +100,7 @@ class Networks:
             names = self._holders(network.id)
             raise Conflict(f"network {network.name} is used by {', '.join(names)}", hint=f"stop it first: nbc stop {names[0]}") from err
         bridge.remove(_config(document))
+        self._parts.emit("network", "destroy", network.id, {"name": network.name, "type": "bridge"})
 
     def _holders(self, network_id: str) -> Sequence[str]:
         ids = self._parts.store.records.addresses(network_id)
@@ -211,6 +212,7 @@ class Networks:
         gateway = str(next(ip_network(subnet).hosts()))
         document = NetworkDocument(id=network_id, name=name, subnet=subnet, gateway=gateway, link=link, internal=internal, labels=labels)
         self._parts.store.records.add_network(id=network_id, name=name, document=document.to_bytes().decode())
+        self._parts.emit("network", "create", network_id, {"name": name, "type": "bridge"})
         return document
 
     @contextmanager

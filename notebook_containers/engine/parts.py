@@ -38,6 +38,10 @@ class Parts:
         """Write one event for whoever listens, in whatever process; ``kind`` is container, image, network or volume."""
         Journal(os.fspath(self.run)).append(kind, action, identity, attributes)
 
+    def emit_image(self, action: str, identity: str, name: str) -> None:
+        """Write one event of an image."""
+        self.emit("image", action, identity, {"name": name})
+
     @contextmanager
     def container_lock(self, container_id: str) -> Iterator[None]:
         """Hold one container's life-cycle lock (start, stop, rm), across processes; the kernel releases it when the holder dies.

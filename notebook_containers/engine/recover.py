@@ -29,7 +29,7 @@ _AGAIN = ("always", "unless-stopped")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered(Document):
-    """What :func:`recover` did, container ids: found ``lost`` (exit code 137), ``removed`` (--rm), ``started`` again, and ``failed`` with why."""
+    """What :func:`recover` did, container ids: found ``lost`` (exit code 137), ``removed`` (--rm), ``started``, and ``failed`` with why."""
 
     lost: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -40,8 +40,8 @@ class Recovered(Document):
 def recover(parts: Parts, containers: Containers) -> Recovered:
     """Refresh every container's state and start what ``always`` and ``unless-stopped`` ask for; safe to repeat, and in several processes.
 
-    What ended before this boot is started again when its policy is ``always``, or ``unless-stopped`` and no caller had ended it, as Docker's
-    daemon does; what ended since only when its monitor was killed. One that cannot be started does not keep the others from it.
+    What ended before this boot is started again when its policy is ``always``, or ``unless-stopped`` and no caller had ended it, as
+    Docker's daemon does; what ended since only when its monitor was killed. One that cannot be started does not keep the others from it.
     """
     lost, removed, started, failed = [], [], [], []
     for container in containers.every():

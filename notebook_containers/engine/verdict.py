@@ -72,7 +72,7 @@ def judge(
     stop_timeout_s: float = 10,
 ) -> Verdict:
     """Return the verdict; ``log_tail`` and ``killed_for`` (system calls for which the seccomp profile kills) are asked only if need be."""
-    if state.status in ("running", "paused", "restarting") and state.exit_code is None:
+    if state.status in ("running", "paused"):
         return _alive(state)
     if state.start_failed or (state.exit_code is not None and not state.started_at and state.error):
         return _not_started(state)
@@ -119,7 +119,7 @@ def _executable_hint(text: str) -> str:
         return "the program wants another C library: use an image with glibc (or musl), or link it statically"
     if "no program" in text:
         return "write its interpreter into the first line, such as #!/bin/sh"
-    return "make it executable: chmod +x"
+    return "make it executable: chmod +x" if "permission" in text else "name a program"
 
 
 def _lost(state: ContainerState, name: str) -> Verdict | None:
@@ -222,7 +222,8 @@ def _exit(code: int, name: str) -> Verdict:
         what = _OWN_FAULT[signals.Signals(number)][0] if number in _OWN_FAULT else f"it was ended by {_name(number)}"
         meaning, hint = f"a process that it started reported: {what} ({_name(number)})", ""
     text = f"ended with exit status {code}" + (f": {meaning}" if meaning else "")
-    return Verdict(cause="crash" if 128 < code <= 192 else "error", text=text, hint=hint or f"its output says why: nbc logs {name}")
+    crash = code == 137 or code - 128 in _OWN_FAULT
+    return Verdict(cause="crash" if crash else "error", text=text, hint=hint or f"its output says why: nbc logs {name}")
 
 
 _EXIT_CODES = {

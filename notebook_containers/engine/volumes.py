@@ -30,7 +30,9 @@ class Volumes:
         try:
             return self._parts.store.volumes.get(chosen)
         except VolumeNotFound:
-            return self._parts.store.volumes.create(chosen, labels=dict(labels or {}))
+            volume = self._parts.store.volumes.create(chosen, labels=dict(labels or {}))
+            self._parts.emit("volume", "create", chosen, {"driver": "local"})
+            return volume
 
     def get(self, name: str) -> Volume:
         """Return a volume; raises VolumeNotFound."""
@@ -45,7 +47,13 @@ class Volumes:
         holders = users(self._parts, name)
         if holders:
             raise Conflict(f"volume {name} is used by container {holders[0]}", hint=f"remove it first: nbc rm {holders[0]}")
-        self._parts.store.volumes.remove(name)
+        self.destroy(self._parts, name)
+
+    @staticmethod
+    def destroy(parts: Parts, name: str) -> None:
+        """Delete a volume that the caller knows to be free."""
+        parts.store.volumes.remove(name)
+        parts.emit("volume", "destroy", name, {"driver": "local"})
 
     def discard(self, names: Iterable[str]) -> None:
         """Delete volumes that were made for a container that could not be made; what another container took meanwhile stays."""

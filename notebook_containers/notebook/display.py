@@ -27,9 +27,12 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
             return documents[0] if len(documents) == 1 else list(documents)
         case results.Started(container=container):
             return container
-        case results.Ended(exit_code=code, what=what, container_id=container_id):
+        case results.Ended(exit_code=code, what=what, container_id=container_id, verdict=verdict):
             if code and raise_error:
-                raise ContainerError(f"{what} ended with exit status {code}", exit_status=code, container_id=container_id)
+                text = f"{what} ended with exit status {code}"
+                raise ContainerError(text, hint=verdict, exit_status=code, container_id=container_id)
+            if verdict:
+                face.note(verdict)
         case results.Built(image=image, quiet=quiet):
             return None if quiet else diagram([_stack(image)])
         case results.Layers(stacks=stacks):

@@ -30,6 +30,7 @@ _GRACE_S = 2.0
 class NotebookFace:
     """One a kernel; the engine is opened on first use and shared by every magic."""
 
+    streams = False
     adds_up_sizes = True
 
     def __init__(self) -> None:

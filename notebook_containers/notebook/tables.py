@@ -65,6 +65,8 @@ PS = Table(
         "status": "text",
         "state": "text",
         "exit_code": "exit",
+        "health": "text",
+        "verdict": "text",
         "ports": "structure",
         "names": "text",
         "networks": "structure",

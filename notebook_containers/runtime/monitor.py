@@ -224,7 +224,8 @@ class Monitor:
             return
         if self._life is None or self._exit is not None:
             raise Conflict(f"container {self.id[:12]} is not running")
-        self._actor.tell("kill", {"signal": number})
+        if "started" in self.state:
+            self._actor.tell("kill", {"signal": number})
         if everyone and self._limits.path:
             self._limits.signal(number)
         else:
@@ -281,6 +282,7 @@ class Monitor:
 
     def _live(self) -> None:
         """The command runs."""
+        self.state.pop("exitCode", None)  # that of the life before
         self._health.begin()
         if self._health.exists():
             self.state["health"] = self._health.table()
@@ -340,7 +342,7 @@ class Monitor:
         self.state.update(found)
         self.state.update(pid=0, pidStarted=0, exitCode=code, finished=time.time())
         ran_s = time.time() - document.real(self.state, "started") if "started" in self.state else 0.0
-        if "started" in self.state:
+        if "started" in self.state or "startFailed" in self.state:
             self._actor.tell("die", {"exitCode": code, "execDuration": int(ran_s)})
         if not self._on_purpose and "started" in self.state and self._restarts.wanted(self._options, code):
             self._restart_at = time.monotonic() + self._restarts.next(ran_s)
