@@ -90,6 +90,7 @@ def test_the_issues_magics_in_order(hello: Kernel) -> None:
     assert hello.ok("%container_stop -t 0 web").stdout == "web\n"
     assert hello.ok("%container_start web").stdout == "web\n"
     assert hello.ok("x = %container_inspect web\nx['State']['Status']").text == "'running'"
+    hello.ok("%container_exec web touch /made")
     assert "/made" in hello.ok("%container_diff web").text
     assert "echo" in hello.ok("%container_history nb-hello").text
     layers = hello.ok(f"%container_layers nb-hello {BASE}")
