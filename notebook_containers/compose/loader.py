@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from notebook_containers.errors import ComposeError
+from notebook_containers.compose import interpolation
+from notebook_containers.errors import ComposeError, InvalidArgument
 from notebook_containers.oci.documents import JSON
 
-_VARIABLE = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-?+])([^}]*))?\})")
 _MAX_NODES = 100_000
 
 
@@ -29,7 +29,7 @@ for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("tag:yaml.org,2002:int", r"^[-+]?[0-9]+$", "-+0123456789"),
     ("tag:yaml.org,2002:float", r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$", "-+0123456789."),
-    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", "~nN\0"),
+    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
     ("tag:yaml.org,2002:merge", r"^(?:<<)$", "<"),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
@@ -37,12 +37,13 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A parsed file: its data, and the line and column (from 1) of every path."""
+    """A parsed file: its data, the line and column (from 1) of every path, and the variables it was filled with."""
 
     name: str
     lines: tuple[str, ...]
     data: Mapping[str, JSON]
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def error(self, path: str, message: str, *, hint: str = "") -> ComposeError:
         """Return an error at the place of a path (or of the nearest path above it)."""
@@ -72,7 +73,7 @@ def load(text: str, *, name: str = "compose.yaml", variables: Mapping[str, str] 
     data = reader.value(node, "") if node is not None else None
     if not isinstance(data, dict):
         raise ComposeError(f"{name}: a compose file is a mapping with services", hint="begin with 'services:'", file=name)
-    return Source(name=name, lines=lines, data=data, places=reader.places)
+    return Source(name=name, lines=lines, data=data, places=reader.places, variables=reader.variables)
 
 
 class _Reader:
@@ -91,6 +92,8 @@ class _Reader:
             raise self._error(path, "the file is too large once its aliases are followed")
         self._open.add(id(node))
         try:
+            if not isinstance(node, yaml.ScalarNode) and node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+                raise self._error(path, f"the YAML tag {node.tag} is not allowed")
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):
@@ -120,8 +123,11 @@ class _Reader:
     def _scalar(self, node: yaml.Node, path: str) -> JSON:
         text = str(node.value)
         kind = node.tag.rpartition(":")[2]
-        if kind == "str":
-            return self._interpolate(text, path)
+        if kind in ("str", "merge"):
+            try:
+                return interpolation.fill(text, self.variables)
+            except InvalidArgument as err:
+                raise self._error(path, err.message, hint=err.hint) from err
         if kind == "null":
             return None
         if kind == "bool":
@@ -131,23 +137,6 @@ class _Reader:
         if kind == "float":
             return float(text)
         raise self._error(path, f"the YAML tag {node.tag} is not allowed")
-
-    def _interpolate(self, text: str, path: str) -> str:
-        def fill(match: re.Match[str]) -> str:
-            if match[1]:
-                return "$"
-            name, operator, word = match[2] or match[3], match[4] or "", match[5] or ""
-            value = self.variables.get(name)
-            empty = value is None or (operator.startswith(":") and not value)
-            if operator.endswith("-"):
-                return word if empty else value or ""
-            if operator.endswith("+"):
-                return "" if empty else word
-            if operator.endswith("?") and empty:
-                raise self._error(path, f"the variable {name} is needed: {word or 'it is not set'}", hint=f"set {name}")
-            return value or ""
-
-        return _VARIABLE.sub(fill, text)
 
     def _error(self, path: str, message: str, *, hint: str = "") -> ComposeError:
         return Source(name=self.name, lines=self.lines, data={}, places=self.places).error(path, message, hint=hint)

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from notebook_containers.compose import values
 from notebook_containers.compose.loader import Source
+from notebook_containers.errors import InvalidArgument
 from notebook_containers.oci.documents import JSON
 
 HONOURED = (
@@ -85,6 +87,8 @@ def build_project(source: Source, *, directory: Path, name: str) -> Project:
     read = _Services(source, directory, notes)
     found = {key: read.service(key, value) for key, value in services.items()}
     volumes = source.data.get("volumes")
+    if not isinstance(volumes, (dict, type(None))):
+        raise source.error("volumes", "volumes is a mapping of names")
     return Project(
         name=str(source.data.get("name") or name),
         services=_in_order(source, found),
@@ -139,6 +143,7 @@ class _Services:
                 raise self._source.error(f"{path}.{key}", "unknown key", hint=_near(key, (*HONOURED, *KNOWN)))
         if not raw.get("image") and not raw.get("build"):
             raise self._source.error(path, "the service has neither image nor build")
+        self._check_values(raw, path)
         links = {w.partition(":")[2] or w: w.partition(":")[0] for w in self._words(raw, path, "links")}
         depends = self._words(raw, path, "depends_on")
         return Service(
@@ -147,7 +152,7 @@ class _Services:
             build=self._build(raw.get("build"), f"{path}.build"),
             command=self._command(raw, path, "command"),
             entrypoint=self._command(raw, path, "entrypoint"),
-            environment=self._mapping(raw, path, "environment"),
+            environment=self._variables(raw, path, "environment"),
             ports=tuple(self._ports(raw, path)),
             volumes=tuple(self._volume(word) for word in self._words(raw, path, "volumes")),
             tmpfs=self._words(raw, path, "tmpfs"),
@@ -175,7 +180,7 @@ class _Services:
             context=str(self._directory / str(raw.get("context") or ".")),
             dockerfile=str(raw.get("dockerfile") or ""),
             target=str(raw.get("target") or ""),
-            args=self._mapping(raw, path, "args"),
+            args=self._variables(raw, path, "args"),
         )
 
     def _command(self, raw: Mapping[str, JSON], path: str, key: str) -> tuple[str, ...] | None:
@@ -183,7 +188,10 @@ class _Services:
         if value is None:
             return None
         if isinstance(value, str):
-            return tuple(shlex.split(value))
+            try:
+                return tuple(shlex.split(value))
+            except ValueError as err:
+                raise self._source.error(f"{path}.{key}", "a quote is not closed") from err
         return self._words(raw, path, key)
 
     def _words(self, raw: Mapping[str, JSON], path: str, key: str) -> tuple[str, ...]:
@@ -197,6 +205,32 @@ class _Services:
         if not isinstance(value, list) or any(isinstance(item, (dict, list)) for item in value):
             raise self._source.error(f"{path}.{key}", f"{key} is a list of texts")
         return tuple(str(item) for item in value)
+
+    def _check_values(self, raw: Mapping[str, JSON], path: str) -> None:
+        """Raise ComposeError at the first value that the engine would refuse, where the file can be pointed at."""
+        for key, check in values.CHECKS.items():
+            if raw.get(key) is not None:
+                self._checked(f"{path}.{key}", check, raw[key])
+        for key, check in values.ITEM_CHECKS.items():
+            items = raw.get(key)
+            for index, item in enumerate(items if isinstance(items, list) else ()):
+                if not isinstance(item, (dict, list)):
+                    self._checked(f"{path}.{key}[{index}]", check, item)
+
+    def _checked(self, path: str, check: values.Check, value: JSON) -> None:
+        try:
+            check(value)
+        except InvalidArgument as err:
+            raise self._source.error(path, err.message, hint=err.hint) from err
+
+    def _variables(self, raw: Mapping[str, JSON], path: str, key: str) -> dict[str, str]:
+        """Read a mapping in which a name without a value means the variable of that name, where there is one."""
+        value, known = raw.get(key), self._source.variables
+        bare = {str(w) for w in value if "=" not in str(w)} if isinstance(value, list) else set()
+        if isinstance(value, dict):
+            bare = {name for name, item in value.items() if item is None}
+        found = self._mapping(raw, path, key)
+        return {name: known.get(name, "") if name in bare else text for name, text in found.items() if name not in bare or name in known}
 
     def _mapping(self, raw: Mapping[str, JSON], path: str, key: str) -> dict[str, str]:
         value = raw.get(key)

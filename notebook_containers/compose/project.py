@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from notebook_containers.compose import loader, model
+from notebook_containers.compose import loader, model, values
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.engine import Engine
 from notebook_containers.engine.keywords import CreateKeywords
@@ -97,7 +98,6 @@ class ComposeProject:
             f"{_PREFIX}.project.working_dir": str(self.directory),
         }
         text = service.text
-        restart, _, count = text.get("restart", "no").partition(":")
         return {
             "name": service.container_name or f"{self.name}-{service.name}-1",
             "entrypoint": service.entrypoint,
@@ -113,10 +113,11 @@ class ComposeProject:
             "network": text.get("network_mode"),
             "mem_limit": text.get("mem_limit"),
             "shm_size": text.get("shm_size"),
-            "pids_limit": int(text["pids_limit"]) if "pids_limit" in text else None,
-            "nano_cpus": int(float(text["cpus"]) * 1e9) if "cpus" in text else None,
+            "pids_limit": values.whole(text["pids_limit"]) if "pids_limit" in text else None,
+            "nano_cpus": values.cpus(text["cpus"]) if "cpus" in text else None,
+            "stop_timeout": math.ceil(values.seconds(text["stop_grace_period"])) if "stop_grace_period" in text else None,
             "stop_signal": text.get("stop_signal"),
-            "restart_policy": {"Name": restart, "MaximumRetryCount": int(count or 0)},
+            "restart_policy": values.restart(text.get("restart", "no")),
             "tty": service.flags.get("tty", False),
             "stdin_open": service.flags.get("stdin_open", False),
             "privileged": service.flags.get("privileged", False),
