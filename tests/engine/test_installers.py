@@ -1,4 +1,4 @@
-"""apt-get and pip in a RUN, as an ordinary user, from a real Debian: ``NBC_TEST_DEBIAN`` is the archive of a debootstrap (``tar -C root -c .``).
+"""apt-get and pip in a RUN, as an ordinary user, from a real Debian: ``NBC_TEST_DEBIAN`` names the archive of a debootstrap.
 
 It needs the network, so it is run where that variable is set.
 """
@@ -29,13 +29,15 @@ from notebook_containers.oci.reference import Reference
 from notebook_containers.store.store import Store
 with Store.open(Path(os.environ["NBC_ROOT"])) as store, open(sys.argv[1], "rb") as file:
     layer = store.layers.apply(file)
-    store.images.put(ImageConfig(architecture="amd64", os="linux", config=ContainerConfig()), [layer], tags=[Reference.parse("debian:test")])
+    config = ImageConfig(architecture="amd64", os="linux", config=ContainerConfig())
+    store.images.put(config, [layer], tags=[Reference.parse("debian:test")])
     print(json.dumps(store.ids.single))
 """
 DOCKERFILE = """FROM debian:test
 COPY ca.crt /usr/local/share/ca.crt
 ENV PIP_CERT=/usr/local/share/ca.crt
-RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-pip openssh-client iputils-ping libcap2-bin
+ENV DEBIAN_FRONTEND=noninteractive
+RUN apt-get update && apt-get install -y --no-install-recommends python3-pip openssh-client iputils-ping libcap2-bin
 RUN pip install --break-system-packages --no-cache-dir six && python3 -c "import six"
 RUN useradd -m someone && stat -c %a /usr/lib/openssh/ssh-keysign && getcap /usr/bin/ping
 """
@@ -64,6 +66,6 @@ def test_packages_install(user: Person) -> None:
     assert ("are answered as done" in said) is single
     owner = user.nbc("run", "--rm", "--network", "none", "installed", "stat", "-c", "%u", "/home/someone").strip()
     assert owner == ("0" if single else "1000")
-    assert user.nbc(
-        "run", "--rm", "--network", "none", "installed", "sh", "-c", "ls /etc/apt/apt.conf.d | grep -c zz-notebook || true"
-    ).strip() == ("1" if single else "0")
+    count = "ls /etc/apt/apt.conf.d | grep -c zz-notebook || true"
+    settings = user.nbc("run", "--rm", "--network", "none", "installed", "sh", "-c", count).strip()
+    assert settings == ("1" if single else "0"), "mounted where it is needed"
