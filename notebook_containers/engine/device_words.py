@@ -185,6 +185,17 @@ def _look(word: DeviceWord) -> Iterator[tuple[Device, DeviceWord]]:
     yield node, word
 
 
+def check_access(found: Sequence[tuple[Device, DeviceWord]]) -> None:
+    """Raise InvalidArgument for a node that this user may not open: inside a user namespace nobody has more rights on it."""
+    for node, word in found:
+        wanted = (os.R_OK if "r" in word.access else 0) | (os.W_OK if "w" in word.access else 0)
+        if not os.access(word.source, wanted):
+            raise InvalidArgument(
+                f"--device {word.source}: this user may not open it (mode {node.file_mode or 0:o}, owner {node.uid}, group {node.gid})",
+                hint="an administrator can add this user to the node's group, or change its mode",
+            )
+
+
 def _is_device_or_directory(path: str) -> bool:
     mode = os.lstat(path).st_mode  # a link's target is met under its own name
     return stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or stat.S_ISDIR(mode)

@@ -27,7 +27,7 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id, new_name
 from notebook_containers.engine.volumes import Volumes
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
-from notebook_containers.linux import seccomp
+from notebook_containers.linux import cgroups, seccomp
 from notebook_containers.network import forward, names, ports
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
@@ -63,7 +63,7 @@ def create(
         options=options,
         hostname=_host_name(parts, options, container_id),
         labels={**config.labels, **options.labels},
-        warnings=(*_platform_note(image, image_name), *specgen.notes(options, parts.host)),
+        warnings=(*_platform_note(image, image_name), *_group_note(options), *specgen.notes(options, parts.host)),
     )
     with ExitStack() as undo:
         name = _reserve(parts, document)
@@ -100,6 +100,13 @@ def _platform_note(image: ImageRecord, name: str) -> tuple[str, ...]:
     if image.config.architecture in ("", own.architecture):
         return ()
     return (f"image {name} is for {image.config.os}/{image.config.architecture}, and this machine is {platform_text(own)}",)
+
+
+def _group_note(options: ContainerOptions) -> tuple[str, ...]:
+    reasons = cgroups.usable() if options.cgroup_parent else {}
+    if not reasons or not all(reasons.values()):
+        return ()
+    return (f"--cgroup-parent {options.cgroup_parent} has no effect: {next(iter(reasons.values()))}",)
 
 
 def text_of(document: ContainerDocument) -> str:
@@ -172,7 +179,7 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Ma
         gid=identity.gid,
         groups=tuple(dict.fromkeys((*identity.groups, *extra))),
         home=identity.home,
-        mounts=(*files, *binds),
+        mounts=tuple(sorted((*files, *binds), key=lambda mount: mount.destination.rstrip("/").count("/"))),  # a volume on /etc goes first
         network=options.network,
         hostname=document.hostname,
         seccomp=installers.profile(seccomp_profile(options.seccomp, capabilities), pretending=pretending),
@@ -186,7 +193,10 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Ma
 def _devices(options: ContainerOptions, host: Host) -> list[tuple[Device, DeviceWord]]:
     """Return the nodes that were asked for; with ``--privileged`` as root every one of the machine's."""
     every = [DeviceWord(source="/dev", target="/dev")] if options.privileged and not host.rootless else []
-    return device_words.nodes([*every, *options.devices, *device_words.gpu_words(options.gpus)])
+    found = device_words.nodes([*every, *options.devices, *device_words.gpu_words(options.gpus)])
+    if host.rootless:
+        device_words.check_access(found)
+    return found
 
 
 def _block_io(options: ContainerOptions) -> BlockIO | None:

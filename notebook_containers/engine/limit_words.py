@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -65,8 +64,11 @@ def _shown(value: int) -> str:
     return "unlimited" if value == _UNLIMITED else str(value)
 
 
-def highest_ulimits() -> dict[str, int]:
-    """Return the highest hard limits this process may give, by type; those without limit are left out (setrlimit(2))."""
+def highest_ulimits(*, may_raise: bool) -> dict[str, int]:
+    """Return the highest hard limits this process may give, by type; those without limit are left out (setrlimit(2)).
+
+    ``may_raise``: it has CAP_SYS_RESOURCE, so its own hard limits do not bind it.
+    """
     import resource
 
     found = {}
@@ -75,7 +77,7 @@ def highest_ulimits() -> dict[str, int]:
             found["RLIMIT_NOFILE"] = int(file.read())
     except OSError:
         pass
-    if os.geteuid() != 0:
+    if not may_raise:
         for name in ULIMITS:
             hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}", 10))[1]
             if hard != resource.RLIM_INFINITY:

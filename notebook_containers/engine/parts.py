@@ -109,7 +109,7 @@ def read_host(ids: IdMaps | None = None) -> Host:
         ids=ids,
         hostname=os.uname().nodename or "localhost",
         oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
-        ulimits=highest_ulimits(),
+        ulimits=highest_ulimits(may_raise=not rootless and "CAP_SYS_RESOURCE" in names),
     )
 
 

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from notebook_containers.engine.device_words import DeviceValue, DeviceWord
+from notebook_containers.engine.keywords import CreateKeywords
+from notebook_containers.engine.log_words import LogOptions, effective_health
 from notebook_containers.engine.mount_words import VolumeMount, parse_volume
 from notebook_containers.engine.options import (
     ContainerOptions,
-    CreateKeywords,
     container_options,
 )
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, check_name, environment_list
-from notebook_containers.errors import InvalidArgument
+from notebook_containers.errors import InvalidArgument, Unsupported
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import untrusted_json
+from notebook_containers.oci.image import Healthcheck
+from notebook_containers.oci.runtime import DeviceRule, Rlimit
 
 GOOD: list[tuple[str, object, str, object]] = [
     ("name", "web", "name", "web"),
@@ -82,7 +86,110 @@ GOOD: list[tuple[str, object, str, object]] = [
     ("stop_timeout", 0, "stop_timeout_s", 0),
     ("stop_timeout", None, "stop_timeout_s", 10),
     ("auto_remove", True, "auto_remove", True),
+    ("init", True, "init", True),
+    ("init", None, "init", False),
+    ("group_add", ["audio", 44], "group_add", ("audio", "44")),
+    ("annotations", ["a=b=c"], "annotations", {"a": "b=c"}),
+    ("annotations", {"a": "b"}, "annotations", {"a": "b"}),
+    ("healthcheck", {"test": "true"}, "healthcheck", Healthcheck(test=("CMD-SHELL", "true"))),
+    (
+        "healthcheck",
+        {"test": ["CMD", "a", "b"], "interval": 5 * 10**9},
+        "healthcheck",
+        Healthcheck(test=("CMD", "a", "b"), interval=5 * 10**9),
+    ),
+    ("healthcheck", {"Test": ["NONE"]}, "healthcheck", Healthcheck(test=("NONE",))),
+    (
+        "healthcheck",
+        {"start_period": "1m30s", "StartInterval": "500ms", "retries": 2},
+        "healthcheck",
+        Healthcheck(start_period=90 * 10**9, start_interval=5 * 10**8, retries=2),
+    ),
+    (
+        "log_config",
+        {"Type": "local", "Config": {"max-size": "1m", "max-file": "2"}},
+        "log",
+        LogOptions(driver="local", max_bytes=1 << 20, max_files=2),
+    ),
+    ("log_config", {"Type": "none"}, "log", LogOptions(driver="none")),
+    ("log_config", None, "log", LogOptions()),
+    ("pull", "always", "pull", "always"),
+    ("platform", "linux/x86_64", "platform", "linux/amd64"),
+    ("platform", "linux/arm64/v8", "platform", "linux/arm64"),
+    ("mem_swappiness", 0, "memory_swappiness", 0),
+    ("mem_swappiness", -1, "memory_swappiness", None),
+    ("oom_kill_disable", True, "oom_kill_disable", True),
+    ("oom_score_adj", -500, "oom_score_adj", -500),
+    ("cpu_rt_period", 1000000, "cpu_rt_period", 1000000),
+    ("cpu_rt_runtime", 950000, "cpu_rt_runtime", 950000),
+    ("cpuset_mems", "0,1", "cpuset_mems", "0,1"),
+    ("ulimits", ["nofile=1024"], "ulimits", (Rlimit(type="RLIMIT_NOFILE", soft=1024, hard=1024),)),
+    ("ulimits", ["nofile=1:2", "nofile=3:4"], "ulimits", (Rlimit(type="RLIMIT_NOFILE", soft=3, hard=4),)),
+    ("ulimits", [{"Name": "core", "Soft": 0, "Hard": -1}], "ulimits", (Rlimit(type="RLIMIT_CORE", soft=0, hard=2**64 - 1),)),
+    ("blkio_weight", 300, "blkio_weight", 300),
+    ("blkio_weight_device", [{"Path": "/dev/x", "Weight": 200}], "blkio_weight_devices", (DeviceValue(path="/dev/x", value=200),)),
+    ("device_read_bps", ["/dev/x:1mb"], "device_read_bps", (DeviceValue(path="/dev/x", value=1 << 20),)),
+    ("device_write_bps", [{"Path": "/dev/x", "Rate": 1000}], "device_write_bps", (DeviceValue(path="/dev/x", value=1000),)),
+    ("device_read_iops", ["/dev/x:10"], "device_read_iops", (DeviceValue(path="/dev/x", value=10),)),
+    ("device_write_iops", ["/dev/x:10"], "device_write_iops", (DeviceValue(path="/dev/x", value=10),)),
+    ("cgroup_parent", "course/students", "cgroup_parent", "course/students"),
+    ("storage_opt", {}, "name", ""),
+    ("security_opt", ["systempaths=unconfined"], "masked_paths", False),
+    ("security_opt", ["apparmor=unconfined", "label=disable"], "seccomp", "default"),
+    ("sysctls", {"net.core.somaxconn": "10"}, "sysctls", {"net.core.somaxconn": "10"}),
+    ("sysctls", ["kernel.sem=1 2 3 4"], "sysctls", {"kernel.sem": "1 2 3 4"}),
+    ("sysctls", {"net.ipv4.conf.eth0/5.forwarding": 1}, "sysctls", {"net.ipv4.conf.eth0/5.forwarding": "1"}),
+    ("devices", ["/dev/fuse"], "devices", (DeviceWord(source="/dev/fuse", target="/dev/fuse"),)),
+    ("devices", ["/dev/a:/dev/b:r"], "devices", (DeviceWord(source="/dev/a", target="/dev/b", access="r"),)),
+    ("devices", ["/dev/a:rw"], "devices", (DeviceWord(source="/dev/a", target="/dev/a", access="rw"),)),
+    ("device_cgroup_rules", ["c 42:* rmw"], "device_rules", (DeviceRule(allow=True, type="c", major=42, minor=-1, access="rmw"),)),
+    ("device_requests", "all", "gpus", "all"),
+    ("device_requests", "2", "gpus", "0,1"),
+    ("device_requests", '"device=1,3"', "gpus", "1,3"),
+    ("device_requests", [{"Count": -1, "Capabilities": [["gpu"]]}], "gpus", "all"),
+    ("pid_mode", "host", "pid_mode", "host"),
+    ("pid_mode", "private", "pid_mode", ""),
+    ("ipc_mode", "shareable", "ipc_mode", "shareable"),
+    ("ipc_mode", "none", "ipc_mode", "none"),
+    ("uts_mode", "container:web", "uts_mode", "container:web"),
     ("userns_mode", "keep-id", "userns", "keep-id"),
+    ("cgroupns", "host", "cgroupns_mode", "host"),
+    (
+        "mounts",
+        ["type=bind,src=/h,dst=/c,ro"],
+        "volumes",
+        (VolumeMount(kind="bind", source="/h", target="/c", read_only=True, must_exist=True),),
+    ),
+    (
+        "mounts",
+        ["source=data,target=/c,volume-nocopy,volume-subpath=a//b,volume-label=x=1,volume-label=y"],
+        "volumes",
+        (VolumeMount(kind="volume", source="data", target="/c", no_copy=True, subpath="a/b", labels={"x": "1", "y": ""}),),
+    ),
+    (
+        "mounts",
+        [{"Type": "bind", "Source": "/h", "Target": "/c", "ReadOnly": False, "BindOptions": {"Propagation": "rslave"}}],
+        "volumes",
+        (VolumeMount(kind="bind", source="/h", target="/c", must_exist=True, propagation="rslave"),),
+    ),
+    (
+        "mounts",
+        ["type=bind,source=/h,target=/c,bind-recursive=disabled"],
+        "volumes",
+        (VolumeMount(kind="bind", source="/h", target="/c", must_exist=True, recursion="disabled"),),
+    ),
+    ("mounts", ["type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=0700,readonly"], "tmpfs", {"/t": "ro,size=1048576,mode=0700"}),
+    ("mounts", [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"SizeBytes": 5, "Mode": 0o700}}], "tmpfs", {"/t": "size=5,mode=700"}),
+    (
+        "volumes",
+        ["/h:/c:rslave,ro"],
+        "volumes",
+        (VolumeMount(kind="bind", source="/h", target="/c", read_only=True, propagation="rslave"),),
+    ),
+    ("volumes", ["data:/c:nocopy"], "volumes", (VolumeMount(kind="volume", source="data", target="/c", no_copy=True),)),
+    ("volumes_from", ["web:ro"], "volumes_from", ("web:ro",)),
+    ("volume_driver", "local", "name", ""),
+    ("domainname", "example.org", "domainname", "example.org"),
 ]
 
 BAD: list[tuple[str, object, str]] = [
@@ -148,7 +255,101 @@ BAD: list[tuple[str, object, str]] = [
     ("stop_signal", "0", "'0'"),
     ("stop_signal", "99", "'99'"),
     ("stop_timeout", -1, "stop_timeout"),
-    ("userns_mode", "elsewhere", "'elsewhere'"),
+    ("group_add", ["a:b"], "--group-add 'a:b'"),
+    ("annotations", ["=x"], "--annotation"),
+    ("healthcheck", {"test": ["RUN", "x"]}, "health check"),
+    ("healthcheck", {"test": ["CMD"]}, "health check"),
+    ("healthcheck", {"interval": "30"}, "--health-interval '30'"),
+    ("healthcheck", {"timeout": "3 s"}, "--health-timeout '3 s'"),
+    ("healthcheck", {"retries": -1}, "--health-retries"),
+    ("healthcheck", {"colour": 1}, "'colour'"),
+    ("log_config", {"Config": {"max-size": "1"}}, "max-size=1"),
+    ("log_config", {"Config": {"max-file": "0"}}, "max-file=0"),
+    ("log_config", {"Type": "none", "Config": {"max-file": "1"}}, "max-file"),
+    ("pull", "sometimes", "--pull 'sometimes'"),
+    ("platform", "windows/amd64", "--platform 'windows/amd64'"),
+    ("mem_swappiness", 101, "--memory-swappiness 101"),
+    ("oom_score_adj", 1001, "--oom-score-adj 1001"),
+    ("cpu_rt_runtime", -1, "cpu_rt_runtime"),
+    ("cpuset_mems", "x", "memory nodes"),
+    ("ulimits", ["nofile"], "--ulimit 'nofile'"),
+    ("ulimits", ["files=1"], "--ulimit 'files'"),
+    ("ulimits", ["nofile=2:1"], "soft limit"),
+    ("ulimits", ["nofile=-2"], "'nofile=-2'"),
+    ("blkio_weight", 9, "--blkio-weight 9"),
+    ("blkio_weight_device", ["/dev/x:1001"], "--blkio-weight 1001"),
+    ("device_read_bps", ["x:1"], "--device-read-bps 'x:1'"),
+    ("device_read_bps", ["/dev/x:1q"], "--device-read-bps"),
+    ("device_write_iops", ["/dev/x:1mb"], "--device-write-iops"),
+    ("cgroup_parent", "../../x", "'../../x'"),
+    ("cgroup_parent", "/", "'/'"),
+    ("cgroup_parent", "/abs", "'/abs'"),
+    ("cgroup_parent", "a\nb", "--cgroup-parent"),
+    ("cgroup_parent", "a\0b", "--cgroup-parent"),
+    ("cgroup_parent", "a//b", "'a//b'"),
+    ("cgroup_parent", ".hidden", "'.hidden'"),
+    ("sysctls", {"kernel.core_pattern": "|/x"}, "'kernel.core_pattern'"),
+    ("sysctls", {"net.ipv4.ip_forward": "1\nx"}, "net.ipv4.ip_forward"),
+    ("sysctls", ["net.ipv4.ip_forward=1+kernel.x=2\0"], "net.ipv4.ip_forward"),
+    ("sysctls", {"kernel/../vm/overcommit_memory": "1"}, "'kernel/../vm/overcommit_memory'"),
+    ("sysctls", {"net/../kernel/core_pattern": "1"}, "'net/../kernel/core_pattern'"),
+    ("sysctls", {"kernel.shm": "1"}, "'kernel.shm'"),
+    ("sysctls", {"kernel.hostname": "x"}, "'kernel.hostname'"),
+    ("sysctls", {"vm.swappiness": "1"}, "'vm.swappiness'"),
+    ("sysctls", ["net.core.somaxconn"], "--sysctl 'net.core.somaxconn'"),
+    ("devices", ["fuse"], "--device 'fuse'"),
+    ("devices", ["/dev/a:/dev/b:rwx"], "rwx"),
+    ("devices", ["/dev/a:/dev/../b"], "'/dev/../b'"),
+    ("devices", ["/dev/a:/dev"], "/dev itself"),
+    ("devices", ["/dev/a:/b:/c:rw"], "--device"),
+    ("device_cgroup_rules", ["c 42 rwm"], "--device-cgroup-rule"),
+    ("device_cgroup_rules", ["x 1:1 r"], "--device-cgroup-rule"),
+    ("pid_mode", "container:", "--pid 'container:'"),
+    ("pid_mode", "theirs", "--pid 'theirs'"),
+    ("ipc_mode", "public", "--ipc 'public'"),
+    ("uts_mode", "none", "--uts 'none'"),
+    ("cgroupns", "container:x", "--cgroupns 'container:x'"),
+    ("userns_mode", "auto", "--userns 'auto'"),
+    ("mounts", ["type=bind,source=h,target=/c"], "absolute"),
+    ("mounts", ["type=bind,source=/h"], "no target"),
+    ("mounts", ["type=bind,source=/h,target=/c,tmpfs-size=1"], "tmpfs-size"),
+    ("mounts", ["type=bind,source=/h,source=/i,target=/c"], "twice"),
+    ("mounts", ["source=a/b,target=/c"], "'a/b'"),
+    ("mounts", ["type=volume,source=a1,target=/c,volume-subpath=../x"], "volume-subpath"),
+    ("mounts", ["type=bind,source=/h,target=/c,readonly=perhaps"], "readonly=perhaps"),
+    ("mounts", ["type=bind,source=/h,target=/c,bind-propagation=up"], "bind-propagation=up"),
+    ("mounts", ["type=bind,source=/h,target=/c,bind-recursive=writable"], "bind-recursive=writable"),
+    ("mounts", ["type=tmpfs,target=/t,tmpfs-mode=9"], "tmpfs-mode=9"),
+    ("mounts", ["type=tmpfs,target=t"], "'t'"),
+    ("volumes", ["data:/c:rslave"], "'rslave'"),
+    ("volumes_from", ["web:rx"], "--volumes-from 'web:rx'"),
+    ("domainname", "a b", "'a b'"),
+]
+
+UNSUPPORTED: list[tuple[str, object, str]] = [
+    ("storage_opt", {"size": "1g"}, "--storage-opt"),
+    ("volume_driver", "nfs", "--volume-driver nfs"),
+    ("log_config", {"Type": "syslog"}, "--log-driver 'syslog'"),
+    ("log_config", {"Config": {"tag": "x"}}, "--log-opt tag=x"),
+    ("device_requests", [{"Driver": "amd"}], "'amd'"),
+    ("device_requests", "capabilities=utility", "--gpus"),
+    ("mounts", ["type=image,source=x,target=/c"], "type=image"),
+    ("mounts", ["type=volume,target=/c,volume-driver=nfs"], "volume-driver=nfs"),
+]
+
+TOGETHER: list[tuple[CreateKeywords, str]] = [
+    ({"uts_mode": "host", "hostname": "x"}, "--uts host"),
+    ({"uts_mode": "host", "domainname": "x"}, "--uts host"),
+    ({"network": "container:web", "ports": ["80:80"]}, "--publish"),
+    ({"network": "container:web", "hostname": "x"}, "--hostname"),
+    ({"network": "container:web", "extra_hosts": {"a": "10.0.0.1"}}, "--add-host"),
+    ({"network": "container:web", "dns": ["1.1.1.1"]}, "--dns"),
+    ({"network": "container:"}, "--network container:"),
+    ({"ipc_mode": "host", "shm_size": "1m"}, "--shm-size"),
+    ({"network": "host", "sysctls": {"net.core.somaxconn": "1"}}, "--sysctl net.core.somaxconn"),
+    ({"network": "container:web", "sysctls": {"net.core.somaxconn": "1"}}, "--sysctl net.core.somaxconn"),
+    ({"ipc_mode": "host", "sysctls": {"kernel.shmmax": "1"}}, "--sysctl kernel.shmmax"),
+    ({"uts_mode": "host", "sysctls": {"kernel.domainname": "x"}}, "--sysctl kernel.domainname"),
 ]
 
 
@@ -173,6 +374,30 @@ def test_a_wrong_word_is_refused_by_name(keyword: str, value: object, says: str)
         container_options(None, keywords(keyword, value))
     assert says in caught.value.message
     assert "\n" not in caught.value.one_line()
+
+
+@pytest.mark.parametrize(("keyword", "value", "says"), UNSUPPORTED)
+def test_what_is_not_supported_says_so_by_its_flag(keyword: str, value: object, says: str) -> None:
+    with pytest.raises(Unsupported) as caught:
+        container_options(None, keywords(keyword, value))
+    assert says in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(("given", "says"), TOGETHER)
+def test_what_contradicts_is_refused_by_both_names(given: CreateKeywords, says: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        container_options(None, given)
+    assert says in caught.value.message
+
+
+def test_a_health_check_is_completed_from_the_image_and_dockers_defaults() -> None:
+    image = Healthcheck(test=("CMD", "a"), interval=7, retries=9)
+    assert effective_health(None, None) is None
+    assert effective_health(Healthcheck(test=("NONE",)), image) is None
+    assert effective_health(Healthcheck(interval=5), None) is None
+    found = effective_health(Healthcheck(timeout=3), image)
+    assert found == Healthcheck(test=("CMD", "a"), interval=7, timeout=3, start_interval=5 * 10**9, retries=9)
 
 
 def test_an_unknown_keyword_is_refused_by_name() -> None:

@@ -79,7 +79,8 @@ def _give_realtime(directory: str, runtime: int) -> None:
         given = files.read_integer(f"{above}/cpu.rt_runtime_us")
         if error.errno != errno.EINVAL or given is None or not os.path.exists(f"{above}/../cpu.rt_runtime_us"):
             raise
-        _give_realtime(above, given + runtime)
+        periods = [files.read_integer(f"{group}/cpu.rt_period_us") or 1_000_000 for group in (above, directory)]
+        _give_realtime(above, given + -(-runtime * periods[0] // periods[1]))
         files.write(f"{directory}/cpu.rt_runtime_us", str(runtime))
 
 
