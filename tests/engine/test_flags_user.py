@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.root, pytest.mark.user]
 
 NAME = f"nbcfl{os.getpid() % 100000}"
 PROJECT = Path(__file__).resolve().parents[2]
-ONE_ID = "one id"
 
 CASES: list[tuple[str, dict[str, object], str, str]] = [
     # script, keywords, what it prints, or what the error says
@@ -69,14 +68,18 @@ print(json.dumps({"cases": found, "inside": inside.decode(), "seen": seen.decode
 @pytest.fixture(scope="module")
 def answers() -> Iterator[dict[str, object]]:
     """Run every case once, as an ordinary user without lent ids."""
-    subprocess.run(["useradd", "--no-create-home", "--home-dir", "/nonexistent", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", NAME], check=True)  # fmt: skip # noqa: E501
+    none_lent = ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0"]
+    subprocess.run(["useradd", "--no-create-home", "--home-dir", "/nonexistent", *none_lent, NAME], check=True)
     place = Path(tempfile.mkdtemp(prefix="nbc-flags-", dir="/tmp"))
     try:
         user = pwd.getpwnam(NAME)
         os.chown(place, user.pw_uid, user.pw_gid)
         needed = place / "site"
         for name in ("pyroute2", "elftools"):
-            shutil.copytree(Path(str(sys.modules.get(name) or __import__(name)).split("'")[-2]).parent, needed / name)
+            spec = importlib.util.find_spec(name)
+            assert spec is not None
+            assert spec.origin is not None
+            shutil.copytree(Path(spec.origin).parent, needed / name)
         done = subprocess.run(
             ["/usr/bin/python3", "-B", "-c", PROGRAM, json.dumps([str(PROJECT), str(needed)]), str(place)],
             input=json.dumps([case[:2] for case in CASES]),
