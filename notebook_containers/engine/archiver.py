@@ -9,6 +9,7 @@ Requests and answers are JSON lines on a socket; archives go through standard in
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import posixpath
@@ -196,15 +197,22 @@ def _attach(tree: int, place: str) -> None:
 
 
 def _bind(root: int, bind: Table) -> None:
+    """Mount one bind in the view; one that has no source or no place any more is left out: the container could not start with it either."""
     try:
         tree = mounts.create("bind", text(bind, "source"), texts(bind, "options"))
     except FileNotFoundError:
-        return  # a host directory that was removed since: the container could not start, its files are there all the same
-    target = mounts.open_target(root, text(bind, "target"), directory=mounts.is_directory(tree))
-    with suppress(NotADirectoryError):  # the image has a file where a directory is mounted: the container could not start either
-        mounts.attach(tree, target)
-    os.close(target)
-    os.close(tree)
+        return
+    try:
+        target = mounts.open_target(root, text(bind, "target"), directory=mounts.is_directory(tree))
+        try:
+            mounts.attach(tree, target)
+        finally:
+            os.close(target)
+    except OSError as err:
+        if err.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.EISDIR):
+            raise
+    finally:
+        os.close(tree)
 
 
 # -- requests ------------------------------------------------------------------------------------------------------------------------------
@@ -236,8 +244,6 @@ def tables(data: Mapping[str, JSON], key: str) -> list[Table]:
 
 def explain(err: OSError, path: str) -> errors.Error:
     """Return the error of ours that says what went wrong with a path in the container."""
-    import errno
-
     reason = (os.strerror(err.errno) if err.errno else str(err)).lower()
     named = err.filename if isinstance(err.filename, str) and not err.filename.startswith("/proc/self/") else ""
     where = f"/{named.lstrip('/')}" if named.count("/") or not named or named == path.strip("/") else posixpath.join(path, named)

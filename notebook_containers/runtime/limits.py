@@ -86,10 +86,15 @@ class Limits:
         """Stop or continue everything in it."""
         if self._cgroup is None:
             raise Unsupported("pausing needs a cgroup, and none can be made here")
-        if frozen:
-            self._cgroup.freeze()
-        else:
-            self._cgroup.thaw()
+        try:
+            if frozen:
+                self._cgroup.freeze()
+            else:
+                self._cgroup.thaw()
+        except OSError as err:
+            if err.errno != errno.EOPNOTSUPP:
+                raise
+            raise Unsupported(f"pausing is not possible: {err.strerror}", hint="see 'nbc doctor'") from err
 
     def oom_killed(self) -> bool:
         """Tell whether the kernel killed something in it for its memory limit since this was last asked."""

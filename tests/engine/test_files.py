@@ -221,8 +221,8 @@ def test_cp_refuses_what_docker_refuses(engine: Engine, sleeper: Container, loca
         sleeper.copy_to(local / "file", "/nowhere/file")
     with pytest.raises(NotFound, match="there is no"):
         sleeper.copy_to(local / "missing", "/tmp")
+    sleeper.exec_run(["mkdir", "/tmp/file"])
     with pytest.raises(InvalidArgument, match="cannot become a file"):
-        sleeper.exec_run(["mkdir", "/tmp/file"])
         sleeper.copy_to(local / "file", "/tmp")
 
 
