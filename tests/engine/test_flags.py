@@ -363,9 +363,8 @@ def shared(tmp_path: Path) -> Iterator[Path]:
 
 def test_rt28_mounts_reach_the_other_side_only_when_asked(engine: Engine, shared: Path) -> None:
     mount = ["sh", "-c", "mount -t tmpfs tmpfs /m/inner && touch /m/inner/seen"]
-    given: CreateKeywords = {"privileged": True, "network": "none"}
     for word, seen in (("", False), (":rslave", False), (":rshared", True)):
-        engine.containers.run(BASE, mount, remove=True, volumes=[f"{shared}:/m{word}"], **given)
+        engine.containers.run(BASE, mount, remove=True, volumes=[f"{shared}:/m{word}"], privileged=True, network="none")
         assert (shared / "inner/seen").exists() is seen, word
         if seen:
             subprocess.run(["umount", str(shared / "inner")], check=True)

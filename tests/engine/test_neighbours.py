@@ -20,8 +20,8 @@ LINKS = "for n in net pid ipc uts mnt cgroup; do readlink /proc/self/ns/$n; done
 
 
 def started(engine: Engine, name: str, given: CreateKeywords | None = None) -> Container:
-    options: CreateKeywords = {"network": "none", "stop_timeout": 0, **(given or {})}
-    container = engine.containers.run(BASE, ["sleep", "1000"], detach=True, name=name, **options)
+    options: CreateKeywords = {"network": "none", "stop_timeout": 0, "name": name, **(given or {})}
+    container = engine.containers.run(BASE, ["sleep", "1000"], detach=True, **options)
     assert isinstance(container, Container)
     return container
 

@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 
 from notebook_containers.engine import specgen
+from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.host import Host
-from notebook_containers.engine.options import ContainerOptions, CreateKeywords, container_options
+from notebook_containers.engine.keywords import CreateKeywords
+from notebook_containers.engine.options import ContainerOptions, container_options
 from notebook_containers.engine.posture import PATH
 from notebook_containers.engine.specgen import Resolved
-from notebook_containers.errors import InvalidArgument
+from notebook_containers.errors import InvalidArgument, Unsupported
 from notebook_containers.linux.capabilities import NAMES
 from notebook_containers.oci.image import ContainerConfig
-from notebook_containers.oci.runtime import Linux, Mount, Process, Spec
+from notebook_containers.oci.runtime import Cpu, Device, DeviceRule, Linux, Memory, Mount, Process, Spec
 
 ROOT = Host(euid=0, egid=0, memory_bytes=8 << 30, capabilities=tuple(NAMES))
 USER = Host(euid=1000, egid=1001, memory_bytes=8 << 30, capabilities=tuple(NAMES))
@@ -286,3 +288,77 @@ def test_users_working_directory_and_read_only_root_reach_the_spec() -> None:
 def test_a_tmpfs_is_closed_unless_its_options_open_it() -> None:
     spec = made({"tmpfs": {"/t": "size=1m,exec"}})
     assert mount_at(spec, "/t").options == ("nosuid", "nodev", "noexec", "size=1m", "exec")
+
+
+FUSE = (Device(type="c", path="/dev/f", major=10, minor=229, file_mode=0o600), DeviceWord(source="/dev/fuse", target="/dev/f", access="r"))
+
+
+def test_devices_are_made_and_allowed_or_bound() -> None:
+    spec = made({"device_cgroup_rules": ["b 7:* m"]}, devices=[FUSE])
+    linux = linux_of(spec)
+    assert linux.devices == (FUSE[0],)
+    assert linux.resources is not None
+    assert linux.resources.devices[0] == DeviceRule(allow=False, access="rwm")
+    assert linux.resources.devices[-2:] == (
+        DeviceRule(allow=True, type="c", major=10, minor=229, access="rm"),
+        DeviceRule(allow=True, type="b", major=7, minor=-1, access="m"),
+    )
+    spec = made(host=USER, devices=[FUSE])
+    assert linux_of(spec).devices == ()
+    assert mount_at(spec, "/dev/f") == Mount(
+        destination="/dev/f", type="bind", source="/dev/fuse", options=("bind", "rprivate", "nosuid", "noexec", "rw")
+    )
+    with pytest.raises(Unsupported, match="--device-cgroup-rule needs root"):
+        made({"device_cgroup_rules": ["b 7:* m"]}, host=USER)
+
+
+def test_namespaces_are_own_the_hosts_or_anothers() -> None:
+    every = {"pid_mode": "host", "ipc_mode": "host", "uts_mode": "host", "cgroupns": "host", "network": "host"}
+    linux = linux_of(made(every))  # type: ignore[arg-type]
+    assert [ns.type for ns in linux.namespaces] == ["mount"]
+    given: CreateKeywords = {"pid_mode": "container:x", "ipc_mode": "container:x", "network": "container:x"}
+    joined = {"pid": "/proc/7/ns/pid", "ipc": "/proc/7/ns/ipc", "network": "/proc/7/ns/net"}
+    spec = made(given, joined=joined)
+    assert {ns.type: ns.path for ns in linux_of(spec).namespaces if ns.path} == joined
+    assert linux_of(spec).sysctl == {}
+    assert mount_at(spec, "/dev/shm").source == "/proc/7/root/dev/shm"
+    spec = made(given, joined={**joined, "user": "/proc/7/ns/user"}, host=USER)
+    assert {ns.type: ns.path for ns in linux_of(spec).namespaces}["user"] == "/proc/7/ns/user"
+    with pytest.raises(InvalidArgument, match="pid namespace of x was not looked up"):
+        made(given)
+
+
+def test_dev_shm_follows_the_ipc_mode() -> None:
+    assert mount_at(made({"ipc_mode": "shareable"}), "/dev/shm").type == "tmpfs"
+    assert mount_at(made({"ipc_mode": "host"}), "/dev/shm").source == "/dev/shm"
+    assert "/dev/shm" not in {mount.destination for mount in made({"ipc_mode": "none"}).mounts}
+    assert "/dev/mqueue" not in {mount.destination for mount in made({"ipc_mode": "host"}, host=USER).mounts}
+
+
+def test_limits_and_words_of_the_process() -> None:
+    given: CreateKeywords = {
+        "ulimits": ["nofile=1:2", "nproc=5"],
+        "oom_score_adj": 7,
+        "mem_swappiness": 0,
+        "oom_kill_disable": True,
+        "cpu_rt_runtime": 5,
+        "cpuset_mems": "0",
+        "cgroup_parent": "a/b",
+        "sysctls": {"net.ipv4.ip_unprivileged_port_start": "80"},
+        "annotations": {"x": "y"},
+        "domainname": "d",
+    }
+    spec = made(given)
+    process, linux = process_of(spec), linux_of(spec)
+    assert {(r.type, r.soft, r.hard) for r in process.rlimits} == {("RLIMIT_NOFILE", 1, 2), ("RLIMIT_CORE", 0, 0), ("RLIMIT_NPROC", 5, 5)}
+    assert process.oom_score_adj == 7
+    assert linux.resources is not None
+    assert linux.resources.memory == Memory(swappiness=0, disable_oom_killer=True)
+    assert linux.resources.cpu == Cpu(realtime_runtime=5, mems="0")
+    assert linux.cgroups_path == "notebook-containers/a/b/" + "f" * 64
+    assert linux.sysctl["net.ipv4.ip_unprivileged_port_start"] == "80"
+    assert (spec.domainname, dict(spec.annotations)) == ("d", {"x": "y"})
+    with pytest.raises(InvalidArgument, match="--oom-score-adj 6 is below this notebook's own 7"):
+        made({"oom_score_adj": 6}, host=replace(USER, oom_score_adj=7))
+    with pytest.raises(InvalidArgument, match="--ulimit nproc: unlimited is more than the 5"):
+        made({"ulimits": ["nproc=-1"]}, host=replace(USER, ulimits={"RLIMIT_NPROC": 5}))
