@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Unpack
 
-from notebook_containers.engine import launch, neighbours
+from notebook_containers.engine import launch, neighbours, pulling
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.keywords import CreateKeywords
@@ -35,7 +35,7 @@ class Containers:
         name = image if isinstance(image, str) else (image.tags[0] if image.tags else image.short_id)
         with self._parts.store.lease():  # no collection may free the image's layers before the container holds them
             options = neighbours.refer(options, self._document)
-            record = self._images.chosen(name, policy=options.pull, platform=options.platform)
+            record = pulling.choose(self._images, name, policy=options.pull, platform=options.platform)
             inherited = neighbours.inherited(options, self._document)
             document = launch.create(self._parts, self._volumes, record, name, options, inherited=inherited)
         return Container(self._parts, self._networks, self._parts.store.records.container(document.id))

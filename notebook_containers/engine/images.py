@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from notebook_containers.build.platforms import platform_text, same_platform
 from notebook_containers.engine import dockerfiles
 from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.pulling import parse_platform
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
 from notebook_containers.oci.documents import JSON
-from notebook_containers.oci.image import Digest, Platform
+from notebook_containers.oci.image import Digest
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord
 
@@ -162,29 +162,6 @@ class Images:
                 return bases.install(self._parts.store, reference)
             raise
 
-    def chosen(self, name: str, *, policy: str = "", platform: str = "") -> ImageRecord:
-        """Return the image a container is made from: ``policy`` is always, missing, never or empty (what is here); ``platform`` must fit.
-
-        Raises ImageNotFound, RegistryError when it cannot be fetched, InvalidArgument when what is here is for another platform.
-        """
-        if policy == "always":
-            return self.pull(name, platform=platform).record
-        try:
-            record = self.obtain(name)
-        except ImageNotFound:
-            if policy != "missing":
-                raise
-            return self.pull(name, platform=platform).record
-        own = Platform(architecture=record.config.architecture, os=record.config.os, variant=record.config.variant)
-        if platform and not same_platform(platform, own):
-            if policy == "missing":
-                return self.pull(name, platform=platform).record
-            raise InvalidArgument(
-                f"image {name} is for {platform_text(own)}, not for {platform}",
-                hint="fetch the other with --pull missing, or leave out --platform",
-            )
-        return record
-
     def image(self, reference: str, *, pull: bool = False) -> ImageRecord:
         """Give the builder the image of a FROM; ``pull`` asks the registry first."""
         if pull and Reference.parse(reference).registry != "localhost":
@@ -253,7 +230,7 @@ class Images:
         from notebook_containers.registry import transfer
 
         reference = Reference.parse(name).tagged()
-        image = Image(self._parts, transfer.pull(self._parts.store, reference, _platform(platform)))
+        image = Image(self._parts, transfer.pull(self._parts.store, reference, parse_platform(platform)))
         self._parts.emit_image("pull", reference.familiar(), Reference.parse(name).familiar())
         return image
 
@@ -376,13 +353,6 @@ class Images:
 
         found = sizes(self._parts.store.images.list())
         return {image.id: found[image.record.id] for image in images}
-
-
-def _platform(text: str) -> Platform | None:
-    if not text:
-        return None
-    system, architecture, *variant = text.split("/")
-    return Platform(os=system, architecture=architecture, variant="".join(variant))
 
 
 def _fits(tag: Reference, wanted: Reference) -> bool:

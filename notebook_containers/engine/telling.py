@@ -12,7 +12,7 @@ from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.moments import Moment, unix
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.verdict import Verdict
-from notebook_containers.errors import ContainerNotFound, Error
+from notebook_containers.errors import Conflict, ContainerNotFound, Error
 from notebook_containers.linux.inotify import Watch
 from notebook_containers.linux.process import open_pidfd
 from notebook_containers.runtime.bundle import Bundle
@@ -54,7 +54,7 @@ class Telling:
         )
 
     def _log_tail(self) -> str:
-        with suppress(OSError):
+        with suppress(OSError, Conflict):
             return b"".join(line.data for line in self.log_lines(tail=_TAIL_LINES))[-4096:].decode("utf-8", "replace")
         return ""
 
@@ -99,7 +99,12 @@ class Telling:
     def log_lines(
         self, *, tail: int | str = "all", since: Moment | None = None, until: Moment | None = None, follow: bool = False
     ) -> Iterator[LogLine]:
-        """Yield log lines with their time and stream; with ``follow`` until the container ends, or until ``until``."""
+        """Yield log lines with their time and stream; with ``follow`` until the container ends, or until ``until``.
+
+        Raises Conflict for a container that keeps no log.
+        """
+        if self.document.options.log.driver == "none":
+            raise Conflict(f"container {self.name} keeps no log", hint="it was made with --log-driver none: attach to it while it runs")
         count = None if tail == "all" else int(tail)
         path = self._parts.bundle_path(self.id) / "container.log"
         begin, end = unix(since), unix(until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from notebook_containers.linux.cgroups import files
@@ -27,17 +28,25 @@ def number(device: Mapping[str, object]) -> str:
     return f"{integer(device, 'major')}:{integer(device, 'minor')}"
 
 
-def set_weights(path: str, values: Mapping[str, object], scale: Callable[[int], int]) -> None:
+def set_weights(path: str, values: Mapping[str, object], scale: Callable[[int], int]) -> list[str]:
     """Write the group's own weight and that for single devices to the interface file ``path``; ``scale`` makes its numbers.
 
     ``path`` takes both kinds of line (io.weight, io.bfq.weight); version 1 has a second file for devices, which stands beside it.
+    Returns a warning for each device whose scheduler takes no weight.
     """
+    warnings = []
     for_devices = f"{path}_device" if os.path.exists(f"{path}_device") else path
     if weight := integer(values, "weight"):
         files.write(path, str(scale(weight)))
     for device in entries(values, "weightDevice"):
         if weight := integer(device, "weight"):
-            files.write(for_devices, f"{number(device)} {scale(weight)}")
+            try:
+                files.write(for_devices, f"{number(device)} {scale(weight)}")
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+                warnings.append(f"block io weight {weight} of device {number(device)} is not enforced: its scheduler has no weights")
+    return warnings
 
 
 def asks_for_weights(values: Mapping[str, object]) -> bool:

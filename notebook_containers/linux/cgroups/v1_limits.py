@@ -97,8 +97,8 @@ def set_blkio(directory: str, values: Mapping[str, object]) -> list[str]:
     if block.asks_for_weights(values):
         name = next((n for n in ("blkio.bfq.weight", "blkio.weight") if os.path.exists(f"{directory}/{n}")), "")
         if name:
-            block.set_weights(f"{directory}/{name}", values, int)
-        warnings = block.weight_warnings()
+            warnings += block.set_weights(f"{directory}/{name}", values, int)
+        warnings = warnings or block.weight_warnings()
     for key, file, _word in block.THROTTLES:
         for device in entries(values, key):
             files.write(f"{directory}/{file}", f"{block.number(device)} {integer(device, 'rate')}")

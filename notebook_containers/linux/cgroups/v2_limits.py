@@ -77,8 +77,8 @@ def set_io(directory: str, values: Mapping[str, object], *, cost_file: str) -> l
         # The bfq scheduler keeps version 1's numbers; io.weight belongs to the cost model.
         for name, scale in (("io.bfq.weight", int), ("io.weight", io_weight)):
             if os.path.exists(f"{directory}/{name}"):
-                block.set_weights(f"{directory}/{name}", values, scale)
-        warnings = block.weight_warnings(cost_file)
+                warnings += block.set_weights(f"{directory}/{name}", values, scale)
+        warnings = warnings or block.weight_warnings(cost_file)
     for key, _file, word in block.THROTTLES:
         for device in entries(values, key):
             files.write(f"{directory}/io.max", f"{block.number(device)} {word}={integer(device, 'rate') or 'max'}")
