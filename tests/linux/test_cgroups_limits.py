@@ -109,6 +109,17 @@ def test_cpu_set_also_for_who_is_there_already(groups: Groups, group: Cgroup) ->
     assert os.sched_getaffinity(late.pid) == {last}
 
 
+def test_cpu_set_of_a_group_that_another_process_made(groups: Groups, group: Cgroup) -> None:
+    """An update: cpuset was not asked for when the container was made, and is not in its group yet."""
+    process = groups.start(group, "sleep", "60")
+    if cgroups.detect().usable()["cpuset"]:
+        pytest.skip("no cpuset controller")
+    again = cgroups.restore_cgroup(f"{groups.parent}/one", group.locations())
+    last = max(os.sched_getaffinity(0))
+    assert again.apply({"cpu": {"cpus": str(last)}}) == []
+    assert os.sched_getaffinity(process.pid) == {last}
+
+
 def test_devices_deny_all_but(groups: Groups, group: Cgroup) -> None:
     rules = [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"}]
     assert group.apply({"devices": rules}) == []

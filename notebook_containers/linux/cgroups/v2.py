@@ -61,7 +61,7 @@ class CgroupV2:
     def apply(self, resources: Mapping[str, object]) -> list[str]:
         """Set the limits; return warnings for those that are not enforced."""
         cpu = section(resources, "cpu")
-        if _CPUSET in self._controllers and (cpu.get("cpus") or cpu.get("mems")):
+        if self._base and (cpu.get("cpus") or cpu.get("mems")):
             self._enable_late(_CPUSET)
         warnings = [w for name, what in wanted(resources) if (w := self._warning(_NAMES.get(name, name), what))]
         steps = (
