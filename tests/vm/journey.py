@@ -19,8 +19,12 @@ pytestmark = pytest.mark.root
 
 def run(home: Home, options: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a container without network by the command line, to its end."""
-    command = [sys.executable, "-m", "notebook_containers", "run", "--rm", "--network", "none", *options.split(), BASE, *words]
-    return subprocess.run(command, env={**os.environ, **home.variables()}, capture_output=True, text=True, timeout=60, check=False)
+    return nbc(home, "run", "--rm", "--network", "none", *options.split(), BASE, *words)
+
+
+def nbc(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "notebook_containers", *words]
+    return subprocess.run(command, env={**os.environ, **home.variables()}, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_the_machine_is_pure_v2(home: Home) -> None:
@@ -74,6 +78,24 @@ def test_pause_and_all_containers_below_one_group(home: Home) -> None:
         container.remove(force=True)
         assert not group.exists()
         check_no_group(engine)
+
+
+def test_build_run_copy_and_commit_on_a_distributions_kernel(home: Home, tmp_path: Path) -> None:
+    """What is not about cgroups, once: mounts, layers and copies as this older kernel has them."""
+    (tmp_path / "Dockerfile").write_text("FROM localhost/base\nCOPY word /word\nRUN cat /word > /copy && rm /word\nCMD cat /copy\n")
+    (tmp_path / "word").write_text("hello\n")
+    built = nbc(home, "build", "-t", "journey", str(tmp_path))
+    assert built.returncode == 0, built.stderr
+    assert nbc(home, "run", "--name", "box", "journey").stdout == "hello\n"
+    assert nbc(home, "cp", str(tmp_path / "word"), "box:/etc/word").returncode == 0
+    assert nbc(home, "cp", "box:/etc/word", str(tmp_path / "back")).returncode == 0
+    assert (tmp_path / "back").read_text() == "hello\n"
+    assert "A /etc/word" in nbc(home, "diff", "box").stdout
+    assert nbc(home, "commit", "box", "journey:2").returncode == 0
+    assert nbc(home, "rm", "box").returncode == 0
+    done = nbc(home, "run", "--rm", "-t", "journey:2", "sh", "-c", "cat /etc/word; tty")
+    assert done.stdout.split() == ["hello", "/dev/pts/0"]
+    assert nbc(home, "rmi", "journey", "journey:2").returncode == 0
 
 
 def check_no_group(engine: Engine) -> None:
