@@ -129,8 +129,10 @@ def test_an_integer_is_a_float_where_one_is_wanted() -> None:
 
 def test_an_image_config_comes_back_as_it_was() -> None:
     config = ImageConfig.from_json(untrusted_json(json.dumps(CONFIG).encode(), what="config"))
-    assert config.config.cmd == () and config.config.entrypoint == ("/bin/sh", "-c")
-    assert config.config.healthcheck is not None and config.config.healthcheck.interval == 5
+    assert config.config.cmd == ()
+    assert config.config.entrypoint == ("/bin/sh", "-c")
+    assert config.config.healthcheck is not None
+    assert config.config.healthcheck.interval == 5
     assert config.history == (History(created_by="RUN x"), History(created_by="ENV y", empty_layer=True))
     assert ImageConfig.from_json(untrusted_json(config.to_bytes(), what="config")) == config
     assert config.to_json() == CONFIG
