@@ -24,6 +24,7 @@ def kernel_environment(home: Home) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def shared_kernel(kernel_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     with Kernel(kernel_environment, tmp_path_factory.mktemp("notebook")) as made:
+        made.ok("%config IPCompleter.use_jedi = False")
         made.ok("%load_ext notebook_containers")
         made.ok(f"%container_run --rm {BASE} true")
         yield made

@@ -130,9 +130,13 @@ class Kernel:
                 _take(cells[parent], str(message["msg_type"]), message["content"])
                 if seen and word in cells[parent].stdout + "".join(str(d) for d in cells[parent].displays):
                     seen.set()
-        for _ in ids:
+        waiting = set(ids)
+        while waiting:
             reply = await self._require().get_shell_msg(timeout=10)
-            cells[str(reply["parent_header"]["msg_id"])].status = str(reply["content"]["status"])
+            parent = str(reply["parent_header"].get("msg_id"))
+            if parent in waiting:  # a late answer to the client's own question after the kernel's start is nobody's
+                cells[parent].status = str(reply["content"]["status"])
+                waiting.discard(parent)
         return [cells[identity] for identity in ids]
 
 
