@@ -6,8 +6,9 @@ import click
 import pytest
 
 from notebook_containers.cli.terminal import Detached, KeyFilter
-from notebook_containers.commands.face import DETACH_KEYS
+from notebook_containers.commands.face import DETACH_KEYS, detach_keys
 from notebook_containers.commands.tree import ROOT, Verbs, root
+from notebook_containers.errors import InvalidArgument
 from tests.cli.conftest import Nbc
 
 OWN = dict.fromkeys(("demo", "lab"), "notebook_containers.cli.lessons")
@@ -92,3 +93,17 @@ def test_the_detach_keys_are_found_across_reads() -> None:
         keys.feed(b"\x11")
     with pytest.raises(Detached):
         KeyFilter(DETACH_KEYS).feed(b"x\x10\x11y")
+
+
+def test_other_detach_keys_are_found_and_what_only_begins_so_is_passed_on() -> None:
+    keys = KeyFilter(detach_keys("ctrl-a,d,d"))
+    assert keys.feed(b"x\x01") == b"x"
+    assert keys.feed(b"d") == b""
+    assert keys.feed(b"e") == b"\x01de"
+    with pytest.raises(Detached):
+        keys.feed(b"\x01dd")
+    assert detach_keys("") == DETACH_KEYS
+    assert detach_keys("ctrl-@,ctrl-_,z") == b"\x00\x1fz"
+    for word in ("ctrl-", "ab", "ctrl-1", "a,,b", "é"):
+        with pytest.raises(InvalidArgument, match="--detach-keys"):
+            detach_keys(word)
