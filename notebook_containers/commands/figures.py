@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-_SPANS = ((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def size(count: float, *, separator: str = " ") -> str:
@@ -19,6 +18,11 @@ def size(count: float, *, separator: str = " ") -> str:
     return f"{sign}{shown}{separator}{_UNITS[unit]}"
 
 
+def docker_size(count: float) -> str:
+    """Return bytes as Docker's tables show them: ``41.2MB``."""
+    return size(count, separator="")
+
+
 def seconds(value: float) -> str:
     """Return a duration: ``40 ms``, ``3.2 s``, ``2 min 05 s``, ``1 h 02 min``."""
     if value < 0.0995:
@@ -29,16 +33,6 @@ def seconds(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def ago(created: float, now: float) -> str:
-    """Return how long ago a time (seconds since 1970) was, in words: ``3 minutes ago``."""
-    passed = max(now - created, 0)
-    for span, name in _SPANS:
-        if passed >= span:
-            count = int(passed // span)
-            return f"{count} {name}{'s' if count > 1 else ''} ago"
-    return "just now"
 
 
 def count(number: int, noun: str) -> str:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Row
-from notebook_containers.engine.quantities import ago, human_size, rfc3339
+from notebook_containers.engine.quantities import ago, rfc3339
 from notebook_containers.errors import InvalidArgument
 
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
@@ -33,7 +34,7 @@ def _time(key: str) -> Callable[[Row], str]:
 
 
 def _size(key: str) -> Callable[[Row], str]:
-    return lambda row: human_size(int(str(row[key])))
+    return lambda row: docker_size(int(str(row[key])))
 
 
 def ports_text(row: Row) -> str:
@@ -55,7 +56,7 @@ def _percent(key: str) -> Callable[[Row], str]:
 
 
 def _pair(first: str, second: str, *, binary: bool = False) -> Callable[[Row], str]:
-    shown = binary_size if binary else human_size
+    shown = binary_size if binary else docker_size
     return lambda row: f"{shown(int(str(row[first])))} / {shown(int(str(row[second])))}"
 
 
@@ -69,7 +70,7 @@ def binary_size(count: int) -> str:
 
 def _reclaimable(row: Row) -> str:
     size, free = int(str(row["size"])), int(str(row["reclaimable"]))
-    return human_size(free) + (f" ({100 * free // size}%)" if size else "")
+    return docker_size(free) + (f" ({100 * free // size}%)" if size else "")
 
 
 def _list(key: str) -> Callable[[Row], str]:

@@ -11,10 +11,10 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
+from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
 from notebook_containers.commands.results import Built, Layers, Names, Result, Row, Table, Text
-from notebook_containers.engine.quantities import human_size
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.oci.reference import Reference
 
@@ -177,7 +177,7 @@ def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
     result = face().engine.images.prune(all=all)
     deleted = result["ImagesDeleted"]
     lines = [f"Deleted: {name}" for name in deleted] if isinstance(deleted, list) else []
-    return Text(text="\n".join([*lines, f"Total reclaimed space: {human_size(int(str(result['SpaceReclaimed'])))}"]))
+    return Text(text="\n".join([*lines, f"Total reclaimed space: {docker_size(int(str(result['SpaceReclaimed'])))}"]))
 
 
 def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:

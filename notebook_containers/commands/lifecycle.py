@@ -8,10 +8,10 @@ import click
 
 from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import face
+from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Names, Result, Text
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.filters import from_words
-from notebook_containers.engine.quantities import human_size
 from notebook_containers.errors import Conflict, Error
 
 _CONTAINERS = click.Argument(["containers"], nargs=-1, required=True)
@@ -99,7 +99,7 @@ def _prune(*, force: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001
     result = face().engine.containers.prune(from_words(filter))
     deleted = result["ContainersDeleted"]
     lines = ["Deleted Containers:", *deleted, ""] if isinstance(deleted, list) and deleted else []
-    return Text(text="\n".join([*lines, f"Total reclaimed space: {human_size(int(str(result['SpaceReclaimed'])))}"]))
+    return Text(text="\n".join([*lines, f"Total reclaimed space: {docker_size(int(str(result['SpaceReclaimed'])))}"]))
 
 
 def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:

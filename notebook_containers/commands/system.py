@@ -8,9 +8,9 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
+from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Documents, Result, Table, Text
 from notebook_containers.commands.tree import Verbs
-from notebook_containers.engine.quantities import human_size
 from notebook_containers.oci.documents import JSON
 
 
@@ -36,7 +36,7 @@ def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
     containers = engine.containers.prune()
     images = engine.images.prune(all=all)
     freed = int(str(containers["SpaceReclaimed"])) + int(str(images["SpaceReclaimed"]))
-    return Text(text=f"Total reclaimed space: {human_size(freed)}")
+    return Text(text=f"Total reclaimed space: {docker_size(freed)}")
 
 
 def _doctor(*, format: str | None, quiet: bool) -> Result:

@@ -95,17 +95,6 @@ def parse_bytes(value: str | int, *, what: str = "size") -> int:
     return count
 
 
-def human_size(count: int) -> str:
-    """Return bytes as Docker's listings show them: three digits and a decimal unit (``12.3MB``)."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 999.5 or unit == "TB":
-            break
-        value /= 1000
-    text = f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
-    return f"{text}{unit}"
-
-
 def human_duration(seconds: float) -> str:
     """Return a length of time in Docker's words: ``Less than a second``, ``3 minutes``, ``About an hour``, ``2 days``."""
     whole = int(seconds)

@@ -39,13 +39,6 @@ def test_durations(value: float, shown: str) -> None:
     assert figures.seconds(value) == shown
 
 
-@pytest.mark.parametrize(
-    ("passed", "shown"), [(0.2, "just now"), (1, "1 second ago"), (200, "3 minutes ago"), (90_000, "1 day ago"), (-5, "just now")]
-)
-def test_how_long_ago(passed: float, shown: str) -> None:
-    assert figures.ago(1000.0, 1000.0 + passed) == shown
-
-
 def test_counts_and_dates() -> None:
     assert figures.count(1, "layer") == "1 layer"
     assert figures.count(2, "layer") == "2 layers"

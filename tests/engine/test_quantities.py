@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from notebook_containers.commands.figures import docker_size
 from notebook_containers.engine import quantities
 from notebook_containers.engine.words import check_name
 from notebook_containers.errors import InvalidArgument
@@ -54,11 +55,11 @@ def test_a_size_that_no_kernel_takes_is_refused() -> None:
         (12_345_678, "12.3MB"),
         (999_500, "1MB"),
         (999_499, "999kB"),
-        (5 * 10**15, "5000TB"),
+        (5 * 10**15, "5PB"),
     ],
 )
 def test_sizes_are_shown_in_three_digits(count: int, text: str) -> None:
-    assert quantities.human_size(count) == text
+    assert docker_size(count) == text
 
 
 @pytest.mark.parametrize(
