@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,7 @@ pytestmark = pytest.mark.root
 
 def run(home: Home, options: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a container without network by the command line, to its end."""
-    return nbc(home, "run", "--rm", "--network", "none", *options.split(), BASE, *words)
-
-
-def nbc(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "notebook_containers", *words]
+    command = [sys.executable, "-m", "notebook_containers", "run", "--rm", "--network", "none", *options.split(), BASE, *words]
     return subprocess.run(command, env={**os.environ, **home.variables()}, capture_output=True, text=True, timeout=100, check=False)
 
 
@@ -84,18 +82,32 @@ def test_build_run_copy_and_commit_on_a_distributions_kernel(home: Home, tmp_pat
     """What is not about cgroups, once: mounts, layers and copies as this older kernel has them."""
     (tmp_path / "Dockerfile").write_text("FROM localhost/base\nCOPY word /word\nRUN cat /word > /copy && rm /word\nCMD cat /copy\n")
     (tmp_path / "word").write_text("hello\n")
-    built = nbc(home, "build", "-t", "journey", str(tmp_path))
-    assert built.returncode == 0, built.stderr
-    assert nbc(home, "run", "--name", "box", "journey").stdout == "hello\n"
-    assert nbc(home, "cp", str(tmp_path / "word"), "box:/etc/word").returncode == 0
-    assert nbc(home, "cp", "box:/etc/word", str(tmp_path / "back")).returncode == 0
-    assert (tmp_path / "back").read_text() == "hello\n"
-    assert "A /etc/word" in nbc(home, "diff", "box").stdout
-    assert nbc(home, "commit", "box", "journey:2").returncode == 0
-    assert nbc(home, "rm", "box").returncode == 0
-    done = nbc(home, "run", "--rm", "-t", "journey:2", "sh", "-c", "cat /etc/word; tty")
-    assert done.stdout.split() == ["hello", "/dev/pts/0"]
-    assert nbc(home, "rmi", "journey", "journey:2").returncode == 0
+    with home.open() as engine:
+        engine.images.build(path=str(tmp_path), tag="journey")
+        container = engine.containers.create("journey", network="none")
+        container.start()
+        assert container.wait(timeout=60)["StatusCode"] == 0
+        assert container.logs() == b"hello\n"
+        container.put_archive("/etc", archive("new", b"there"))
+        assert b"there" in b"".join(container.get_archive("/etc/new")[0])
+        assert ("/etc/new", "A") in [(change.path, change.kind) for change in container.diff()]
+        container.commit("journey", "2")
+        container.remove()
+        output = engine.containers.run("journey:2", ["sh", "-c", "cat /etc/new; tty"], network="none", tty=True, remove=True)
+        assert isinstance(output, bytes)
+        assert output.split() == [b"there/dev/pts/0"]
+        engine.images.remove("journey:2")
+        engine.images.remove("journey")
+
+
+def archive(name: str, data: bytes) -> bytes:
+    """Return a tar of one file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
 
 
 def check_no_group(engine: Engine) -> None:

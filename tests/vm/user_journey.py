@@ -17,7 +17,7 @@ MANAGER = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"
 def run(home: Home, options: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a container without network by the command line, to its end."""
     command = [sys.executable, "-m", "notebook_containers", "run", "--rm", "--network", "none", *options.split(), BASE, *words]
-    return subprocess.run(command, env={**os.environ, **home.variables()}, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env={**os.environ, **home.variables()}, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_what_is_delegated_is_enforced_and_the_rest_is_said(home: Home) -> None:
