@@ -86,7 +86,7 @@ def test_a_command_that_cannot_start_is_named_and_nothing_runs(engine: Engine, c
 
 def test_a_failed_start_tells_the_same_however_the_monitor_and_the_caller_race(engine: Engine) -> None:
     container = engine.containers.create(BASE, ["/no/such"], network="none")
-    for _ in range(60):
+    for _ in range(30):
         with pytest.raises(StartFailed, match="/no/such"):
             container.start()
     container.remove()
