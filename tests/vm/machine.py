@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.vm import parts
 
 QEMU = "qemu-system-x86_64"
-LONGEST_S = 600
+LONGEST_S = 900
 DISK_SIZE = "3G"
 MEMORY_MIB = 3072
 
