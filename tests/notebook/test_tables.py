@@ -44,6 +44,8 @@ def test_ps_has_the_columns_people_script_against() -> None:
         "status",
         "state",
         "exit_code",
+        "health",
+        "verdict",
         "ports",
         "names",
         "networks",
