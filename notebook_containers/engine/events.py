@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TypeAlias, cast
 
@@ -20,6 +20,7 @@ from notebook_containers.linux.inotify import Watch
 from notebook_containers.linux.process import open_pidfd
 from notebook_containers.oci.documents import JSON
 from notebook_containers.runtime.journal import Journal, JournalReader
+from notebook_containers.runtime.state import LOST_TEXT
 
 Event: TypeAlias = dict[str, JSON]
 Filters: TypeAlias = "Mapping[str, str | bool | Sequence[str]]"
@@ -35,9 +36,8 @@ class EventStream:
         self._fits = matcher(filters or {})
         self._since, self._until = unix(since), unix(until)
         self._closed = False
-        journal = Journal(os.fspath(parts.run))
-        self._reader = JournalReader(journal, from_start=self._since is not None or self._until is not None)
         self._watch = Watch()
+        self._reader = JournalReader(Journal(os.fspath(parts.run)), from_start=self._since is not None or self._until is not None)
         self._watch.add(self._reader.directory)
         self._monitors: dict[int, str] = {}
         self._seen: set[str] = set()
@@ -53,7 +53,7 @@ class EventStream:
         """Return the next event; waits for it, to ``until`` or for ever."""
         return next(self._events)
 
-    def _read(self) -> Iterator[Event]:
+    def _read(self) -> Generator[Event, None, None]:
         try:
             while not self._closed:
                 late = self._until is not None and time.time() >= self._until
@@ -62,8 +62,11 @@ class EventStream:
                     return
                 self._wait()
         finally:
-            self._reader.close()
-            self._watch.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._reader.close()
+        self._watch.close()
 
     def _new(self) -> Iterator[Event]:
         for event in self._reader.read():
@@ -78,15 +81,23 @@ class EventStream:
             self._watch.forget(fd)
             identity = self._monitors.pop(fd)
             self._seen.discard(identity)
-            launch.state(self._parts, identity)  # writes the end that a killed monitor could not write
+            state = launch.state(self._parts, identity)  # writes the end that a killed monitor could not write
+            if state.pid and state.error == LOST_TEXT:  # its first process is only dying, or goes on without it
+                self._watch_process(identity, state.pid, state.pid_started)
 
     def _watch_monitor(self, identity: str) -> None:
         if identity in self._seen or self._closed:
             return
         try:
             state = self._parts.runtime.state(identity)
-            fd = open_pidfd(state.monitor_pid, state.monitor_started)
-        except (OSError, Error):
+        except Error:
+            return
+        self._watch_process(identity, state.monitor_pid, state.monitor_started)
+
+    def _watch_process(self, identity: str, pid: int, started: int) -> None:
+        try:
+            fd = open_pidfd(pid, started)
+        except OSError:
             return
         self._watch.also(fd)
         self._monitors[fd] = identity
@@ -114,7 +125,13 @@ class EventStream:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End it and let go of what it holds."""
         self.close()
-        self._events.close()  # type: ignore[attr-defined]
+        self._events.close()
+        self._let_go()  # a generator that never began has nothing to end
+
+    def __del__(self) -> None:
+        """Let go of what a stream holds that nobody iterated or closed."""
+        if hasattr(self, "_reader"):  # else it was not even made
+            self._let_go()
 
 
 def matcher(filters: Filters) -> Callable[[Event], bool]:

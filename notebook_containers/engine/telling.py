@@ -17,7 +17,7 @@ from notebook_containers.linux.inotify import Watch
 from notebook_containers.linux.process import open_pidfd
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.logs import LogLine, read_log
-from notebook_containers.runtime.state import ContainerState
+from notebook_containers.runtime.state import LOST_TEXT, ContainerState
 
 _TAIL_LINES = 20
 _KILLS = ("SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP")
@@ -115,7 +115,8 @@ class Telling:
 
     def _lives(self) -> bool:
         try:
-            return launch.state(self._parts, self.id).status in _LIVE
+            state = launch.state(self._parts, self.id)
+            return state.status in _LIVE and state.error != LOST_TEXT  # without a monitor nothing is logged any more
         except ContainerNotFound:
             return False
 

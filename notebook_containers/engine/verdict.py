@@ -74,7 +74,7 @@ def judge(
     """Return the verdict; ``log_tail`` and ``killed_for`` (system calls for which the seccomp profile kills) are asked only if need be."""
     if state.status in ("running", "paused"):
         return _alive(state)
-    if state.start_failed or (state.exit_code is not None and not state.started_at and state.error):
+    if state.start_failed:
         return _not_started(state)
     if state.exit_code is None:
         return Verdict()
@@ -107,7 +107,7 @@ def _not_started(state: ContainerState) -> Verdict:
         return Verdict(cause="not-found", text=text, hint=hint or "the image may lack it, or its PATH: see what there is with ls /bin")
     if state.exit_code == 126:
         return Verdict(cause="not-executable", text=text, hint=hint or _executable_hint(text))
-    return Verdict(cause="start", text=text, hint=hint)
+    return Verdict(cause="start", text=text, hint=hint or "nbc info says what this machine can do, and what is weaker here and why")
 
 
 def _executable_hint(text: str) -> str:

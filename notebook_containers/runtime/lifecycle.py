@@ -363,6 +363,7 @@ def _signal_orphan(state: ContainerState, number: int) -> None:
     except ProcessLookupError:
         raise Conflict(f"container {state.id[:12]} is not running") from None
     if number == signals.SIGKILL:
+        _limits_of(state).kill()  # it may stand still, and then dies only when its whole group is let go
         processes.wait_gone(state.pid, state.pid_started, _GONE_S)
 
 

@@ -24,6 +24,7 @@ from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.health import Health
 from notebook_containers.runtime.limits import Limits
 from notebook_containers.runtime.loop import READ, Loop
+from notebook_containers.runtime.memory import MemoryWatch
 from notebook_containers.runtime.pump import Pump
 from notebook_containers.runtime.restarts import Restarts
 
@@ -87,12 +88,13 @@ class Monitor:
         self._starters: list[Client] = []
         self._exit: int | None = None
         self._holders = 0
+        self._failed = 0  # the exit status of a command that could not start
         self._on_purpose = False  # ended by a caller: not restarted
         self._restart_at = 0.0
         self._restarts = Restarts()
         self._actor = Actor(run, bundle)
         self._health = Health(document.table(self._options, "health"), self._loop, self._checked)
-        self._memory_watch = -1
+        self._memory = MemoryWatch(self._loop, self._limits, self._memory_ran_out)
         own = os.getpid()
         self.state: Table = {"id": identity, "bundle": bundle, "status": "creating", "created": time.time(), "restartCount": 0}
         self.state.update(monitorPid=own, monitorStarted=processes.start_time(own), boot=boot_id())
@@ -146,6 +148,8 @@ class Monitor:
                 self._ended(self._exit)
             if self._restart_at and self._restart_at <= now:
                 self._restart()
+            if 0.0 < self._memory.due() <= now:
+                self._memory.look()
             if 0.0 < self._health.due() <= now:
                 self._health.start(self.state, self._bundle.process())
             if self.state["status"] == "stopped":
@@ -156,7 +160,7 @@ class Monitor:
     def _timeout(self) -> float | None:
         now = time.monotonic()
         times = [self._pump.drained_at()] if self._exit is not None else []
-        times += [moment for moment in (self._restart_at, self._health.due()) if moment]
+        times += [moment for moment in (self._restart_at, self._health.due(), self._memory.due()) if moment]
         times += [now + STALL_S / 10] if any(client.pending() for client in self._clients.all()) else []
         return max(0.0, min(times) - now) if times else None
 
@@ -274,6 +278,7 @@ class Monitor:
             err = container.failure(message)
             answer = {"error": wire.error_table(err)}
             self.state.update(error=err.one_line(), startFailed=True)
+            self._failed = err.exit_status
             self._on_purpose = True  # a command that cannot start will not start the next time either
         elif starters or self.state["status"] == "restarting":
             self._live()
@@ -288,21 +293,11 @@ class Monitor:
             self.state["health"] = self._health.table()
         self._save(status="running", started=time.time())
         self._actor.tell("start")
-        if self._memory_watch < 0 and (watch := self._limits.watch_memory()) >= 0:
-            self._memory_watch = watch
-            self._loop.watch(watch, READ, self._memory_ran_out)
+        self._memory.begin()
 
-    def _memory_ran_out(self, fd: int) -> None:
-        try:
-            os.read(fd, 4096)
-        except BlockingIOError:
-            return
-        self._count_oom_kills(self._limits.oom_kills())
-
-    def _count_oom_kills(self, kills: int) -> None:
-        if kills > document.number(self.state, "oomKills"):
-            self._actor.tell("oom")
-            self._save(oomKills=kills)
+    def _memory_ran_out(self, kills: int) -> None:
+        self._actor.tell("oom")
+        self._save(oomKills=kills)
 
     def _checked(self, status: str) -> None:
         self._save(health=self._health.table())
@@ -336,9 +331,11 @@ class Monitor:
             self._life.close()
         self._life = None
         self._health.end()
+        if self._failed:  # it ends by itself with this status; whoever kills it a moment before changes nothing
+            status = self._failed << 8
         code = processes.exit_code(status)
         found = ending.facts(pid, status, self._limits, self._bundle.path, log_full=self._log is not None and self._log.full())
-        self._count_oom_kills(document.number(found, "oomKills"))
+        self._memory.count(document.number(found, "oomKills"))
         self.state.update(found)
         self.state.update(pid=0, pidStarted=0, exitCode=code, finished=time.time())
         ran_s = time.time() - document.real(self.state, "started") if "started" in self.state else 0.0
@@ -367,7 +364,7 @@ class Monitor:
         """Leave nothing behind, make the exit code durable, and only then tell anybody."""
         self._restart_at = 0.0
         self._limits.kill()
-        self._stop_watching_memory()
+        self._memory.end()
         self._actor.leave_network()
         processes.kill_children()  # without a pid namespace and a cgroup of its own, what the command left came to us
         warnings = [*document.texts(self.state, "warnings"), *filter(None, [self._limits.remove()])]
@@ -386,9 +383,3 @@ class Monitor:
             if client.waits:
                 client.say_lost()
                 self._clients.send(client, wire.json_frame(wire.EXIT, {"exitCode": document.number(self.state, "exitCode")}))
-
-    def _stop_watching_memory(self) -> None:
-        if self._memory_watch >= 0:
-            self._loop.unwatch(self._memory_watch)
-            os.close(self._memory_watch)
-            self._memory_watch = -1
