@@ -1,0 +1,420 @@
+"""What hostile code in a container reaches through the whole engine: nothing of the host (RT-01 to RT-36, where the user would be hit)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from notebook_containers import Engine
+from notebook_containers.engine.container import Container
+from notebook_containers.engine.keywords import CreateKeywords
+from notebook_containers.errors import Error, InvalidArgument
+from tests.engine.races import flipping, look
+from tests.home import BASE, Home
+
+pytestmark = pytest.mark.root
+
+PYTHON = "localhost/python"
+TREE = Path(__file__).parents[2]
+STATUS = ["grep", "-E", "^(Cap|NoNewPrivs|Seccomp:)", "/proc/self/status"]
+BOUND = "00000000800405fb"
+"""The eleven default capabilities."""
+
+
+def run(engine: Engine, command: list[str], given: CreateKeywords | None = None, image: str = BASE) -> str:
+    options: CreateKeywords = {"network": "none", **(given or {})}
+    output = engine.containers.run(image, command, remove=True, stderr=True, **options)
+    assert isinstance(output, bytes)
+    return output.decode()
+
+
+def started(engine: Engine, command: list[str], given: CreateKeywords | None = None, image: str = BASE) -> Container:
+    options: CreateKeywords = {"network": "none", "stop_timeout": 0, **(given or {})}
+    container = engine.containers.run(image, command, detach=True, **options)
+    assert isinstance(container, Container)
+    return container
+
+
+def rights(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^(Cap\w+|NoNewPrivs|Seccomp):\s+(\w+)$", text, re.MULTILINE))
+
+
+def confined(uid: int) -> dict[str, str]:
+    own = BOUND if uid == 0 else "0" * 16
+    caps = {"CapInh": "0" * 16, "CapPrm": own, "CapEff": own, "CapBnd": BOUND, "CapAmb": "0" * 16}
+    return {**caps, "NoNewPrivs": "1", "Seccomp": "2"}
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Iterator[Path]:
+    """A directory outside, which must be as it was afterwards."""
+    outside = tmp_path / "canary"
+    (outside / "y").mkdir(parents=True)
+    (outside / "file").write_bytes(b"OUTSIDE")
+    before = look(outside)
+    yield outside
+    assert look(outside) == before
+
+
+# programs of ours and descriptors ---------------------------------------------------------------------------------------------------
+
+
+def digests() -> dict[str, str]:
+    own = [Path(sys.executable), *(TREE / "notebook_containers").rglob("*.py")]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in own}
+
+
+def test_rt01_no_program_of_ours_is_written_during_exec(engine: Engine) -> None:
+    """CVE-2019-5736: whatever shows up in /proc is opened for writing while execs, a copy and a listing go on."""
+    before = digests()
+    script = """
+        import os
+        while True:
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                try:
+                    place = os.open(f"/proc/{pid}/exe", os.O_PATH)
+                except OSError:
+                    continue
+                target = ""
+                try:
+                    target = os.readlink(f"/proc/{pid}/exe")
+                    fd = os.open(f"/proc/self/fd/{place}", os.O_WRONLY)
+                except OSError as err:
+                    continue
+                finally:
+                    os.close(place)
+                print("opened", target, os.stat(fd).st_dev, flush=True)
+                os.close(fd)
+    """
+    box = started(engine, ["python3", "-c", textwrap.dedent(script)], image=PYTHON)
+    for _ in range(10):
+        box.exec_run(["/bin/true"])
+    box.top()
+    b"".join(box.get_archive("/etc/passwd")[0])
+    # its own programs lie in its own writable layer; what is in memory, or has a name of the host's, is ours
+    opened = [line for line in box.logs().decode().splitlines() if line.startswith("opened")]
+    assert not [line for line in opened if "memfd" in line or str(TREE) in line or "(deleted)" in line]
+    assert digests() == before
+
+
+def test_rt01_a_command_that_is_our_own_program_cannot_write_it(engine: Engine) -> None:
+    """The command is whatever starts containers, through a link; it keeps its descriptor, becomes another program and then writes."""
+    before = digests()
+    text = f"FROM {PYTHON}\nRUN printf '#!/proc/self/exe\\nimport os\\n' > /run.sh && chmod 755 /run.sh && ln -s /proc/self/exe /self\n"
+    engine.images.build(text=text, tag="selfexe")
+    code = """
+        import os
+        fd = os.open("/proc/self/exe", os.O_PATH)
+        os.set_inheritable(fd, True)
+        print(os.readlink("/proc/self/exe"), flush=True)
+        script = f"for n in $(seq 50); do (echo x > /proc/self/fd/{fd}) 2>/dev/null && echo written; sleep 0.01; done; echo tried"
+        os.execv("/bin/sh", ["sh", "-c", script])
+    """
+    for command in (["/self", "-c", textwrap.dedent(code)], ["/run.sh"]):
+        box = started(engine, command, image="selfexe") if command[0] == "/self" else None
+        if box is None:
+            with pytest.raises(Error):
+                run(engine, command, image="selfexe")
+            continue
+        box.wait(timeout=30)
+        assert b"written" not in box.logs()
+        assert b"tried" in box.logs()
+        box.remove()
+    engine.images.remove("selfexe")
+    assert digests() == before
+
+
+def test_rt02_rt12_rt22_every_path_into_a_container_is_confined(engine: Engine) -> None:
+    """Run, exec, exec as a user, a health check and a build's RUN have the same bounds."""
+    assert rights(run(engine, STATUS)) == confined(0)
+    assert rights(run(engine, STATUS, {"user": "1000"})) == confined(1000)
+    fds = "ls /proc/$$/fd | tr '\\n' ' '"
+    check = {"test": f"{' '.join(STATUS[:2])} '{STATUS[2]}' {STATUS[3]} > /status; {fds} > /fds; mv /fds /done", "interval": 200_000_000}
+    box = started(engine, ["sleep", "1000"], {"healthcheck": check})
+    assert rights(box.exec_run(STATUS).output.decode()) == confined(0)
+    assert rights(box.exec_run(STATUS, user="1000").output.decode()) == confined(1000)
+    end = time.monotonic() + 10
+    while box.exec_run(["test", "-e", "/done"]).exit_code and time.monotonic() < end:
+        time.sleep(0.1)
+    assert rights(box.exec_run(["cat", "/status"]).output.decode()) == confined(0)
+    assert box.exec_run(["cat", "/done"]).output.split() == [b"0", b"1", b"2"]
+    handles = [os.open("/", os.O_RDONLY) for _ in range(5)]
+    for handle in handles:
+        os.set_inheritable(handle, True)
+    try:
+        text = f"FROM {BASE}\nRUN grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status > /status; {fds} > /fds\n"
+        engine.images.build(text=text, tag="confined")
+    finally:
+        for handle in handles:
+            os.close(handle)
+    assert rights(run(engine, ["cat", "/status"], image="confined")) == confined(0)
+    assert run(engine, ["cat", "/fds"], image="confined").split() == ["0", "1", "2"]
+    engine.images.remove("confined")
+
+
+def test_rt02_exec_and_build_do_not_start_in_a_descriptor(engine: Engine) -> None:
+    """CVE-2024-21626 by ``exec --workdir`` and by WORKDIR."""
+    box = started(engine, ["sleep", "1000"])
+    for number in (*range(3, 12), 255):
+        for suffix in ("", "/../.."):
+            with pytest.raises(Error):
+                box.exec_run(["ls"], workdir=f"/proc/self/fd/{number}{suffix}")
+    with pytest.raises(Error):
+        engine.images.build(text=f"FROM {BASE}\nWORKDIR /proc/self/fd/7\nRUN ls\n", tag="never")
+
+
+# mounts -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_rt07_rt08_a_mount_into_a_volume_that_is_exchanged_all_the_time(engine: Engine, canary: Path, tmp_path: Path, kind: str) -> None:
+    """CVE-2021-30465, CVE-2024-45310: nothing is mounted outside, and no directory or file is made there."""
+    volume = engine.volumes.create("raced")
+    (tmp_path / "data").mkdir()
+    given: CreateKeywords = {"volumes": ["raced:/vol"], "tmpfs": {"/vol/race/new": "size=64k"}}
+    if kind == "bind":
+        given = {"volumes": ["raced:/vol", f"{tmp_path}/data:/vol/race/new"]}
+    mounts = Path("/proc/self/mountinfo").read_text()
+    outcomes = {"in": 0, "refused": 0}
+    with flipping(volume.path, canary):
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            try:
+                text = run(engine, ["cat", "/proc/self/mountinfo"], given)
+            except Error:
+                outcomes["refused"] += 1
+                continue
+            outcomes["in"] += 1
+            places = [line.split()[4] for line in text.splitlines()]
+            assert not [place for place in places if place.startswith(str(canary))]
+            assert [place for place in places if place.endswith("/new") and place.startswith("/vol/")]
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert outcomes["in"] > 3, f"the race proves nothing: {outcomes}"
+
+
+# users ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["4294967296", "4294967295", "-1", "2147483648", "0x0", " 0", "\uff11\uff10\uff10\uff10", "1e3", "0:-1"])
+def test_rt10_a_user_that_is_none_is_never_root(engine: Engine, word: str) -> None:
+    with pytest.raises(InvalidArgument):
+        run(engine, ["id", "-u"], {"user": word})
+    box = started(engine, ["sleep", "1000"])
+    with pytest.raises(InvalidArgument):
+        box.exec_run(["id", "-u"], user=word)
+
+
+def test_rt11_the_callers_groups_stay_outside(home: Home, engine: Engine, tree_environment: dict[str, str]) -> None:
+    """CVE-2022-2989: a notebook in the groups docker and wheel gives none of them to a container, nor to its execs."""
+    code = """
+        import os, sys
+        from notebook_containers import Engine
+        assert {27, 999} <= set(os.getgroups())
+        with Engine(root=sys.argv[1], run=sys.argv[2]) as engine:
+            for user in ("1000:1000", "1000", None):
+                print(engine.containers.run("localhost/base", ["id", "-G"], user=user, network="none", remove=True).decode().strip())
+            box = engine.containers.run("localhost/base", ["sleep", "100"], network="none", detach=True, stop_timeout=0)
+            print(box.exec_run(["id", "-G"], user="1000:1000").output.decode().strip())
+            print(box.exec_run(["id", "-G"]).output.decode().strip())
+            box.remove(force=True)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(home.root), str(home.run)]
+    done = subprocess.run(command, env=tree_environment, extra_groups=[27, 999], capture_output=True, text=True, check=False, timeout=100)
+    assert done.stdout.splitlines() == ["1000", "0", "0", "1000", "0"], done.stderr
+
+
+# the kernel's interfaces ------------------------------------------------------------------------------------------------------------
+
+
+def test_rt14_who_enters_is_not_traced_from_inside(engine: Engine) -> None:
+    """A program inside that may trace (CAP_SYS_PTRACE) reads nothing of a process that is still on its way in."""
+    script = """
+        import os
+        own = str(os.getpid())
+        while True:
+            for pid in filter(str.isdigit, os.listdir("/proc")):
+                if pid == own:
+                    continue
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as file:
+                        words = file.read()
+                    if b"notebook_containers" in words or b" -I -S -E " in words.replace(b"\\0", b" "):
+                        print("ours", pid, flush=True)
+                        open(f"/proc/{pid}/mem", "rb")
+                        print("opened", pid, flush=True)
+                except OSError:
+                    pass
+    """
+    box = started(engine, ["python3", "-c", textwrap.dedent(script)], {"cap_add": ["SYS_PTRACE"]}, image=PYTHON)
+    for _ in range(20):
+        box.exec_run(["/bin/true"])
+    assert box.status == "running"
+    assert b"opened" not in box.logs()
+
+
+def test_rt15_no_abstract_socket_of_ours_on_the_hosts_network(engine: Engine) -> None:
+    """CVE-2020-15257."""
+    before = {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if " @" in line}
+    seen = run(engine, ["cat", "/proc/net/unix"], {"network": "host"})
+    assert {line.split()[-1] for line in seen.splitlines() if " @" in line} <= before
+
+
+def test_rt16_release_agent_is_out_of_reach(engine: Engine) -> None:
+    """CVE-2022-0492, as its exploits do it."""
+    script = """
+        unshare -UrmC sh -c 'mount -t cgroup -o rdma c /mnt && echo mounted' 2>/dev/null
+        mount -t cgroup -o memory c /mnt 2>/dev/null && echo mounted
+        for f in $(find /sys/fs/cgroup -name release_agent -o -name devices.allow -o -name cgroup.procs -o -name notify_on_release); do
+            (echo 1 > $f) 2>/dev/null && echo written $f
+        done
+        true
+    """
+    assert run(engine, ["sh", "-c", script]) == ""
+    assert run(engine, ["sh", "-c", script], {"cgroupns": "host"}) == ""
+
+
+@pytest.mark.parametrize("word", ["../../x", "/", "/x", "..", "a/../../b", "a\0b", "a\nb", "a//b", ".", "-x/.."])
+def test_rt17_a_parent_group_elsewhere_is_refused(engine: Engine, word: str) -> None:
+    """CVE-2023-25809's neighbourhood."""
+    with pytest.raises(InvalidArgument):
+        run(engine, ["true"], {"cgroup_parent": word})
+
+
+def test_rt18_no_raw_device_is_opened(engine: Engine) -> None:
+    """Nodes can be made when the capability is given, and are still not opened: at the start, in an exec and after an update."""
+    script = """
+        import os, stat
+        for number, (kind, major, minor) in enumerate([("b", 259, 0), ("b", 8, 0), ("b", 254, 0), ("b", 7, 0), ("c", 1, 1), ("c", 1, 11),
+                ("c", 10, 232), ("c", 10, 229), ("c", 10, 237), ("c", 10, 200), ("c", 4, 64), ("c", 1, 3)]):
+            path = f"/node{os.getpid()}-{number}"
+            try:
+                os.mknod(path, (stat.S_IFBLK if kind == "b" else stat.S_IFCHR) | 0o666, os.makedev(major, minor))
+                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+                print("opened", kind, major, minor)
+            except PermissionError:
+                pass
+    """
+    command = ["python3", "-c", textwrap.dedent(script)]
+    assert run(engine, command, image=PYTHON) == ""  # without the capability no node at all
+    box = started(engine, ["sleep", "1000"], {"cap_add": ["MKNOD"]}, image=PYTHON)
+    assert box.exec_run(command).output == b"opened c 1 3\n"  # /dev/null is everybody's: the measure works
+    box.update(mem_limit="128m", memswap_limit="128m")
+    assert box.exec_run(command).output == b"opened c 1 3\n"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"sysctls": {"kernel.core_pattern": "|/x"}},
+        {"sysctls": {"net.ipv4.ip_forward=1+kernel.core_pattern": "|/x"}},
+        {"sysctls": {"net.ipv4.ip_forward": "1+kernel.core_pattern=|/x\nkernel.core_pattern=|/x"}},
+        {"sysctls": {"net/../kernel/core_pattern": "|/x"}},
+        {"sysctls": {"net.ipv4.../../kernel/core_pattern": "|/x"}},
+        {"sysctls": {"kernel.shm_rmid_forced\n": "1"}},
+        {"sysctls": {"kernel.shm_rmid_forced": "1"}, "ipc_mode": "host"},
+        {"sysctls": {"net.core.somaxconn": "1"}, "network": "host"},
+        {"sysctls": {"vm.overcommit_memory": "1"}},
+        {"sysctls": ["net.core.somaxconn"]},
+    ],
+)
+def test_rt19_a_setting_that_is_not_its_own_is_refused(engine: Engine, given: CreateKeywords) -> None:
+    """CVE-2022-0811."""
+    before = Path("/proc/sys/kernel/core_pattern").read_text()
+    with pytest.raises(InvalidArgument):
+        run(engine, ["true"], given)
+    assert Path("/proc/sys/kernel/core_pattern").read_text() == before
+
+
+CALLS = """
+import ctypes, json, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+result = {}
+def call(name, number, *args):
+    ctypes.set_errno(0)
+    result[name] = ctypes.get_errno() if libc.syscall(ctypes.c_long(number), *args) == -1 else 0
+call("add_key", 248, b"user", b"x", b"secret", ctypes.c_size_t(6), ctypes.c_int(-3))
+call("request_key", 249, b"user", b"x", None, ctypes.c_int(0))
+call("keyctl", 250, ctypes.c_int(0), ctypes.c_int(-3), ctypes.c_int(1))
+for name, family in (("AF_ALG", 38), ("AF_VSOCK", 40), ("AF_AX25", 3), ("AF_DECnet", 12), ("AF_CAN", 29), ("AF_PPPOX", 24)):
+    try:
+        socket.socket(family, socket.SOCK_SEQPACKET if family == 38 else socket.SOCK_STREAM).close()
+        result[name] = 0
+    except OSError as err:
+        result[name] = err.errno
+try:
+    result["keys"] = len(open("/proc/keys").read())
+except OSError:
+    result["keys"] = 0
+print(json.dumps(result))
+"""
+
+
+@pytest.fixture
+def answers(engine: Engine) -> Callable[[], list[dict[str, int]]]:
+    """Return what the calls answer in a run and in an exec."""
+
+    def ask() -> list[dict[str, int]]:
+        import json
+
+        box = started(engine, ["sleep", "1000"], image=PYTHON)
+        texts = [run(engine, ["python3", "-c", CALLS], image=PYTHON), box.exec_run(["python3", "-c", CALLS]).output.decode()]
+        return [json.loads(text) for text in texts]
+
+    return ask
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of calls are those of x86_64")
+def test_rt23_rt27_no_keyring_and_no_doubtful_socket(answers: Callable[[], list[dict[str, int]]]) -> None:
+    """Keyrings are shared between containers; AF_ALG is how CVE-2026-31431 wrote shared pages."""
+    for found in answers():
+        assert found.pop("keys") == 0
+        assert set(found.values()) <= {errno.EPERM, errno.ENOSYS, errno.EAFNOSUPPORT}
+        assert {found[name] for name in ("add_key", "request_key", "keyctl", "AF_ALG", "AF_VSOCK")} == {errno.EPERM}
+
+
+# the whole machine ------------------------------------------------------------------------------------------------------------------
+
+
+def test_rt35_another_user_sees_nothing_of_the_store(home: Home, engine: Engine) -> None:
+    """CVE-2021-41091: as nobody, every file of the store and the run directory is tried."""
+    started(engine, ["sleep", "1000"], {"environment": {"TOKEN": "canary"}})
+    code = """
+        import os, sys
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        for top in sys.argv[1:]:
+            for directory, names, files in os.walk(top):
+                print(directory)
+    """
+    os.chmod(home.top, 0o755)  # as /var/lib and /run are
+    try:
+        command = [
+            sys.executable if Path(sys.executable).resolve().is_relative_to("/usr") else "/usr/bin/python3",
+            "-c",
+            textwrap.dedent(code),
+        ]
+        done = subprocess.run([*command, str(home.root), str(home.run)], capture_output=True, text=True, check=True, timeout=60)
+    finally:
+        os.chmod(home.top, 0o700)
+    assert done.stdout == ""
+
+
+def test_rt36_a_fork_bomb_is_its_containers_own_trouble(engine: Engine) -> None:
+    friend = started(engine, ["sleep", "1000"])
+    bomb = started(engine, ["sh", "-c", "b() { b | b & }; b; sleep 1000"], {"pids_limit": 100})
+    time.sleep(1)
+    assert subprocess.run(["true"], check=False).returncode == 0
+    assert friend.exec_run(["echo", "well"]).output == b"well\n"
+    began = time.monotonic()
+    bomb.stop(timeout=0)
+    assert time.monotonic() - began < 5
+    assert bomb.status == "exited"
