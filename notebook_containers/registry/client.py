@@ -6,7 +6,6 @@ in pieces, never more than announced; whoever stores them checks the digest (``C
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -219,8 +218,9 @@ def _push(repository: str) -> str:
 def _message(data: bytes) -> str:
     """Return the registry's own words from its error document, made fit for one line."""
     try:
-        errors = json.loads(data).get("errors")
-        words = str(errors[0].get("message") or errors[0].get("code"))
-    except (ValueError, AttributeError, IndexError, TypeError, RecursionError, InvalidDocument):
+        errors = untrusted_json(data, what="the registry's error").get("errors")
+        first = errors[0] if isinstance(errors, list) else None
+        words = str(first.get("message") or first.get("code")) if isinstance(first, dict) else ""
+    except (IndexError, InvalidDocument):
         return ""
     return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:200]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 import shutil
@@ -107,8 +106,8 @@ def _from_helper(name: str, server: str) -> Credentials | None:
         raise RegistryError(f"the credential helper {name!r} does not answer", hint="run it by hand to see why") from err
     if done.returncode != 0 or len(done.stdout) > _MAX_HELPER_BYTES:
         return None
-    with suppress(ValueError, AttributeError):
-        answer = json.loads(done.stdout)
+    with suppress(InvalidDocument):
+        answer = untrusted_json(done.stdout, what=f"the answer of {name}")
         username, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))
         if username == "<token>":
             return Credentials(username="", identity_token=secret)

@@ -120,16 +120,15 @@ def test_rt01_a_command_that_is_our_own_program_cannot_write_it(engine: Engine) 
         script = f"for n in $(seq 50); do (echo x > /proc/self/fd/{fd}) 2>/dev/null && echo written; sleep 0.01; done; echo tried"
         os.execv("/bin/sh", ["sh", "-c", script])
     """
-    for command in (["/self", "-c", textwrap.dedent(code)], ["/run.sh"]):
-        box = started(engine, command, image="selfexe") if command[0] == "/self" else None
-        if box is None:
-            with pytest.raises(Error):
-                run(engine, command, image="selfexe")
-            continue
-        box.wait(timeout=30)
-        assert b"written" not in box.logs()
-        assert b"tried" in box.logs()
-        box.remove()
+    prefix = run(engine, ["python3", "-c", "import sys; print(sys.base_prefix)"], image=PYTHON).strip()
+    box = started(engine, ["/self", "-c", textwrap.dedent(code)], {"environment": {"PYTHONHOME": prefix}}, image="selfexe")
+    box.wait(timeout=30)
+    assert b"tried" in box.logs()
+    assert box.logs().splitlines()[0] == b"/"  # a file without a name in any tree: our interpreter, mounted alone and read-only
+    assert b"written" not in box.logs()
+    with pytest.raises(Error):
+        run(engine, ["/run.sh"], image="selfexe")
+    box.remove()
     engine.images.remove("selfexe")
     assert digests() == before
 
@@ -237,7 +236,7 @@ def test_rt11_the_callers_groups_stay_outside(home: Home, engine: Engine, tree_e
 
 
 def test_rt14_who_enters_is_not_traced_from_inside(engine: Engine) -> None:
-    """A program inside that may trace (CAP_SYS_PTRACE) reads nothing of a process that is still on its way in."""
+    """CVE-2016-9962: root inside reads nothing of a process that is still on its way in, and sees that there is one."""
     script = """
         import os
         own = str(os.getpid())
@@ -246,19 +245,22 @@ def test_rt14_who_enters_is_not_traced_from_inside(engine: Engine) -> None:
                 if pid == own:
                     continue
                 try:
-                    with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    memory = None
+                    try:
+                        memory = open(f"/proc/{pid}/mem", "rb")
+                    except PermissionError:
+                        pass
+                    with open(f"/proc/{pid}/cmdline", "rb") as file:  # afterwards: who is ours now was ours before
                         words = file.read()
-                    if b"notebook_containers" in words or b" -I -S -E " in words.replace(b"\\0", b" "):
-                        print("ours", pid, flush=True)
-                        open(f"/proc/{pid}/mem", "rb")
-                        print("opened", pid, flush=True)
+                    if b"notebook_containers" in words:
+                        print("opened" if memory else "ours", pid, flush=True)
                 except OSError:
                     pass
     """
-    box = started(engine, ["python3", "-c", textwrap.dedent(script)], {"cap_add": ["SYS_PTRACE"]}, image=PYTHON)
+    box = started(engine, ["python3", "-c", textwrap.dedent(script)], image=PYTHON)
     for _ in range(20):
         box.exec_run(["/bin/true"])
-    assert box.status == "running"
+    assert b"ours" in box.logs(), "the race proves nothing"
     assert b"opened" not in box.logs()
 
 

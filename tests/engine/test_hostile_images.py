@@ -121,7 +121,7 @@ def test_rt32_a_stop_signal_that_is_none_hurts_nobody(engine: Engine, word: str)
 
 
 def test_rt32_ports_of_an_image_that_are_none_open_nothing(engine: Engine) -> None:
-    ports = {name: {} for name in ("0/tcp", "-1/tcp", "99999/tcp", "x", "80/icmp", "8080:80", "127.0.0.1:22:22", "")}
+    ports: dict[str, object] = {name: {} for name in ("0/tcp", "-1/tcp", "99999/tcp", "x", "80/icmp", "8080:80", "127.0.0.1:22:22", "")}
     tag = crafted(engine, "ports", lambda config: replace(config, exposed_ports=ports))
     box = started(engine, tag, ["sleep", "1000"])
     assert list(box.ports) == []
