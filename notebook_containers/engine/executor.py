@@ -86,7 +86,7 @@ class RuntimeExecutor:
             seccomp=installers.profile(launch.seccomp_profile("default", capabilities), pretending=pretending),
         )
         spec = specgen.generate(options, ContainerConfig(), resolved, self.parts.host)
-        return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path="", volatile=True))
+        return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path="", volatile=True, tied=True))
 
     @staticmethod
     def _files(directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:

@@ -344,7 +344,7 @@ class Images:
         """Drop the build cache's hold on layers that no image has any more, or with ``all`` the whole cache."""
         records, snapshots = self._parts.store.records, self._parts.store.snapshots
         used = {diff_id for record in self._parts.store.images.list() for diff_id in record.config.rootfs.diff_ids}
-        used.update(diff_id for key in snapshots.list() for diff_id in snapshots.layers(key))
+        used |= snapshots.pinned()
         records.cache_remove(row.key for row in records.cache_list() if all or (row.diff_id and row.diff_id not in used))
 
     def sizes(self, images: Sequence[Image]) -> dict[str, tuple[int, int]]:

@@ -49,7 +49,10 @@ def create(
     *,
     inherited: Sequence[MountPoint] = (),
 ) -> ContainerDocument:
-    """Write a new container's record, snapshot and bundle, with the mounts it ``inherited``; raises Conflict when the name is taken."""
+    """Write a new container's snapshot, bundle and record, with the mounts it ``inherited``; raises Conflict when the name is taken.
+
+    The record comes last: who is killed before it leaves only garbage. The caller holds the store's lease.
+    """
     container_id = new_id()
     config = image.config.config
     document = ContainerDocument(
@@ -66,8 +69,6 @@ def create(
         warnings=(*_platform_note(image, image_name), *_group_note(options), *specgen.notes(options, parts.host)),
     )
     with ExitStack() as undo:
-        name = _reserve(parts, document)
-        undo.callback(parts.store.records.remove_container, container_id)
         directory = parts.bundle_path(container_id)
         directory.mkdir(mode=0o700, parents=True)
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -78,8 +79,7 @@ def create(
         mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(mounts))
         write_bundle(parts, document, snapshot=container_id)
-        if mounts:
-            parts.store.records.update_container(container_id, document=text_of(document))
+        name = _reserve(parts, document)
         undo.pop_all()
     actors.introduce(parts, document, name)
     return document
@@ -282,10 +282,11 @@ def _bind(point: MountPoint) -> Mount:
 def start(
     parts: Parts, networks: Networks, document: ContainerDocument, *, attached: Callable[[], None] | None = None
 ) -> ContainerDocument:
-    """Start a created or ended container; ``attached`` is called when output can be caught and nothing has run yet.
+    """Start a created or ended container, whose lock the caller holds; ``attached`` is called when output can be caught and nothing has run yet.
 
     Returns the document with its address and ports. On failure the monitor, the links and the ports are gone again.
     """
+    parts.runtime.abandon(document.id)
     with ExitStack() as undo:
         sockets, mappings = _reserve_ports(document)
         for bound in sockets:
@@ -370,10 +371,11 @@ def forget(parts: Parts, container_id: str) -> None:
 def remove(parts: Parts, container_id: str) -> None:
     """Take everything of a container away: processes, addresses, record, writable layer, bundle; the caller holds its lock.
 
-    The record goes first, so that a crash leaves only garbage, which the store's sweep and the next collection free.
+    The record goes first, so that a crash leaves only garbage, which the next collection frees.
     """
     destroyed = actors.farewell(parts, container_id)
     forget(parts, container_id)
+    parts.runtime.abandon(container_id)
     parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
     parts.store.snapshots.remove(container_id)
     parts.store.disk.retire(parts.bundle_path(container_id))

@@ -24,7 +24,8 @@ class MonitorOptions(Document):
 
     An empty ``log_path`` keeps no log. ``restart_max`` bounds ``on-failure`` (0: no bound). A restart waits 0.1 s, then twice as long
     each time up to 60 s, and starts again at 0.1 s after a run of 10 s. ``volatile``: the exit code need not survive a power cut, because
-    the container is removed at its end. ``health`` is empty, or the check: ``args`` (a command), ``interval``, ``timeout``, ``startPeriod``
+    the container is removed at its end. ``tied``: it ends with the process that made it, and its run directory goes then, for one that no
+    record names. ``health`` is empty, or the check: ``args`` (a command), ``interval``, ``timeout``, ``startPeriod``
     and ``startInterval`` in nanoseconds, and ``retries``; 0 is Docker's default.
     """
 
@@ -35,6 +36,7 @@ class MonitorOptions(Document):
     stdin_open: bool = field(default=False, metadata=named("stdinOpen"))
     init: bool = False  # the first process is runtime/reaper.py's program, and the command its child
     volatile: bool = False
+    tied: bool = False
     restart: str = "no"
     restart_max: int = field(default=0, metadata=named("restartMax"))
     stop_signal: str = field(default="SIGTERM", metadata=named("stopSignal"))

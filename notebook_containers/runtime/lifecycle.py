@@ -28,6 +28,7 @@ from notebook_containers.runtime.starter import Starter
 from notebook_containers.runtime.state import LOST, ContainerState, lost_state, read_exit, read_state
 
 _GONE_S = 10.0
+_MAKING_S = 3.0
 
 
 class Runtime:
@@ -240,6 +241,21 @@ class Runtime:
         _remove_cgroup(state)
         shutil.rmtree(directory, ignore_errors=True)
 
+    def abandon(self, id: str) -> None:
+        """Take away what somebody who was killed left of a container that never started; nothing happens when there is nothing.
+
+        The caller knows that nobody else is starting it. A monitor that is still making it is waited for.
+        """
+        directory = self._directory(id)
+        while (state := read_state(directory)) is None and not _abandoned(directory, _MAKING_S):
+            if not directory.is_dir():
+                return
+            time.sleep(0.01)
+        if state is None:
+            shutil.rmtree(directory, ignore_errors=True)
+        elif state.status == "created":
+            self.delete(id, force=True)
+
     def close(self) -> None:
         """End the spawner. Containers go on. Idempotent."""
         self._starter.close()
@@ -339,10 +355,10 @@ def _private_directory(path: Path) -> None:
         raise RuntimeFailure(f"{path} must be a directory of your own that nobody else can write", hint="remove it, or set NBC_RUN")
 
 
-def _abandoned(directory: Path) -> bool:
+def _abandoned(directory: Path, after_s: float = _GONE_S) -> bool:
     """Tell whether nobody can still be creating this container: it has no state, and creating takes milliseconds."""
     try:
-        return time.time() - directory.stat().st_mtime > _GONE_S
+        return time.time() - directory.stat().st_mtime > after_s
     except FileNotFoundError:
         return False
 

@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import socket
+import struct
 import time
 from contextlib import suppress
 
@@ -28,6 +29,7 @@ from notebook_containers.runtime.memory import MemoryWatch
 from notebook_containers.runtime.pump import Pump
 from notebook_containers.runtime.restarts import Restarts
 
+_CREDENTIALS = struct.Struct("3i")
 _REQUESTS_KEPT = 4
 
 
@@ -38,7 +40,7 @@ def main(conn: socket.socket) -> None:
     try:
         request = wire.parse(wire.receive_request(conn))
         monitor = Monitor(document.text(request, "id"), document.text(request, "bundle"), document.text(request, "run"))
-        monitor.create()
+        monitor.create(conn)
     except (Error, OSError, ValueError) as err:
         if monitor is not None:
             monitor.undo()
@@ -48,6 +50,7 @@ def main(conn: socket.socket) -> None:
     _tell(conn, {"state": monitor.state})
     conn.close()
     monitor.serve()
+    monitor.vanish()
     os._exit(0)
 
 
@@ -90,6 +93,7 @@ class Monitor:
         self._holders = 0
         self._failed = 0  # the exit status of a command that could not start
         self._on_purpose = False  # ended by a caller: not restarted
+        self._unwanted = False  # nobody is left who knows of it
         self._restart_at = 0.0
         self._restarts = Restarts()
         self._actor = Actor(run, bundle)
@@ -101,9 +105,11 @@ class Monitor:
 
     # -- making it -----------------------------------------------------------------------------------------------------------------
 
-    def create(self) -> None:
+    def create(self, conn: socket.socket) -> None:
         """Make the container up to the point where its command would start, and open the control socket."""
         self._watch_children()
+        if document.flag(self._options, "tied"):
+            self._tie(conn)
         self._limits.create()
         self._be_born()
         self._clients.listen(self._run)
@@ -131,6 +137,17 @@ class Monitor:
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, lambda _number, _frame: None)
         self._loop.watch(reading, READ, self._signalled)
+
+    def _tie(self, conn: socket.socket) -> None:
+        """Let the container end when the process that asked for it on ``conn`` does."""
+        credentials = conn.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        self._loop.watch(os.pidfd_open(_CREDENTIALS.unpack(credentials)[0]), READ, self._orphaned)
+
+    def _orphaned(self, fd: int) -> None:
+        self._loop.unwatch(fd)
+        os.close(fd)
+        self._unwanted = True
+        self._end()
 
     def _save(self, **changes: object) -> None:
         self.state.update(changes)
@@ -304,12 +321,18 @@ class Monitor:
         if status:
             self._actor.tell(f"health_status: {status}")
 
+    def vanish(self) -> None:
+        """Take the run directory away when nobody is left who would."""
+        if self._unwanted:
+            import shutil
+
+            shutil.rmtree(self._run, ignore_errors=True)
+
     # -- the end -------------------------------------------------------------------------------------------------------------------
 
     def _signalled(self, fd: int) -> None:
-        if signal.SIGTERM in os.read(fd, 4096) and self._life is not None and self._exit is None:
-            self._on_purpose = True
-            os.kill(self._life.pid, signal.SIGKILL)
+        if signal.SIGTERM in os.read(fd, 4096):
+            self._end()
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -320,6 +343,11 @@ class Monitor:
             if self._life is not None and pid == self._life.pid:
                 self._exit = status
                 self._pump.begin_draining()
+
+    def _end(self) -> None:
+        if self._life is not None and self._exit is None:
+            self._on_purpose = True
+            os.kill(self._life.pid, signal.SIGKILL)
 
     def _ended(self, status: int) -> None:
         self._exit = None

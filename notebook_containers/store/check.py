@@ -10,7 +10,7 @@ from pathlib import Path
 
 from notebook_containers.errors import Error
 from notebook_containers.oci.image import Descriptor, Digest
-from notebook_containers.store.collect import reachable_blobs, reachable_layers
+from notebook_containers.store.collect import reachable_blobs, reachable_layers, unrecorded
 from notebook_containers.store.database import check_database
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
@@ -43,6 +43,7 @@ def check(store: Store, *, quick: bool = False) -> list[Finding]:
             *(finding for image in store.images.list() for finding in _image(store, image)),
             *_layers(store),
             *_volumes(store),
+            *_unrecorded(store),
             *_leftovers(store),
         ]
     return sorted(found, key=lambda finding: finding.garbage)
@@ -118,6 +119,11 @@ def _volumes(store: Store) -> Iterator[Finding]:
     for name in sorted(os.listdir(store.root / "volumes")):
         if name not in recorded:
             yield Finding(kind="volume-unrecorded", subject=str(store.root / "volumes" / name), detail="no row names it", garbage=True)
+
+
+def _unrecorded(store: Store) -> Iterator[Finding]:
+    for path in unrecorded(store):
+        yield Finding(kind=f"{path.parent.name[:-1]}-unrecorded", subject=str(path), detail="no container's record names it", garbage=True)
 
 
 def _leftovers(store: Store) -> Iterator[Finding]:

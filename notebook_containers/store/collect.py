@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.failpoints import fp
@@ -36,6 +37,7 @@ def collect(store: Store, *, keep: Iterable[Digest] = (), wait_s: float = 0.5) -
     with store.disk.exclusive(wait_s=wait_s) as alone:
         if not alone:
             return Reclaimed(held=True, held_by=store.disk.lease_holders())
+        _drop_unrecorded(store)
         freed, layers = _drop_layers(store, reachable_layers(store) | set(keep))
         more, blobs = _drop_blobs(store)
         _drop_orphan_trees(store)
@@ -48,9 +50,7 @@ def reachable_layers(store: Store) -> set[Digest]:
     """Return the diff_ids that an image, a snapshot or a build-cache row names, whether they are in the store or not."""
     found = {diff_id for image in store.images.list() for diff_id in image.diff_ids}
     found.update(row.diff_id for row in store.records.cache_list() if row.diff_id is not None)
-    for key in store.snapshots.list():
-        found.update(store.snapshots.layers(key))
-    return found
+    return found | store.snapshots.pinned()
 
 
 def reachable_blobs(store: Store) -> set[Digest]:
@@ -75,6 +75,20 @@ def sizes(images: Sequence[ImageRecord]) -> dict[Digest, tuple[int, int]]:
         )
         for image, own in zip(images, layers, strict=True)
     }
+
+
+def unrecorded(store: Store) -> list[Path]:
+    """Return the writable layers and container directories that no container's record names: of what runs now, or of the killed."""
+    known = {row.id for row in store.records.containers()}
+    places = [store.root / "snapshots", store.root / "containers"]
+    return [place / name for place in places for name in sorted(os.listdir(place)) if name not in known]
+
+
+def _drop_unrecorded(store: Store) -> None:
+    """Free what a create, rm or build step left when it was killed; those that live hold a lease, or have removed the record."""
+    for path in unrecorded(store):
+        fp("collect.before_unrecorded")
+        store.disk.retire(path)
 
 
 def _drop_layers(store: Store, keep: set[Digest]) -> tuple[int, tuple[Digest, ...]]:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notebook_containers.errors import Conflict, InvalidArgument, NotFound
+from notebook_containers.errors import Conflict, Error, InvalidArgument, NotFound
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.disk import translated
@@ -87,6 +87,17 @@ class Snapshots:
         directory = self._existing(key)
         with translated(directory):
             return tuple(Digest(text) for text in json.loads((directory / "layers").read_text()))
+
+    def pinned(self) -> set[Digest]:
+        """Return the layers that any snapshot stands on; one that is removed meanwhile counts or not."""
+        found: set[Digest] = set()
+        for key in self.list():
+            try:
+                found.update(self.layers(key))
+            except Error:
+                if self.exists(key):
+                    raise
+        return found
 
     def changes(self, key: str, *, ignore: Collection[str] = ()) -> list[Change]:
         """Return what differs from the layers below, as ``docker diff`` does. ``ignore`` as for :meth:`commit`."""

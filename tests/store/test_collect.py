@@ -61,11 +61,26 @@ def test_cache_rows_and_named_layers_are_kept(store: Store, image: MakeImage) ->
 
 def test_a_snapshots_layers_are_kept(store: Store, image: MakeImage) -> None:
     made = image("one", b"1")
+    store.records.add_container(id="container", name="one", image=made.id, document="{}")
     store.snapshots.prepare("container", made.diff_ids)
     store.images.remove(made.id)
     assert collect(store).layers == ()
     store.snapshots.remove("container")
     assert collect(store).layers == made.diff_ids
+
+
+def test_what_no_record_names_is_freed_with_the_layers_it_held(store: Store, image: MakeImage) -> None:
+    made = image("one", b"1")
+    store.images.remove(made.id)
+    with store.lease():  # as create does, until its record is there
+        store.snapshots.prepare("killed", made.diff_ids)
+        (store.root / "containers" / "killed").mkdir()
+        assert collect(store, wait_s=0.02).held
+    assert {finding.kind for finding in check(store) if finding.garbage} >= {"snapshot-unrecorded", "container-unrecorded"}
+    assert collect(store).layers == made.diff_ids
+    store.disk.settle()
+    assert os.listdir(store.root / "snapshots") == os.listdir(store.root / "containers") == []
+    assert check(store) == []
 
 
 def test_nothing_is_freed_while_an_operation_runs(store: Store, image: MakeImage) -> None:
@@ -126,6 +141,7 @@ with tarfile.open(fileobj=buffer, mode="w") as tar:
 old = store.images.resolve("old")
 store.snapshots.prepare("container", old.diff_ids)
 store.snapshots.remove("container")
+store.snapshots.prepare("unrecorded", old.diff_ids)
 with store.lease():
     layer = store.layers.apply(io.BytesIO(buffer.getvalue()))
     store.images.put(ImageConfig(architecture="amd64", os="linux"), [layer], tags=[Reference.parse("new")])
