@@ -65,13 +65,13 @@ PS = Table(
         "status": "text",
         "state": "text",
         "exit_code": "exit",
-        "health": "text",
-        "verdict": "text",
         "ports": "structure",
         "names": "text",
         "networks": "structure",
         "mounts": "structure",
         "size_rw": "bytes",
+        "health": "text",
+        "verdict": "text",
     },
 )
 IMAGES = Table(

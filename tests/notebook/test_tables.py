@@ -44,13 +44,13 @@ def test_ps_has_the_columns_people_script_against() -> None:
         "status",
         "state",
         "exit_code",
-        "health",
-        "verdict",
         "ports",
         "names",
         "networks",
         "mounts",
         "size_rw",
+        "health",
+        "verdict",
     ]
     assert frame.loc["0123456789ab", "created"] == pd.Timestamp("2025-11-24T16:00:00.25Z")
     assert frame.loc["0123456789ab", "size_rw"] == 41_230_000
