@@ -193,7 +193,8 @@ def test_a_script_cell(kernel: Kernel) -> None:
     ],
 )
 def test_bad_input_is_one_line_without_a_traceback_and_stops_the_cells_behind(kernel: Kernel, code: str, ename: str, says: str) -> None:
-    first, second = kernel.queue(code, "print('reached')")
+    # a cell in front of both, so that the second one is waiting when the first one fails, also on a busy machine
+    _front, first, second = kernel.queue("import time; time.sleep(0.5)", code, "print('reached')")
     shown = "\n".join(first.traceback) + first.stderr
     assert says in shown
     assert "Traceback" not in shown
