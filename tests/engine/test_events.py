@@ -137,7 +137,7 @@ def test_health_is_told(engine: Engine) -> None:
 
 def test_a_build_makes_no_events_of_its_steps(engine: Engine) -> None:
     began = time.time()
-    engine.images.build(text=f"FROM {BASE}\nRUN echo {time.time()}\n", tag="steps")
+    engine.images.build(text=f"FROM {BASE}\nRUN echo {time.time()}\n", tag="steps", network="none")
     engine.images.remove("steps")
     assert {word.split()[0] for word in actions(engine, began)} == {"image"}
 

@@ -114,7 +114,7 @@ def test_a_running_container_has_no_verdict_unless_its_health_fails() -> None:
 
 
 def finished(engine: Engine, args: list[str], **given: object) -> Container:
-    container = engine.containers.run(BASE, args, network="none", detach=True, **given)  # type: ignore[call-overload]
+    container = engine.containers.run(BASE, args, network="none", detach=True, **given)  # type: ignore[arg-type]
     assert isinstance(container, Container)
     container.wait(timeout=20)
     container.reload()
@@ -176,7 +176,7 @@ def test_commands_that_cannot_start_say_why_and_stay_to_be_asked(
 ) -> None:
     image = BASE
     if prepare:
-        engine.images.build(text=f"FROM {BASE}\nRUN {prepare}\n", tag="broken")
+        engine.images.build(text=f"FROM {BASE}\nRUN {prepare}\n", tag="broken", network="none")
         image = "broken"
     container = engine.containers.create(image, args, network="none")
     with pytest.raises(StartFailed):
