@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,3 +224,25 @@ def test_rt36_no_core_is_given_to_the_hosts_helper(engine: Engine) -> None:
     output = engine.containers.run(BASE, ["sh", "-c", "ulimit -c; ulimit -Hc"], network="none", remove=True)
     assert output == b"0\n0\n"
     assert not list(Path("/").glob("core*"))
+
+
+def test_cp06_a_volume_takes_the_images_own_files_and_nothing_over_its_own(engine: Engine, tmp_path: Path) -> None:
+    """CVE-2020-1726: what is in a volume stays, and links of the image at the volume's place bring nothing of the host."""
+    (tmp_path / "secret").write_text("OUTSIDE")
+    text = f"FROM {BASE}\nRUN mkdir /d && echo image > /d/x && ln -s {tmp_path} /d/link && ln -s {tmp_path} /evil\nVOLUME /d /evil\n"
+    engine.images.build(text=text, tag="links")
+
+    def sh(script: str, volume: str, image: str = "links") -> str:
+        output = engine.containers.run(image, ["sh", "-c", script], network="none", remove=True, volumes=[volume])
+        assert isinstance(output, bytes)
+        return output.decode()
+
+    sh("echo mine > /d/x", "full:/d", BASE)
+    assert sh("ls /d; cat /d/x", "full:/d") == "x\nmine\n"
+    assert sh("ls /d; cat /d/x; readlink /d/link", "fresh:/d") == f"link\nx\nimage\n{tmp_path}\n"
+    with suppress(Error):
+        sh("true", "odd:/evil")
+    held = [path.name for volume in engine.volumes.list() for path in volume.path.rglob("*")]
+    assert "secret" not in held
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["secret"]
+    engine.images.remove("links")
