@@ -111,7 +111,7 @@ def test_rt01_a_command_that_is_our_own_program_cannot_write_it(engine: Engine) 
     """The command is whatever starts containers, through a link; it keeps its descriptor, becomes another program and then writes."""
     before = digests()
     text = f"FROM {PYTHON}\nRUN printf '#!/proc/self/exe\\nimport os\\n' > /run.sh && chmod 755 /run.sh && ln -s /proc/self/exe /self\n"
-    engine.images.build(text=text, tag="selfexe")
+    engine.images.build(text=text, tag="selfexe", network="none")
     code = """
         import os
         fd = os.open("/proc/self/exe", os.O_PATH)
@@ -152,7 +152,7 @@ def test_rt02_rt12_rt22_every_path_into_a_container_is_confined(engine: Engine) 
         os.set_inheritable(handle, True)
     try:
         text = f"FROM {BASE}\nRUN grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status > /status; {fds} > /fds\n"
-        engine.images.build(text=text, tag="confined")
+        engine.images.build(text=text, tag="confined", network="none")
     finally:
         for handle in handles:
             os.close(handle)
@@ -169,7 +169,7 @@ def test_rt02_exec_and_build_do_not_start_in_a_descriptor(engine: Engine) -> Non
             with pytest.raises(Error):
                 box.exec_run(["ls"], workdir=f"/proc/self/fd/{number}{suffix}")
     with pytest.raises(Error):
-        engine.images.build(text=f"FROM {BASE}\nWORKDIR /proc/self/fd/7\nRUN ls\n", tag="never")
+        engine.images.build(text=f"FROM {BASE}\nWORKDIR /proc/self/fd/7\nRUN ls\n", tag="never", network="none")
 
 
 # mounts -----------------------------------------------------------------------------------------------------------------------------

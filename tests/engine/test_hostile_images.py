@@ -26,7 +26,7 @@ Change = Callable[[ContainerConfig], ContainerConfig]
 
 def crafted(engine: Engine, tag: str, change: Change) -> str:
     """Store an image whose config no Dockerfile could have made."""
-    engine.images.build(text=f"FROM {BASE}\nRUN mkdir /made\n", tag=tag)
+    engine.images.build(text=f"FROM {BASE}\nRUN mkdir /made\n", tag=tag, network="none")
     store = engine._parts.store
     record = store.images.resolve(tag)
     layers = [store.layers.get(digest) for digest in record.config.rootfs.diff_ids]
@@ -147,7 +147,7 @@ def test_rt34_looking_at_a_container_runs_nothing_of_it(engine: Engine) -> None:
         f"for d in /usr/local/bin /usr/sbin /usr/bin /sbin /bin; do for n in {traps}; do /keep/mkdir -p $d; /keep/rm -f $d/$n;"
         r" printf '#!/keep/sh\n/keep/touch /pwned\n' > $d/$n; /keep/chmod 755 $d/$n; done; done"
     )
-    engine.images.build(text=f"FROM {BASE}\nRUN {script}\n", tag="traps")
+    engine.images.build(text=f"FROM {BASE}\nRUN {script}\n", tag="traps", network="none")
     box = started(engine, "traps", ["/keep/sleep", "1000"])
     box.top()
     box.stats(stream=False)
@@ -230,7 +230,7 @@ def test_cp06_a_volume_takes_the_images_own_files_and_nothing_over_its_own(engin
     """CVE-2020-1726: what is in a volume stays, and links of the image at the volume's place bring nothing of the host."""
     (tmp_path / "secret").write_text("OUTSIDE")
     text = f"FROM {BASE}\nRUN mkdir /d && echo image > /d/x && ln -s {tmp_path} /d/link && ln -s {tmp_path} /evil\nVOLUME /d /evil\n"
-    engine.images.build(text=text, tag="links")
+    engine.images.build(text=text, tag="links", network="none")
 
     def sh(script: str, volume: str, image: str = "links") -> str:
         output = engine.containers.run(image, ["sh", "-c", script], network="none", remove=True, volumes=[volume])
