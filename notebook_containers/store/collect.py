@@ -41,6 +41,7 @@ def collect(store: Store, *, keep: Iterable[Digest] = (), wait_s: float = 0.5) -
         freed, layers = _drop_layers(store, reachable_layers(store) | set(keep))
         more, blobs = _drop_blobs(store)
         _drop_orphan_trees(store)
+        store.volumes.collect()
         store.disk.sweep_staging()
     store.disk.sweep()
     return Reclaimed(bytes=freed + more, layers=layers, blobs=blobs)

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +82,21 @@ class Volumes:
         fp("volumes.remove.after_mark")
         with self._records.transaction() as connection:
             self._finish_removal(connection, name)
+
+    def collect(self) -> None:
+        """Finish removals that were killed, and free what creations left that were: directories without a row, which are empty.
+
+        One that is not empty is somebody's bytes and stays. For the holder of the store's exclusive lock.
+        """
+        for (name,) in self._records.query("SELECT name FROM volumes WHERE state = 'deleting'"):
+            with self._records.transaction() as connection:
+                self._finish_removal(connection, str(name))
+        with translated(self._disk.root):
+            known = {str(name) for (name,) in self._records.query("SELECT name FROM volumes")}
+            for name in sorted(set(os.listdir(self._disk.root / "volumes")) - known):
+                with suppress(OSError):
+                    os.rmdir(self._directory(name) / "_data")
+                    os.rmdir(self._directory(name))
 
     def _finish_removal(self, connection: sqlite3.Connection, name: str) -> None:
         if connection.execute("SELECT 1 FROM volumes WHERE name = ? AND state = 'deleting'", (name,)).fetchone():

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -100,11 +99,11 @@ def children(pid: int) -> Sequence[int]:
 
 def spawner(pid: int) -> int:
     """The spawner of an engine's process; IndexError when there is none."""
-    return next(iter(_named(children(pid), "nbc-spawner")))
+    return [*_named(children(pid), "nbc-spawner")][0]
 
 
 def monitor(pid: int) -> int:
-    """A monitor that an engine's spawner started; LookupError when there is none."""
+    """A monitor that an engine's spawner started; IndexError when there is none."""
     return [child for parent in _named(children(pid), "nbc-spawner") for child in children(parent)][0]
 
 
@@ -113,15 +112,3 @@ def _named(pids: Sequence[int], name: str) -> Iterator[int]:
         with suppress(OSError):
             if Path(f"/proc/{pid}/comm").read_text().strip() == name:
                 yield pid
-
-
-def each_half_second(stop: threading.Event, act: Callable[[], None]) -> threading.Thread:
-    """Call ``act`` again and again until told to stop."""
-
-    def loop() -> None:
-        while not stop.wait(0.5):
-            act()
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    return thread

@@ -1,0 +1,79 @@
+"""REL-14: Control-C (the notebook's interrupt) at any moment inside run and build: no half state, and the engine goes on working."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from notebook_containers import Engine
+from notebook_containers.store.check import check
+from tests.home import BASE, Home
+from tests.reliability.victims import dice, iterations
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
+
+
+@contextmanager
+def interrupted(after_s: float) -> Iterator[None]:
+    """KeyboardInterrupt in the block after so long, if it is not over then."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(after_s, 1e-6))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_rel14_run(place: Home, engine: Engine) -> None:
+    chance = dice("interrupt-run")
+    began = time.monotonic()
+    engine.containers.run(BASE, ["true"], network="none", remove=True)
+    whole = time.monotonic() - began
+    for _ in range(iterations(15)):
+        after_s = chance.uniform(0, whole * 1.1)
+        print(after_s)
+        with interrupted(after_s):
+            engine.containers.run(BASE, ["true"], network="none", remove=True, name="same")
+        for container in engine.containers.list(all=True):
+            container.remove(force=True, v=True)  # interrupted in the middle of taking it back: still there, whole
+    assert engine.containers.run(BASE, ["echo", "on"], network="none", remove=True, name="same") == b"on\n"
+    _clean(engine, place)
+
+
+def test_rel14_build(place: Home, engine: Engine) -> None:
+    chance = dice("interrupt-build")
+    for number in range(iterations(8)):
+        after_s = chance.uniform(0, 0.3)
+        print(after_s)
+        with interrupted(after_s):
+            engine.images.build(text=f"FROM {BASE}\nRUN echo {number} > /one\nWORKDIR /two\nRUN sleep 0.05; echo > /x", tag="t", network="none")
+    engine.images.build(text=f"FROM {BASE}\nRUN echo last > /one", tag="t", network="none")
+    assert engine.containers.run("t", ["cat", "/one"], network="none", remove=True) == b"last\n"
+    engine.images.remove("t")
+    _clean(engine, place)
+
+
+def test_rel14_a_container_hears_no_interrupt_of_the_notebook(engine: Engine) -> None:
+    container = engine.containers.run(BASE, ["sleep", "1000"], network="none", detach=True, stop_timeout=0)
+    assert not isinstance(container, bytes)
+    with interrupted(0.2):
+        container.wait(timeout=10)
+    container.reload()
+    assert container.status == "running"
+    container.remove(force=True)
+
+
+def _clean(engine: Engine, place: Home) -> None:
+    engine.images.prune()
+    engine._parts.store.disk.settle()
+    assert [str(finding) for finding in check(engine._parts.store)] == []
+    assert place.remains() == {}
