@@ -2,25 +2,33 @@
 
 The engine (a notebook's kernel, with threads, sockets and secrets in its memory) never forks. It starts this process with an empty
 environment and one end of a socket pair. Each message is a word with descriptors: ``create`` with a connection on which the request
-comes, ``exec`` with a connection and three standard streams. The spawner ends when the engine does; what it started does not.
+comes, ``exec`` with a connection and three standard streams.
+
+Forking takes its time too, so one process is always forked ahead: the spare waits for a message on the same socket, in the spawner's
+place. Who takes one becomes what it asks for, a monitor or an exec's parent, and the spawner forks the next spare. The first message,
+``ready``, is for the spawner itself: until then its engine may still be moving it to the cgroup that everything forked here inherits.
+The spawner and its spare end when the engine does; what they became or started does not.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import socket
-from collections.abc import Callable
 
 from notebook_containers.linux import cgroups, process as processes, syscalls
 from notebook_containers.runtime import exec as execution, monitor
 
+READY = b"ready"
+
 _MOST_FDS = 4
+_TAKEN = b"t"
 
 
 def main(fd: int) -> None:
-    """Serve requests on the socket ``fd`` until the engine closes its end; never returns."""
+    """Keep a spare at the socket ``fd`` until the engine closes its end; never returns."""
     server = socket.socket(fileno=fd)
     processes.stdio_to_null()
     processes.keep_only([fd])
@@ -29,13 +37,10 @@ def main(fd: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the first process of a killed monitor is reaped here too
     _warm_up()
-    while True:
-        word, fds = processes.recv_fds(server, 64, _MOST_FDS)
-        if not word:
-            os._exit(0)  # at once: the engine may be waiting, and there is nothing to tidy up
-        _detached(lambda word=word, fds=fds: _serve(word, fds))  # type: ignore[misc]
-        for received in fds:
-            os.close(received)
+    if server.recv(64) == READY:
+        while _spare(server):
+            continue
+    os._exit(0)  # at once: the engine may be waiting, and there is nothing to tidy up
 
 
 def _warm_up() -> None:
@@ -44,23 +49,56 @@ def _warm_up() -> None:
     gc.freeze()  # what is imported now is shared with every monitor for ever: the collector must not write to those pages
 
 
-def _detached(action: Callable[[], None]) -> None:
-    """Run ``action`` in a process of its own session.
+def _spare(server: socket.socket) -> bool:
+    """Fork a spare and wait until it has taken a message or has died; False at the end of the engine, when it has ended too.
 
-    It is a child of this process while this process lives, and nobody's concern afterwards: SIGCHLD is ignored here, so the kernel
+    The spare is a child of this process while this process lives, and nobody's concern afterwards: SIGCHLD is ignored here, so the kernel
     reaps it at once. (As orphans they would stay zombies wherever the machine's first process does not reap, as in many containers.)
     """
-    if os.fork():
-        return
+    spawner = os.getpid()
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _be_spare(server, spawner, writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
-        action()
+        return _outlived(server, reading, pid)
     finally:
-        os._exit(0)
+        os.close(reading)
 
 
-def _serve(word: bytes, fds: list[int]) -> None:
+def _outlived(server: socket.socket, reading: int, pid: int) -> bool:
+    """Wait for the end of the spare's waiting, or of the engine; tell whether the engine is still there."""
+    poll = select.poll()
+    poll.register(reading, select.POLLIN)
+    poll.register(server, 0)  # hang-ups are always told
+    gone = any(fd == server.fileno() for fd, _event in poll.poll())
+    if gone and os.read(reading, 1) != _TAKEN:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+    return not gone
+
+
+def _be_spare(server: socket.socket, spawner: int, writing: int) -> None:
+    """Wait for a message and become what it asks for."""
+    processes.set_name("nbc-spare")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it waits, it lives no longer than the spawner
+    if os.getppid() != spawner:
+        return
+    word, fds = processes.recv_fds(server, 64, _MOST_FDS)
+    if not word:
+        return
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
+    os.write(writing, _TAKEN)
+    os.close(writing)
+    server.close()
     conn = socket.socket(fileno=fds[0])
     if word == b"create":
         monitor.main(conn)

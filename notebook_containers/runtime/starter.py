@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import notebook_containers
@@ -14,6 +15,7 @@ from notebook_containers.errors import RuntimeFailure, Unsupported
 from notebook_containers.linux import process as processes, syscalls
 
 _CODE = "import sys; sys.path.insert(0, {directory!r}); from notebook_containers.runtime.spawner import main; main({fd})"
+_READY = b"ready"
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -48,6 +50,8 @@ class Starter:
             self._stop()
             self._socket, self._process = _start()
             _delegate(self._process.pid)
+            with suppress(OSError):  # a spawner that has died already is replaced when it is needed
+                processes.send_fds(self._socket, _READY, [])
         return self._socket
 
     def _stop(self) -> None:
