@@ -24,7 +24,10 @@ def test_a_refusal_is_told_with_its_errno(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_dies_is_told(tmp_path: Path) -> None:
-    assert attempt(Probe(call="a call", work=lambda _s: os.kill(os.getpid(), 9), inside=False), str(tmp_path)) == (False, "a call: the process died")
+    assert attempt(Probe(call="a call", work=lambda _s: os.kill(os.getpid(), 9), inside=False), str(tmp_path)) == (
+        False,
+        "a call: the process died",
+    )
 
 
 def test_a_trial_that_works(tmp_path: Path) -> None:

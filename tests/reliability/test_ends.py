@@ -31,7 +31,11 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def test_rel17_every_signal_is_128_and_its_number(engine: Engine) -> None:
-    fatal = [n for n in range(1, 32) if signal.Signals(n).name not in ("SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH")]
+    fatal = [
+        n
+        for n in range(1, 32)
+        if signal.Signals(n).name not in ("SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH")
+    ]
     # the first process of a pid namespace cannot kill itself: its child does, and its shell tells
     container = start(engine, "for n in " + " ".join(map(str, fatal)) + '; do sh -c "kill -$n \\$\\$" >/dev/null 2>&1; echo $n $?; done')
     assert container.wait(timeout=30)["StatusCode"] == 0

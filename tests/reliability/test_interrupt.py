@@ -55,7 +55,9 @@ def test_rel14_build(place: Home, engine: Engine) -> None:
         after_s = chance.uniform(0, 0.3)
         print(after_s)
         with interrupted(after_s):
-            engine.images.build(text=f"FROM {BASE}\nRUN echo {number} > /one\nWORKDIR /two\nRUN sleep 0.05; echo > /x", tag="t", network="none")
+            engine.images.build(
+                text=f"FROM {BASE}\nRUN echo {number} > /one\nWORKDIR /two\nRUN sleep 0.05; echo > /x", tag="t", network="none"
+            )
     engine.images.build(text=f"FROM {BASE}\nRUN echo last > /one", tag="t", network="none")
     assert engine.containers.run("t", ["cat", "/one"], network="none", remove=True) == b"last\n"
     engine.images.remove("t")
