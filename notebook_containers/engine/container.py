@@ -161,24 +161,13 @@ class Container(Contents, Usage, Telling):
 
     def start_attached(self, *, attach: bool = True, stdin: bool = False) -> Session | None:
         """Start it with a session that misses no byte of output; None with ``attach=False`` or when it runs already."""
-        found: list[Session] = []
-
-        def attached() -> None:
-            if attach:
-                found.append(self._parts.runtime.attach(self.id, stdin=stdin))
-
         with self._parts.container_lock(self.id):
             self.reload()
             if self.state.status in ("running", "paused"):
                 return None
-            try:
-                self.document = launch.start(self._parts, self._networks, self.document, attached=attached)
-            except BaseException:
-                for session in found:
-                    session.close()
-                raise
+            self.document, session = launch.start(self._parts, self._networks, self.document, attach=attach, stdin=stdin)
         self._state = None
-        return found[0] if found else None
+        return session
 
     def attach(self, *, stdin: bool = False, logs: bool = False) -> Session:
         """Return a session with the running container's streams; raises Conflict when it does not run."""

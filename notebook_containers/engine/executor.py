@@ -43,14 +43,14 @@ class RuntimeExecutor:
             endpoint = self.networks.lease(self._network(request), container_id)
             bundle = self._bundle(container_id, directory, request, endpoint.resolver if endpoint else "")
             with self.networks.making_ready(endpoint):
-                state = self.parts.runtime.create(container_id, bundle)
+                made = undo.enter_context(self.parts.runtime.make(container_id, bundle))
                 undo.callback(launch.forget, self.parts, container_id)
             if endpoint:
-                self.networks.attach(endpoint, pid=state.pid, container_id=container_id)
-            with self.parts.runtime.attach(container_id) as session:
-                self.parts.runtime.start(container_id)
-                for stream, data in session:
-                    output(stream, data)
+                self.networks.attach(endpoint, pid=made.state.pid, container_id=container_id)
+            session = made.start(attach=True)
+            assert session is not None
+            for stream, data in session:
+                output(stream, data)
             return session.exit_code if session.exit_code is not None else 137
 
     @staticmethod

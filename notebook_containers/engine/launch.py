@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
+from notebook_containers.runtime.sessions import Session
 from notebook_containers.runtime.state import LOST, LOST_TEXT, ContainerState, read_exit
 from notebook_containers.store.images import ImageRecord
 
@@ -280,11 +281,12 @@ def _bind(point: MountPoint) -> Mount:
 
 
 def start(
-    parts: Parts, networks: Networks, document: ContainerDocument, *, attached: Callable[[], None] | None = None
-) -> ContainerDocument:
-    """Start a created or ended container, whose lock the caller holds; ``attached`` is called when output can be caught and nothing has run yet.
+    parts: Parts, networks: Networks, document: ContainerDocument, *, attach: bool = False, stdin: bool = False
+) -> tuple[ContainerDocument, Session | None]:
+    """Start a created or ended container, whose lock the caller holds, with ``attach`` so that no byte of its output is missed.
 
-    Returns the document with its address and ports. On failure the monitor, the links and the ports are gone again.
+    Returns the document with its address and ports, and the session if asked for. On failure the monitor, the links and the ports are
+    gone again.
     """
     parts.runtime.abandon(document.id)
     with ExitStack() as undo:
@@ -307,22 +309,24 @@ def start(
         bundle = Bundle(path=parts.bundle_path(document.id))
         if others:
             bundle = write_bundle(parts, changed, snapshot=document.id, joined=others.paths)
-        with networks.making_ready(endpoint):
-            state = parts.runtime.create(document.id, bundle)
-            undo.callback(forget, parts, document.id)
-        others.check()
-        if endpoint:
-            networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid)
-            actors.join(parts, changed)
-        if sockets:
-            address = endpoint.address if endpoint and endpoint.address else None
-            forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
-        if attached:
-            attached()
-        parts.runtime.start(document.id)
+        if endpoint or others or sockets:
+            with networks.making_ready(endpoint):
+                made = undo.enter_context(parts.runtime.make(document.id, bundle))
+                undo.callback(forget, parts, document.id)
+            others.check()
+            state = made.state
+            if endpoint:
+                networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid)
+                actors.join(parts, changed)
+            if sockets:
+                address = endpoint.address if endpoint and endpoint.address else None
+                forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
+            session = made.start(attach=attach, stdin=stdin)
+        else:  # nothing is to be done between its making and its start
+            session = parts.runtime.run(document.id, bundle, attach=attach, stdin=stdin)
         held.close()
         undo.pop_all()
-    return changed
+    return changed, session
 
 
 def _reserve_ports(document: ContainerDocument) -> tuple[Sequence[socket.socket], Sequence[PortMapping]]:

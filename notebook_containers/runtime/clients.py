@@ -197,11 +197,20 @@ class Clients:
         except OSError:
             return
         client = Client(sock)
-        if not client.trusted():
+        if client.trusted():
+            self._welcome(client)
+        else:
             sock.close()
-            return
-        self._all[sock.fileno()] = client
-        self._loop.watch(sock.fileno(), READ, self._hear)
+
+    def adopt(self, sock: socket.socket) -> Client:
+        """Take a connection that did not come through the control socket: the one on which the container was asked for."""
+        client = Client(sock)
+        self._welcome(client)
+        return client
+
+    def _welcome(self, client: Client) -> None:
+        self._all[client.sock.fileno()] = client
+        self._loop.watch(client.sock.fileno(), READ, self._hear)
 
     def _guarded(self, client: Client, action: Callable[[], None]) -> None:
         try:

@@ -23,7 +23,7 @@ from notebook_containers.oci.runtime import Process, Resources
 from notebook_containers.runtime import document, limits, logs, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.document import Table
-from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession
+from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession, Made
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.runtime.state import LOST, ContainerState, lost_state, read_exit, read_state
 
@@ -56,14 +56,28 @@ class Runtime:
 
         Conflict when one with this id is not over yet. On failure nothing is left; RuntimeFailure or StartFailed says which step it was.
         """
-        directory = self._claim(id)
-        request: Table = {"id": id, "bundle": os.fspath(bundle.path), "run": os.fspath(directory)}
+        with self.make(id, bundle) as made:
+            return made.state
+
+    def make(self, id: str, bundle: Bundle) -> Made:
+        """Make the container as :meth:`create` does, and keep the connection to its monitor to start it on."""
+        connection, answer = self._born(id, bundle, {})
+        return Made(connection, ContainerState.from_json(answer["state"]), lambda: self._exit_code(id))  # type: ignore[arg-type]
+
+    def run(self, id: str, bundle: Bundle, *, attach: bool = False, stdin: bool = False) -> AttachSession | None:
+        """Make and start the container in one request, attached if asked for; errors as of :meth:`create` and :meth:`start`."""
+        connection, answer = self._born(id, bundle, {"start": True, "attach": attach, "stdin": stdin})
+        return Made(connection, None, lambda: self._exit_code(id)).session(answer, attach=attach)
+
+    def _born(self, identity: str, bundle: Bundle, more: Table) -> tuple[Connection, Table]:
+        directory = self._claim(identity)
+        request: Table = {"id": identity, "bundle": os.fspath(bundle.path), "run": os.fspath(directory), **more}
         try:
             (bundle.path / "exit.json").unlink(missing_ok=True)
-            connection, answer = self._converse(b"create", request, [])
-            connection.close()
-            return ContainerState.from_json(answer["state"])  # type: ignore[arg-type]
+            return self._converse(b"create", request, [])
         except BaseException:
+            with suppress(ContainerNotFound):  # it was made, but could not start
+                self.delete(identity, force=True)
             sweep(bundle.path)
             shutil.rmtree(directory, ignore_errors=True)
             raise

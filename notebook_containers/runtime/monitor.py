@@ -47,8 +47,7 @@ def main(conn: socket.socket) -> None:
         failure = err if isinstance(err, Error) else RuntimeFailure(f"cannot create the container: {err}")
         _tell(conn, {"error": wire.error_table(failure)})
         os._exit(1)
-    _tell(conn, {"state": monitor.state})
-    conn.close()
+    monitor.greet(conn, request)
     monitor.serve()
     monitor.vanish()
     os._exit(0)
@@ -115,6 +114,14 @@ class Monitor:
         self._clients.listen(self._run)
         self.state.update(cgroup=self._limits.path, cgroupLocations=self._limits.locations, warnings=[*self._limits.warnings])
         self._save(status="created")
+
+    def greet(self, conn: socket.socket, request: Table) -> None:
+        """Go on with whoever asked for the container as with any client: answer with the state, or ``start`` at once and then answer."""
+        client = self._clients.adopt(conn)
+        if document.flag(request, "start"):
+            self._start(client, request)
+        else:
+            self._clients.send(client, wire.json_frame(wire.ANSWER, {"state": self.state}))
 
     def undo(self) -> None:
         """Take back what :meth:`create` made before it failed."""
@@ -197,14 +204,12 @@ class Monitor:
 
     def _operation(self, op: str, client: Client, request: Table) -> Table | None:
         if op == "start":
-            return self._start(client)
-        if op in ("wait", "attach"):
+            return self._start(client, request)
+        if op == "wait":
             client.waits = True
         if op == "attach":
-            client.attached, client.sends_input = True, document.flag(request, "stdin")
-            terminal = document.flag(self._bundle.process(), "terminal")
-            client.ends_input = client.sends_input and not terminal  # a terminal outlives whoever looks at it
-            return {"terminal": terminal, "log": self._log.position() if self._log else {}}
+            self._attach(client, request)
+            return {"terminal": self._has_terminal(), "log": self._log.position() if self._log else {}}
         if op == "hold":
             self._hold(client)
         if op == "update":
@@ -220,9 +225,19 @@ class Monitor:
             processes.set_window(self._life.master, document.number(request, "rows"), document.number(request, "cols"))
         return {}
 
-    def _start(self, client: Client) -> Table | None:
+    def _has_terminal(self) -> bool:
+        return document.flag(self._bundle.process(), "terminal")
+
+    def _attach(self, client: Client, request: Table) -> None:
+        client.waits = client.attached = True
+        client.sends_input = document.flag(request, "stdin")
+        client.ends_input = client.sends_input and not self._has_terminal()  # a terminal outlives whoever looks at it
+
+    def _start(self, client: Client, request: Table) -> Table | None:
         if self.state["status"] != "created" or self._life is None or self._exit is not None:
             raise Conflict(f"container {self.id[:12]} is {self.state['status']}, not created")
+        if document.flag(request, "attach"):
+            self._attach(client, request)
         self._starters.append(client)
         if len(self._starters) == 1:
             self._life.channel.send(b"s")
@@ -290,7 +305,7 @@ class Monitor:
         message = self._life.channel.recv(65536)
         self._loop.unwatch(fd)
         starters, self._starters = self._starters, []
-        answer: Table = {}
+        answer: Table = {"terminal": self._has_terminal()}
         if message:
             err = container.failure(message)
             answer = {"error": wire.error_table(err)}

@@ -15,6 +15,7 @@ from notebook_containers.errors import RuntimeFailure
 from notebook_containers.linux import process as processes
 from notebook_containers.runtime import wire
 from notebook_containers.runtime.document import Table
+from notebook_containers.runtime.state import ContainerState
 
 _CHUNK = 65536
 _AFTER_EXIT_S = 0.2
@@ -204,6 +205,45 @@ class AttachSession(Session):
     def close(self) -> None:
         """Let go of the container; it goes on."""
         self._connection.close()
+
+
+class Made:
+    """A container that was just made, over the connection on which it was asked for: start it there, or close it and start it later."""
+
+    def __init__(self, connection: Connection, state: ContainerState | None, ended: Callable[[], int]) -> None:
+        self._connection, self._state, self._ended = connection, state, ended
+
+    @property
+    def state(self) -> ContainerState:
+        """Its state before the start; only for one that was not started with its making."""
+        assert self._state is not None
+        return self._state
+
+    def start(self, *, attach: bool = False, stdin: bool = False) -> AttachSession | None:
+        """Let the command run; with ``attach`` return a session that misses no byte. The connection is used up, also by StartFailed."""
+        try:
+            answer = self._connection.ask({"op": "start", "attach": attach, "stdin": stdin})
+        except BaseException:
+            self.close()
+            raise
+        return self.session(answer, attach=attach)
+
+    def session(self, answer: Table, *, attach: bool) -> AttachSession | None:
+        """Return what ``start`` was asked for, from its answer."""
+        if not attach:
+            self.close()
+            return None
+        return AttachSession(self._connection, terminal=answer.get("terminal") is True, before=iter(()), ended=self._ended)
+
+    def close(self) -> None:
+        """Let go of the monitor; the container stays. Idempotent."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
 
 class ExecSession(Session):
