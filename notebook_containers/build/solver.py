@@ -198,7 +198,7 @@ class Solver:
         snapshots = self._tools.store.snapshots
         key = f"build-{os.urandom(8).hex()}"
         try:
-            snapshots.prepare(key, work.below.layers)
+            snapshots.prepare(key, work.below.layers, volatile=True)
             work.change(key)
             return snapshots.commit(key, ignore=MOUNT_POINTS, epoch=self._tools.settings.epoch)
         except BaseException:

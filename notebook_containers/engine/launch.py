@@ -73,7 +73,7 @@ def create(
         directory = parts.bundle_path(container_id)
         directory.mkdir(mode=0o700, parents=True)
         undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        parts.store.snapshots.prepare(container_id, document.layers)
+        parts.store.snapshots.prepare(container_id, document.layers, volatile=options.auto_remove)
         undo.callback(parts.store.snapshots.remove, container_id)
         made: list[str] = []
         undo.callback(volumes.discard, made)
@@ -381,6 +381,5 @@ def remove(parts: Parts, container_id: str) -> None:
     forget(parts, container_id)
     parts.runtime.abandon(container_id)
     parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
-    parts.store.snapshots.remove(container_id)
-    parts.store.disk.retire(parts.bundle_path(container_id))
+    parts.store.snapshots.remove(container_id, beside=[parts.bundle_path(container_id)])
     destroyed()

@@ -253,7 +253,7 @@ class Runtime:
         if not processes.wait_gone(state.monitor_pid, state.monitor_started, _GONE_S):
             raise RuntimeFailure(f"the monitor of container {id[:12]} (pid {state.monitor_pid}) does not end")
         _remove_cgroup(state)
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove_directory(directory)
 
     def abandon(self, id: str) -> None:
         """Take away what somebody who was killed left of a container that never started; nothing happens when there is nothing.
@@ -406,6 +406,15 @@ def _remove_cgroup(state: ContainerState) -> None:
     left = _limits_of(state)
     left.kill()
     left.remove()
+
+
+def _remove_directory(directory: Path) -> None:
+    try:
+        for name in os.listdir(directory):
+            os.unlink(directory / name)
+        os.rmdir(directory)
+    except OSError:  # somebody put a directory into it, or is removing it too
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _same_pid_namespace(pid: int) -> list[int]:

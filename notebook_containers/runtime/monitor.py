@@ -410,7 +410,10 @@ class Monitor:
         self._memory.end()
         self._actor.leave_network()
         processes.kill_children()  # without a pid namespace and a cgroup of its own, what the command left came to us
-        warnings = [*document.texts(self.state, "warnings"), *filter(None, [self._limits.remove()])]
+        left = self._limits.remove()
+        if not left:
+            self.state.update(cgroup="", cgroupLocations={})  # nobody need look for it again
+        warnings = [*document.texts(self.state, "warnings"), *filter(None, [left])]
         if self._log is not None:
             self._log.close()
         self.state.update(status="stopped", warnings=warnings)

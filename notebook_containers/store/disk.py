@@ -74,15 +74,19 @@ class Disk:
         """Return a fresh name in :attr:`staging`; nothing is made. Hold a lease as long as something lies there."""
         return self.staging / f"item-{os.getpid()}-{start_time(os.getpid())}-{os.urandom(8).hex()}"
 
-    def publish(self, staged: Path, final: Path) -> bool:
-        """Rename an fsynced thing into place and fsync the directory; False (and nothing moved) when the name is taken."""
+    def publish(self, staged: Path, final: Path, *, durable: bool = True) -> bool:
+        """Rename an fsynced thing into place and fsync the directory; False (and nothing moved) when the name is taken.
+
+        Not ``durable``: a power cut may take the thing away again, and nothing waits for the disk.
+        """
         fp("disk.publish.before_rename")
         try:
             syscalls.renameat2(syscalls.AT_FDCWD, str(staged), syscalls.AT_FDCWD, str(final), syscalls.RENAME_NOREPLACE)
         except FileExistsError:
             return False
         fp("disk.publish.after_rename")
-        fsync_directory(final.parent)
+        if durable:
+            fsync_directory(final.parent)
         fp("disk.publish.after_fsync")
         return True
 
@@ -104,23 +108,28 @@ class Disk:
         self._unlink(target)
         return True
 
-    def retire(self, path: Path) -> bool:
-        """Take out a tree that no record names any more, without waiting for the disk: renamed to trash now, unlinked in the background.
+    def retire(self, *paths: Path) -> bool:
+        """Take out trees that no record names any more, without waiting for the disk: renamed to trash now, unlinked in the background.
 
-        A power cut can bring it back, as garbage under its old name; a process that dies leaves it in the trash, for the next sweep. The
-        process waits for the unlinking when it ends, :meth:`settle` before that. False when there was none.
+        A power cut can bring them back, as garbage under their old names; a process that dies leaves them in the trash, for the next
+        sweep. The process waits for the unlinking when it ends, :meth:`settle` before that. False when there was none.
         """
+        targets = [target for path in paths if (target := self._to_trash(path))]
+        fp("disk.retire.after_rename")
+        if targets:
+            thread = threading.Thread(target=lambda: [self._unlink(target) for target in targets], name="nbc-unlink")
+            thread.start()
+            self._unlinking[:] = [*(t for t in self._unlinking if t.is_alive()), thread]
+        return bool(targets)
+
+    def _to_trash(self, path: Path) -> Path | None:
         target = self.trash / os.urandom(12).hex()
         with translated(path):
             try:
                 os.rename(path, target)
             except FileNotFoundError:
-                return False
-        fp("disk.retire.after_rename")
-        thread = threading.Thread(target=self._unlink, args=(target,), name="nbc-unlink")
-        thread.start()
-        self._unlinking[:] = [*(t for t in self._unlinking if t.is_alive()), thread]
-        return True
+                return None
+        return target
 
     def settle(self) -> None:
         """Wait until everything retired by this process is unlinked."""

@@ -38,8 +38,11 @@ class Snapshots:
         self._disk, self._files = layers.disk, layers.trees
         self.rootless = layers.rootless
 
-    def prepare(self, key: str, layers: Sequence[Digest]) -> None:
-        """Make an empty writable layer over ``layers`` (bottom first; none: an empty root). Conflict when the key is taken."""
+    def prepare(self, key: str, layers: Sequence[Digest], *, volatile: bool = False) -> None:
+        """Make an empty writable layer over ``layers`` (bottom first; none: an empty root). Conflict when the key is taken.
+
+        ``volatile``: as for :meth:`mounts`, nothing waits for the disk, and a power cut may take it away.
+        """
         found = [self._layers.get(layer) for layer in layers]
         final = self._directory(key)
         with self._disk.lease(), self._layers.staged() as directory:
@@ -49,7 +52,7 @@ class Snapshots:
                 # overlayfs shows the topmost directory's attributes
                 self._files.give(directory / "upper", _root_of(found))
                 (directory / "layers").write_text(json.dumps(layers))
-                made = self._disk.publish(directory, final)
+                made = self._disk.publish(directory, final, durable=not volatile)
             if not made:
                 raise Conflict(f"the snapshot {key} exists", hint="remove it first")
 
@@ -130,9 +133,12 @@ class Snapshots:
         with translated(upper):
             return self._files.usage(upper)
 
-    def remove(self, key: str) -> None:
-        """Take the snapshot away; nothing happens when there is none. It must not be mounted, and nothing durable may name it any more."""
-        self._disk.retire(self._directory(key))
+    def remove(self, key: str, *, beside: Sequence[Path] = ()) -> None:
+        """Take the snapshot away; nothing happens when there is none. It must not be mounted, and nothing durable may name it any more.
+
+        ``beside`` are other trees of the store that go the same way.
+        """
+        self._disk.retire(self._directory(key), *beside)
 
     def exists(self, key: str) -> bool:
         """Say whether there is a snapshot of that key."""
