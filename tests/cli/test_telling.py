@@ -73,7 +73,7 @@ def test_recover_says_what_it_did(nbc: Nbc) -> None:
 
 
 def test_logs_with_times_and_details(nbc: Nbc) -> None:
-    nbc("run", "--network", "none", "--name", "wordy", BASE, "sh", "-c", "printf part; sleep 0.05; echo ly; echo next")
+    nbc("run", "--network", "none", "--name", "wordy", BASE, "sh", "-c", "printf part; sleep 0.05; echo ly; sleep 0.05; echo next")
     lines = nbc.ok("logs", "-t", "wordy").splitlines()
     assert [line.split(" ", 1)[1] for line in lines] == ["partly", "next"]
     assert nbc.ok("logs", "--details", "wordy") == " partly\n next"
