@@ -116,12 +116,16 @@ def generate(options: ContainerOptions, config: ContainerConfig, resolved: Resol
             *_system_mounts(options, resolved, host),
             *_ipc_mounts(options, resolved, host),
             *_device_mounts(resolved, host),
-            *_tmpfs_mounts(options),
-            *resolved.mounts,
+            *sorted((*_tmpfs_mounts(options), *resolved.mounts), key=_depth),
         ),
         annotations=options.annotations,
         linux=_linux(options, resolved, host),
     )
+
+
+def _depth(mount: Mount) -> int:
+    """How deep a mount's place lies: what lies inside another comes after it, else it would be covered (Docker's order too)."""
+    return len([part for part in mount.destination.split("/") if part not in ("", ".")])
 
 
 def _check(options: ContainerOptions, host: Host) -> None:

@@ -198,7 +198,7 @@ def test_rt07_rt08_a_mount_into_a_volume_that_is_exchanged_all_the_time(engine: 
             assert not [place for place in places if place.startswith(str(canary))]
             assert [place for place in places if place.endswith("/new") and place.startswith("/vol/")]
     assert Path("/proc/self/mountinfo").read_text() == mounts
-    assert outcomes["in"] > 3, f"the race proves nothing: {outcomes}"
+    assert min(outcomes.values()) > 3, f"the race proves nothing: {outcomes}"
 
 
 # users ------------------------------------------------------------------------------------------------------------------------------
@@ -258,9 +258,10 @@ def test_rt14_who_enters_is_not_traced_from_inside(engine: Engine) -> None:
                     pass
     """
     box = started(engine, ["python3", "-c", textwrap.dedent(script)], image=PYTHON)
-    for _ in range(20):
-        box.exec_run(["/bin/true"])
-    assert b"ours" in box.logs(), "the race proves nothing"
+    for _ in range(8):
+        # looking for the command in many places keeps the process between giving up its rights and executing, its weakest moment
+        box.exec_run(["true"], environment={"PATH": "x:" * 20_000 + "/usr/bin:/bin"})
+    assert box.logs().count(b"ours") > 20, "the race proves nothing"
     assert b"opened" not in box.logs()
 
 
@@ -276,13 +277,15 @@ def test_rt16_release_agent_is_out_of_reach(engine: Engine) -> None:
     script = """
         unshare -UrmC sh -c 'mount -t cgroup -o rdma c /mnt && echo mounted' 2>/dev/null
         mount -t cgroup -o memory c /mnt 2>/dev/null && echo mounted
-        for f in $(find /sys/fs/cgroup -name release_agent -o -name devices.allow -o -name cgroup.procs -o -name notify_on_release); do
+        names="-name release_agent -o -name devices.allow -o -name cgroup.procs -o -name notify_on_release"
+        for f in $(find /sys/fs/cgroup $names 2>/dev/null); do
             (echo 1 > $f) 2>/dev/null && echo written $f
+            tried=$((tried + 1))
         done
-        true
+        [ "$tried" -gt 0 ] && echo tried
     """
-    assert run(engine, ["sh", "-c", script]) == ""
-    assert run(engine, ["sh", "-c", script], {"cgroupns": "host"}) == ""
+    assert run(engine, ["sh", "-c", script]) == "tried\n"
+    assert run(engine, ["sh", "-c", script], {"cgroupns": "host"}) == "tried\n"
 
 
 @pytest.mark.parametrize("word", ["../../x", "/", "/x", "..", "a/../../b", "a\0b", "a\nb", "a//b", ".", "-x/.."])
@@ -393,18 +396,20 @@ def test_rt35_another_user_sees_nothing_of_the_store(home: Home, engine: Engine)
     code = """
         import os, sys
         os.setgroups([]); os.setgid(65534); os.setuid(65534)
-        for top in sys.argv[1:]:
-            for directory, names, files in os.walk(top):
-                print(directory)
+        for path in sys.stdin.read().split("\\0"):
+            try:
+                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW))
+                print(path)
+            except OSError:
+                pass
     """
+    # a name may be known: each is tried itself, not only those that can be listed
+    names = [str(path) for top in (home.root, home.run) for path in top.rglob("*") if "\n" not in path.name and not path.is_symlink()]
+    assert len(names) > 300
     os.chmod(home.top, 0o755)  # as /var/lib and /run are
     try:
-        command = [
-            sys.executable if Path(sys.executable).resolve().is_relative_to("/usr") else "/usr/bin/python3",
-            "-c",
-            textwrap.dedent(code),
-        ]
-        done = subprocess.run([*command, str(home.root), str(home.run)], capture_output=True, text=True, check=True, timeout=60)
+        command = ["/usr/bin/python3", "-c", textwrap.dedent(code)]
+        done = subprocess.run(command, input="\0".join(names), capture_output=True, text=True, check=True, timeout=60)
     finally:
         os.chmod(home.top, 0o700)
     assert done.stdout == ""

@@ -118,3 +118,20 @@ def test_mounts_of_a_failed_create_leave_nothing(engine: Engine) -> None:
     with pytest.raises(InvalidArgument):
         engine.containers.create(BASE, ["true"], network="none", user="nobody-here", volumes=["/d"])
     assert engine.volumes.list() == []
+
+
+def test_a_mount_inside_another_is_on_top_whatever_the_order(engine: Engine, tmp_path: Path) -> None:
+    """Else what was meant for a tmpfs would be written into the host's directory below it."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/file").write_text("deep")
+    (tmp_path / "work").mkdir()
+    output = engine.containers.run(
+        BASE,
+        ["sh", "-c", "touch /w/cache/x; cat /w/a/b/file; ls /w"],
+        network="none",
+        remove=True,
+        volumes=[f"{tmp_path}/deep:/w/a/b:ro", f"{tmp_path}/work:/w"],
+        tmpfs={"/w/cache": "size=64k"},
+    )
+    assert output == b"deepa\ncache\n"
+    assert list((tmp_path / "work/cache").iterdir()) == []
