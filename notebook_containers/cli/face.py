@@ -33,8 +33,8 @@ class TerminalFace:
     streams = True
     adds_up_sizes = False
 
-    def __init__(self, starter: Starter | None = None) -> None:
-        self._starter = starter
+    def __init__(self, starter: Starter | None = None, *, tidy: bool = True) -> None:
+        self._starter, self._tidy = starter, tidy
         self._engine: Engine | None = None
 
     @property
@@ -49,7 +49,7 @@ class TerminalFace:
     def close(self) -> None:
         """Close the engine; containers go on."""
         if self._engine is not None:
-            self._engine.close()
+            self._engine.close(tidy=self._tidy)
             self._engine = None
         elif self._starter is not None:
             self._starter.close()

@@ -12,6 +12,8 @@ from notebook_containers.runtime.starter import Starter
 _ENGINE_ERROR = 125
 _OWN: Mapping[str, str] = {"demo": "notebook_containers.cli.lessons", "lab": "notebook_containers.cli.lessons"}
 _STARTING = frozenset({"run", "start", "exec", "restart", "build"})
+# verbs that take an unused bridge away; after the others it stays, since the next run would only make it again, in a tenth of a second
+_ENDING = frozenset({"rm", "stop", "kill", "prune", "down"})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +35,7 @@ def run(words: list[str]) -> int:
     from notebook_containers.cli.face import TerminalFace
     from notebook_containers.commands.tree import root
 
-    face = TerminalFace(starter)
+    face = TerminalFace(starter, tidy=bool(_ENDING.intersection(words[:3])))
     try:
         result = root(_OWN).main(args=words, prog_name="nbc", standalone_mode=False, obj=face)
         return render.show(result)

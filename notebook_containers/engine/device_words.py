@@ -23,7 +23,7 @@ _NVIDIA = re.compile(r"nvidia([0-9]+)\Z", re.ASCII)
 _NVIDIA_SHARED = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class DeviceWord(Document):
     """One ``--device``: a node (or a directory of nodes) of the host, where it appears inside, and the access (some of rwm)."""
 
@@ -32,7 +32,7 @@ class DeviceWord(Document):
     access: str = "rwm"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class DeviceValue(Document):
     """A block device of the host and its weight or rate."""
 

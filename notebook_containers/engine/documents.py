@@ -11,7 +11,7 @@ from notebook_containers.oci.documents import Document
 from notebook_containers.oci.image import ContainerConfig, Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class MountPoint(Document):
     """One mount of a container as it was made; ``kind`` is bind, volume or tmpfs."""
 
@@ -26,7 +26,7 @@ class MountPoint(Document):
     subpath: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Endpoint(Document):
     """A container's place in a network while it runs."""
 
@@ -39,7 +39,7 @@ class Endpoint(Document):
     resolver: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ContainerDocument(Document):
     """One container: what it was made from and with, and where it is attached."""
 

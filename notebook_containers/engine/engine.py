@@ -67,9 +67,13 @@ class Engine:
         """Where volatile state is kept."""
         return self._parts.run
 
-    def close(self) -> None:
-        """End the spawner, take networks nobody uses away and close the store; containers go on."""
-        self.networks.tidy()
+    def close(self, *, tidy: bool = True) -> None:
+        """End the spawner, take networks nobody uses away (unless not to be ``tidy``) and close the store; containers go on.
+
+        A bridge that stays is found by the next container, and taken away by the next engine that is closed.
+        """
+        if tidy:
+            self.networks.tidy()
         self._parts.runtime.close()
         self._parts.store.close()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -72,7 +71,7 @@ def create(
     with ExitStack() as undo:
         directory = parts.bundle_path(container_id)
         directory.mkdir(mode=0o700, parents=True)
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        undo.callback(_remove_tree, directory)
         parts.store.snapshots.prepare(container_id, document.layers, volatile=options.auto_remove)
         undo.callback(parts.store.snapshots.remove, container_id)
         made: list[str] = []
@@ -84,6 +83,12 @@ def create(
         undo.pop_all()
     actors.introduce(parts, document, name)
     return document
+
+
+def _remove_tree(directory: Path) -> None:
+    import shutil
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _host_name(parts: Parts, options: ContainerOptions, container_id: str) -> str:

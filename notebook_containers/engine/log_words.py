@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 from notebook_containers.engine.quantities import parse_bytes
 from notebook_containers.errors import InvalidArgument, Unsupported
@@ -20,7 +19,7 @@ _MILLISECOND = 10**6
 DEFAULTS = Healthcheck(interval=30 * 10**9, timeout=30 * 10**9, start_interval=5 * 10**9, retries=3)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class LogOptions(Document):
     """The log driver (json-file, local: both are ours, or none) and how much is kept: ``max_files`` files of ``max_bytes`` at most."""
 
@@ -70,6 +69,8 @@ def duration(flag: str, value: str | int | None) -> int:
     if text.lstrip("-").isascii() and text.lstrip("-").isdigit():
         count = int(text)
     elif _DURATION.match(text):
+        from fractions import Fraction
+
         count = int(sum(Fraction(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(text)))
     else:
         raise InvalidArgument(f"{flag} {text!r} is no duration", hint="write 30s, 1m30s or 500ms")

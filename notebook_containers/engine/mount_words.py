@@ -29,7 +29,7 @@ _RECURSION = {"enabled": "", "disabled": "disabled", "readonly": ""}
 _COMMON = frozenset({"type", "target", "readonly", "consistency"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class VolumeMount(Document):
     """One mount that was asked for: ``source`` is an absolute host path (bind), a volume name, or empty (anonymous volume).
 

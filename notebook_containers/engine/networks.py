@@ -24,7 +24,7 @@ DEFAULT = "bridge"
 _BUILT_IN = ("bridge", "host", "none")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class NetworkDocument(Document):
     """A network's row."""
 

@@ -22,7 +22,7 @@ from notebook_containers.oci.image import Healthcheck
 from notebook_containers.oci.runtime import DeviceRule, Rlimit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ContainerOptions(Document):
     """Checked options; empty text and 0 mean "as the image or the default says"."""
 

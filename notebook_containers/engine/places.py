@@ -17,7 +17,7 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR)
 _MAX_LINKS = 40
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Source(Document):
     """What is copied: its ``name``, whether it is a directory, and whether only what is in it is meant (``SRC/.``)."""
 
@@ -26,7 +26,7 @@ class Source(Document):
     contents: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Place(Document):
     """An archive's top entry is to be called ``name`` and unpacked in the directory ``below``; ``.`` means its contents alone."""
 

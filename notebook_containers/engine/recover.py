@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _AGAIN = ("always", "unless-stopped")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Recovered(Document):
     """What :func:`recover` did, container ids: found ``lost`` (exit code 137), ``removed`` (--rm), ``started``, and ``failed`` with why."""
 

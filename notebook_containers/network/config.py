@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from notebook_containers.oci.documents import Document, always
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class NetworkConfig(Document):
     """A network of this machine: ``subnet`` as "10.133.1.0/24", ``gateway`` an address in it, ``link`` the bridge's name (15 bytes).
 
@@ -25,7 +25,7 @@ class NetworkConfig(Document):
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Endpoint(Document):
     """A container's place in a network: ``interface`` inside, ``link`` its other end on the host, ``address`` without prefix length."""
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from notebook_containers.errors import NetworkError
 from notebook_containers.linux.netlink import NETLINK_NETFILTER, NetlinkSocket, Request
@@ -72,8 +73,8 @@ def _replace(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> None:
         everything = links.all_links(kernel)
         bridges = [bridge for bridge in map(OwnBridge.of, everything) if bridge]
         closed = _closed(everything) if any(bridge.switched for bridge in bridges) else []
-        requests = _table(bridges, closed) if bridges else []
-        if _is_current(netfilter, requests):
+        comment, requests = _table(tuple(bridges), tuple(closed)) if bridges else ("", ())
+        if _is_current(netfilter, comment, requests):
             return
         clean = [nft.add_table(TABLE, ""), nft.delete_table(TABLE)]
         if nft.commit(netfilter, [*clean, *requests], expected=generation):
@@ -81,13 +82,13 @@ def _replace(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> None:
     raise NetworkError("the firewall could not be set: somebody changes the rules all the time", hint="try again")
 
 
-def _is_current(netfilter: NetlinkSocket, requests: Sequence[Request]) -> bool:
-    comment = nft.comment_of(netfilter, TABLE)
-    if not requests or comment is None:
-        return not requests and comment is None
+def _is_current(netfilter: NetlinkSocket, comment: str, requests: Sequence[Request]) -> bool:
+    present = nft.comment_of(netfilter, TABLE)
+    if not requests or present is None:
+        return not requests and present is None
     wanted = sum(request.what.startswith("firewall: rule") for request in requests)
     found = sum(chain.rules for chain in nft.base_chains(netfilter) if chain.table == TABLE and chain.family == "inet")
-    return comment == _comment(requests[1:]) and found == wanted
+    return present == comment and found == wanted
 
 
 def _comment(requests: Sequence[Request]) -> str:
@@ -99,9 +100,11 @@ def _closed(everything: Sequence[links.Link]) -> list[str]:
     return sorted(link.name for link in everything if link.kind not in _ROUTED_KINDS and link.name != "lo")
 
 
-def _table(bridges: Sequence[OwnBridge], closed: Sequence[str]) -> list[Request]:
+@lru_cache(maxsize=4)  # asked for each container, and nearly always the same
+def _table(bridges: tuple[OwnBridge, ...], closed: tuple[str, ...]) -> tuple[str, tuple[Request, ...]]:
     content = [*_sets(bridges, closed), *_forward(), *_input(), *_postrouting()]
-    return [nft.add_table(TABLE, _comment(content)), *content]
+    comment = _comment(content)
+    return comment, (nft.add_table(TABLE, comment), *content)
 
 
 def _sets(bridges: Sequence[OwnBridge], closed: Sequence[str]) -> list[Request]:

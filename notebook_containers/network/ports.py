@@ -23,7 +23,7 @@ _HINT = 'write it as "8080:80", "127.0.0.1:8080:80/udp", "8000-8002:80-82" or "8
 _BACKLOG = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class PortMapping(Document):
     """One port of the host that leads to one port of a container; ``host_port`` 0 asks for any free one, ``protocol`` is tcp or udp."""
 

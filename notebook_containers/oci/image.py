@@ -60,7 +60,7 @@ class Digest(str):
         return self.hex[:12]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Platform(Document):
     """What an image runs on; ``architecture`` in Go's names (amd64, arm64)."""
 
@@ -69,7 +69,7 @@ class Platform(Document):
     variant: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Descriptor(Document):
     """Points at a blob: its type, digest and size in bytes."""
 
@@ -80,7 +80,7 @@ class Descriptor(Document):
     platform: Platform | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Manifest(Document):
     """One image for one platform: its config and its layers, bottom first."""
 
@@ -91,7 +91,7 @@ class Manifest(Document):
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Index(Document):
     """Several manifests, one a platform."""
 
@@ -101,7 +101,7 @@ class Index(Document):
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Healthcheck(Document):
     """Docker's health check; durations in nanoseconds, 0 means the default."""
 
@@ -113,7 +113,7 @@ class Healthcheck(Document):
     retries: int = field(default=0, metadata=named("Retries"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ContainerConfig(Document):
     """What a container made from the image starts with (image-spec config.md ``config``, and Docker's additions)."""
 
@@ -131,7 +131,7 @@ class ContainerConfig(Document):
     on_build: tuple[str, ...] = field(default=(), metadata=named("OnBuild"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class RootFS(Document):
     """The layers' digests of their uncompressed tars, bottom first."""
 
@@ -139,7 +139,7 @@ class RootFS(Document):
     diff_ids: tuple[Digest, ...] = field(default=(), metadata=always())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class History(Document):
     """One line of an image's history; ``created`` is RFC 3339."""
 
@@ -150,7 +150,7 @@ class History(Document):
     empty_layer: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ImageConfig(Document):
     """An image's config blob; its digest is the image id (image-spec config.md)."""
 

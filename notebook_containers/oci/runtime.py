@@ -13,7 +13,7 @@ from notebook_containers.oci.documents import Document, always, named
 SPEC_VERSION = "1.2.0"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class User(Document):
     """Ids inside the container."""
 
@@ -23,7 +23,7 @@ class User(Document):
     additional_gids: tuple[int, ...] = field(default=(), metadata=named("additionalGids"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Rlimit(Document):
     """One resource limit, ``type`` as ``RLIMIT_NOFILE``."""
 
@@ -32,7 +32,7 @@ class Rlimit(Document):
     hard: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Capabilities(Document):
     """Five sets of ``CAP_…`` names."""
 
@@ -43,7 +43,7 @@ class Capabilities(Document):
     ambient: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ConsoleSize(Document):
     """Rows and columns of a terminal."""
 
@@ -51,7 +51,7 @@ class ConsoleSize(Document):
     width: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Process(Document):
     """What runs, as whom and with which rights."""
 
@@ -67,7 +67,7 @@ class Process(Document):
     oom_score_adj: int | None = field(default=None, metadata=named("oomScoreAdj"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Root(Document):
     """The root filesystem; ``path`` is relative to the bundle."""
 
@@ -75,7 +75,7 @@ class Root(Document):
     readonly: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Mount(Document):
     """One mount, in the form of mount(8) option words."""
 
@@ -85,7 +85,7 @@ class Mount(Document):
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class IDMapping(Document):
     """``size`` ids from ``container_id`` inside are those from ``host_id`` outside."""
 
@@ -94,7 +94,7 @@ class IDMapping(Document):
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Namespace(Document):
     """A namespace to make (no path) or to join; ``type`` is pid, network, mount, ipc, uts, user, cgroup or time."""
 
@@ -102,7 +102,7 @@ class Namespace(Document):
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Device(Document):
     """A device node to make."""
 
@@ -115,7 +115,7 @@ class Device(Document):
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class DeviceRule(Document):
     """One line of the device list: allow or deny ``access`` (some of rwm); -1 is any number."""
 
@@ -126,7 +126,7 @@ class DeviceRule(Document):
     access: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Memory(Document):
     """Memory limits in bytes; 0 sets nothing, ``swap`` is memory plus swap, -1 is without limit."""
 
@@ -137,7 +137,7 @@ class Memory(Document):
     disable_oom_killer: bool = field(default=False, metadata=named("disableOOMKiller"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Cpu(Document):
     """CPU shares, quota and period (microseconds), the same for real-time scheduling, and the cpuset lists."""
 
@@ -150,14 +150,14 @@ class Cpu(Document):
     mems: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Pids(Document):
     """The most processes and threads; 0 or less is without limit."""
 
     limit: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class WeightDevice(Document):
     """The weight (10 to 1000) of one block device."""
 
@@ -166,7 +166,7 @@ class WeightDevice(Document):
     weight: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ThrottleDevice(Document):
     """A rate for one block device, in bytes or in operations a second."""
 
@@ -175,7 +175,7 @@ class ThrottleDevice(Document):
     rate: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class BlockIO(Document):
     """Weights and throttles of block devices; a weight of 0 sets nothing."""
 
@@ -187,7 +187,7 @@ class BlockIO(Document):
     write_iops: tuple[ThrottleDevice, ...] = field(default=(), metadata=named("throttleWriteIOPSDevice"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Resources(Document):
     """What the cgroup limits."""
 
@@ -198,7 +198,7 @@ class Resources(Document):
     block_io: BlockIO | None = field(default=None, metadata=named("blockIO"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Linux(Document):
     """The Linux part of a Spec."""
 
@@ -215,7 +215,7 @@ class Linux(Document):
     seccomp: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Spec(Document):
     """A bundle's ``config.json``."""
 
@@ -229,7 +229,7 @@ class Spec(Document):
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class State(Document):
     """What a runtime tells of a container: ``status`` is creating, created, running or stopped (runtime.md, "State")."""
 

@@ -18,7 +18,7 @@ from notebook_containers.runtime import document
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class MonitorOptions(Document):
     """What the monitor does besides running the Spec; paths are relative to the bundle.
 
@@ -44,7 +44,7 @@ class MonitorOptions(Document):
     health: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class RootMounts(Document):
     """The document ``rootfs.json``."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal as signals
 import socket
 import stat
@@ -79,7 +78,7 @@ class Runtime:
             with suppress(ContainerNotFound):  # it was made, but could not start
                 self.delete(identity, force=True)
             sweep(bundle.path)
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove_directory(directory)
             raise
 
     def ids(self) -> list[str]:
@@ -244,7 +243,7 @@ class Runtime:
         state = read_state(directory)
         if state is None:
             if directory.is_dir() and _abandoned(directory):
-                shutil.rmtree(directory, ignore_errors=True)
+                _remove_directory(directory)
             raise ContainerNotFound(f"no container {id[:12]} is known to the runtime")
         if state.live():
             if not force:
@@ -291,7 +290,7 @@ class Runtime:
                 if state is not None and not state.live():
                     self.delete(identity)
                 elif state is None and _abandoned(directory):
-                    shutil.rmtree(directory, ignore_errors=True)
+                    _remove_directory(directory)
                 else:
                     raise Conflict(f"container {identity[:12]} exists and is {state.status if state else 'being created'}") from None
             else:
@@ -414,6 +413,8 @@ def _remove_directory(directory: Path) -> None:
             os.unlink(directory / name)
         os.rmdir(directory)
     except OSError:  # somebody put a directory into it, or is removing it too
+        import shutil
+
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -266,4 +265,6 @@ def _seconds(text: bytes) -> float | None:
 
 @lru_cache(maxsize=1024)
 def _whole_seconds(text: str) -> int:
+    import calendar
+
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))

@@ -16,7 +16,7 @@ LOST = 137
 LOST_TEXT = "lost: its monitor ended without writing an exit code (the machine restarted, or the monitor was killed)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class HealthResult(Document):
     """One run of a health check: RFC 3339 times, the exit code (-1: it could not run, or took too long), its first 4096 bytes."""
 
@@ -26,7 +26,7 @@ class HealthResult(Document):
     output: str = field(default="", metadata=always("Output"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class HealthState(Document):
     """Docker's ``State.Health``: ``status`` is starting, healthy or unhealthy; ``log`` holds the last five results, oldest first."""
 
@@ -35,7 +35,7 @@ class HealthState(Document):
     log: tuple[HealthResult, ...] = field(default=(), metadata=always("Log"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class SignalRequest(Document):
     """A signal that somebody asked the monitor to send: ``why`` is the verb (stop, kill, rm, …), the rest is who asked and when."""
 
@@ -47,7 +47,7 @@ class SignalRequest(Document):
     command: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class ContainerState(Document):
     """One container: ``status`` is created, running, paused, restarting or stopped; times are UTC seconds.
 

@@ -117,7 +117,7 @@ class Disk:
         targets = [target for path in paths if (target := self._to_trash(path))]
         fp("disk.retire.after_rename")
         if targets:
-            thread = threading.Thread(target=lambda: [self._unlink(target) for target in targets], name="nbc-unlink")
+            thread = threading.Thread(target=self._unlink_all, args=(targets,), name="nbc-unlink")
             thread.start()
             self._unlinking[:] = [*(t for t in self._unlinking if t.is_alive()), thread]
         return bool(targets)
@@ -191,6 +191,10 @@ class Disk:
             alive = match is not None and start_time(int(match[1])) == int(match[2])
             if not alive and path.suffix != ".lock":
                 self.discard(path)
+
+    def _unlink_all(self, paths: list[Path]) -> None:
+        for path in paths:
+            self._unlink(path)
 
     def _unlink(self, path: Path) -> None:
         # what resists (a mount inside, another sweeper at work) stays in the trash for the next sweep

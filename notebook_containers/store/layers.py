@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from notebook_containers.errors import Corrupt, StoreError
 from notebook_containers.linux import syscalls
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
-from notebook_containers.store.compression import uncompressed
 from notebook_containers.store.content import ContentStore
 from notebook_containers.store.disk import translated
 from notebook_containers.store.failpoints import fp
-from notebook_containers.store.pump import Pump, Tee
 from notebook_containers.store.records import Records
 
 if TYPE_CHECKING:
+    from notebook_containers.store.pump import Tee
     from notebook_containers.store.trees import Trees
     from notebook_containers.store.unpack import Unpacked
 
@@ -88,6 +87,8 @@ class LayerStore:
         """
         if expected is not None and self.has(expected):
             return self.get(expected)
+        from notebook_containers.store.pump import Pump, Tee
+
         with self.disk.lease(), self.staged() as directory:
             with self.content.writer(expected=expected) as blob, Pump(blob.write) as pump:
                 unpacked = self._unpack(Tee(stream, pump), directory)
@@ -98,6 +99,9 @@ class LayerStore:
         """Make a layer of a blob in the content store (tar, gzip, zstd); Corrupt when its uncompressed digest is not ``expected``."""
         if self.has(expected):
             return self.get(expected)
+        from notebook_containers.store.compression import uncompressed
+        from notebook_containers.store.pump import Pump, Tee
+
         digest, size = hashlib.new(expected.algorithm), 0
 
         def count(piece: bytes) -> None:
@@ -115,6 +119,8 @@ class LayerStore:
 
     def open_tar(self, diff_id: Digest) -> BinaryIO:
         """Open the layer's uncompressed tar for reading; the caller closes it."""
+        from notebook_containers.store.compression import uncompressed
+
         return uncompressed(self.content.open(self.get(diff_id).blob.digest))
 
     @contextmanager

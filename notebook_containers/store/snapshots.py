@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import stat
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
@@ -268,7 +267,7 @@ def _work(directory: Path, *, volatile: bool) -> Path:
     """
     if not volatile:
         return directory / "work"
-    fresh = directory / f"work-{secrets.token_hex(4)}"
+    fresh = directory / f"work-{os.urandom(4).hex()}"
     with translated(directory):
         os.mkdir(fresh, 0o700)
     return fresh
