@@ -79,6 +79,7 @@ def create(
         mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(mounts))
         write_bundle(parts, document, snapshot=container_id)
+        undo.callback(_forget_record, parts, container_id)
         name = _reserve(parts, document)
         undo.pop_all()
     actors.introduce(parts, document, name)
@@ -89,6 +90,11 @@ def _remove_tree(directory: Path) -> None:
     import shutil
 
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _forget_record(parts: Parts, container_id: str) -> None:
+    with suppress(ContainerNotFound):  # it was not written yet
+        parts.store.records.remove_container(container_id)
 
 
 def _host_name(parts: Parts, options: ContainerOptions, container_id: str) -> str:

@@ -46,12 +46,15 @@ class Parts:
         """Hold one container's life-cycle lock (start, stop, rm), across processes; the kernel releases it when the holder dies.
 
         The lock lies in the container's directory, which ``rm`` moves away while holding it: whoever waited then finds no container.
+        One whose directory is lost can be locked all the same while there is its record, so that it can be removed.
         """
         path = self.bundle_path(container_id) / "lock"
         try:
             handle = open(path, "ab")
-        except FileNotFoundError as err:
-            raise ContainerNotFound(f"no such container: {container_id[:12]}") from err
+        except FileNotFoundError:
+            self.store.records.container(container_id)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            handle = open(path, "ab")
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if not path.exists():

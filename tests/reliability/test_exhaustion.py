@@ -1,0 +1,174 @@
+"""REL-20, REL-21, REL-29: no process, no descriptor, no unmounting to be had: clear errors, and rm works all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from notebook_containers import Engine
+from notebook_containers.store.check import check
+from notebook_containers.store.store import Store
+from tests.home import BASE, Home
+from tests.reliability.victims import Operation
+
+pytestmark = pytest.mark.root
+
+PIDS = Path("/sys/fs/cgroup/pids")
+
+
+@pytest.fixture
+def few_processes() -> Iterator[Path]:
+    """A pids cgroup for the engine's process."""
+    top = PIDS if PIDS.is_dir() else Path("/sys/fs/cgroup")
+    place = top / f"nbc-test-{os.getpid()}"
+    try:
+        place.mkdir()
+    except OSError:
+        pytest.skip("no pids controller here")
+    if not (place / "pids.max").exists():
+        place.rmdir()
+        pytest.skip("no pids controller here")
+    yield place
+    for _ in range(100):
+        try:
+            place.rmdir()
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
+EXHAUSTED = """
+import os, pathlib
+from notebook_containers.errors import Error
+place = pathlib.Path({place!r})
+running = engine.containers.run(BASE, ["sleep", "1000"], name="running", network="none", detach=True, stop_timeout=0)
+(place / "cgroup.procs").write_text(str(os.getpid()))
+spawner = engine._parts.runtime._starter.pid()
+(place / "cgroup.procs").write_text(str(spawner))
+now = int((place / "pids.current").read_text())
+(place / "pids.max").write_text(str(now))
+for attempt in range(3):
+    try:
+        engine.containers.run(BASE, ["true"], network="none", remove=True)
+        print("ran")
+    except Error as err:
+        print(type(err).__name__, err.message)
+(place / "pids.max").write_text(str(now + 1))
+running.remove(force=True)
+print("removed", [c.name for c in engine.containers.list(all=True)])
+(place / "pids.max").write_text("max")
+print(engine.containers.run(BASE, ["echo", "on"], network="none", remove=True))
+engine.close()
+"""
+
+
+def test_rel20_no_more_processes(place: Home, few_processes: Path) -> None:
+    ended = Operation(EXHAUSTED.format(place=str(few_processes)), place.variables()).run()
+    assert ended.code == 0, ended.output
+    lines = ended.output.splitlines()
+    assert lines[-2:] == ["removed []", "b'on\\n'"], ended.output
+    assert len(lines) == 5
+    assert "ran" not in lines
+    assert place.remains() == {}
+
+
+FEW = """
+import os, resource
+from notebook_containers.errors import Error
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+kept = engine.containers.run(BASE, ["sleep", "1000"], name="kept", network="none", detach=True, stop_timeout=0)
+before = sorted(os.listdir("/proc/self/fd"))
+held, failures = [], 0
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+while held:
+    try:
+        engine.containers.run(BASE, ["true"], network="none", remove=True)
+        kept.exec_run("true")
+        break
+    except (Error, OSError) as err:
+        failures += 1
+        os.close(held.pop())
+for fd in held:
+    os.close(fd)
+after = sorted(os.listdir("/proc/self/fd"))
+print(failures, len(after) - len(before))
+for container in engine.containers.list(all=True):
+    container.remove(force=True)
+print(engine.containers.run(BASE, ["echo", "on"], network="none", remove=True))
+engine.close()
+"""
+
+
+def test_rel21_few_descriptors(place: Home) -> None:
+    """One more descriptor is to be had each time: every place where the next one is missing is come by."""
+    ended = Operation(FEW, place.variables()).run()
+    assert ended.code == 0, ended.output
+    counts, last = ended.output.splitlines()[-2:]
+    failures, leaked = map(int, counts.split())
+    assert (failures > 3, leaked, last) == (True, 0, "b'on\\n'"), ended.output
+    with Store.open(place.root) as store:
+        assert [str(f) for f in check(store) if not f.garbage] == []
+    assert place.remains() == {}
+
+
+HOLDER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+fd = os.open(f"/proc/{sys.argv[1]}/ns/mnt", os.O_RDONLY)
+assert libc.setns(fd, 0x20000) == 0
+assert libc.unshare(0x20000) == 0  # a copy of every mount of the container
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_rel29_mounts_held_by_another_namespace(place: Home, engine: Engine, tmp_path: Path) -> None:
+    """rm succeeds while somebody else still has the container's mounts; nothing is deleted through them."""
+    (tmp_path / "canary").write_text("mine")
+    container = engine.containers.run(
+        BASE, ["sleep", "1000"], network="none", detach=True, stop_timeout=0, volumes={str(tmp_path): {"bind": "/mine", "mode": "rw"}}
+    )
+    assert not isinstance(container, bytes)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(container.state.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    container.remove(force=True)
+    assert engine.containers.list(all=True) == []
+    assert Path(f"/proc/{holder.pid}/root/").exists()
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    engine.images.prune()
+    assert (tmp_path / "canary").read_text() == "mine"
+    assert place.remains() == {}
+
+
+def test_rel29_a_mount_in_the_bundle_of_a_container_that_is_removed(place: Home, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "canary").write_text("mine")
+    container = engine.containers.create(BASE, ["true"], network="none")
+    inside = place.root / "containers" / container.id / "rootfs"
+    subprocess.run(["mount", "--bind", str(tmp_path), str(inside)], check=True)
+    try:
+        try:
+            container.remove(force=True)
+        finally:
+            engine._parts.store.disk.settle()
+            assert (tmp_path / "canary").read_text() == "mine"
+    finally:
+        mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(place.root) in line]
+        for point in mounted:
+            subprocess.run(["umount", point], check=True)
+    engine.images.prune()
+    assert place.remains() == {}
