@@ -107,5 +107,5 @@ def set_sets(*, effective: int, permitted: int, inheritable: int, ambient: int) 
     known = (1 << last() + 1) - 1
     syscalls.capset(effective & known, permitted & known, inheritable & known)
     for number in range(last() + 1):
-        if ambient >> number & 1:
+        if (ambient & permitted & inheritable) >> number & 1:
             syscalls.prctl(syscalls.PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)

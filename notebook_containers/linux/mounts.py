@@ -34,6 +34,9 @@ _ATTRIBUTES = {
     "relatime": (0, _ATIME_MASK),
     "noatime": (_NOATIME, _ATIME_MASK),
     "strictatime": (_STRICTATIME, _ATIME_MASK),
+    "atime": (0, _ATIME_MASK),
+    "norelatime": (_STRICTATIME, _ATIME_MASK),
+    "nostrictatime": (0, _ATIME_MASK),
     "nosymfollow": (_NOSYMFOLLOW, 0),
     "symfollow": (0, _NOSYMFOLLOW),
 }
@@ -43,17 +46,25 @@ _PROPAGATION = {
     "shared": syscalls.MS_SHARED,
     "unbindable": syscalls.MS_UNBINDABLE,
 }
-_IGNORED = ("defaults", "async", "auto", "noauto", "nofail", "user", "nouser", "silent", "remount")
+_IGNORED = (
+    *("defaults", "async", "auto", "noauto", "nofail", "user", "nouser", "silent", "loud", "remount"),
+    *("noiversion", "nomand", "nolazytime", "notmpcopyup"),
+)
+WORDS = (
+    *("bind", "rbind", *_ATTRIBUTES, *(f"r{word}" for word in _ATTRIBUTES), *_PROPAGATION, *(f"r{word}" for word in _PROPAGATION)),
+    *(*_IGNORED, "dirsync", "lazytime", "sync", "tmpcopyup"),
+)
+"""Every word that is understood for any filesystem."""
 
 
 class Options:
     """Mount option words, sorted: attribute bits, propagation, whether it is a (recursive) bind, and the filesystem's own words."""
 
-    __slots__ = ("bind", "clear", "data", "propagation", "propagation_recursive", "recursive", "recursive_readonly", "set", "subpath")
+    __slots__ = ("bind", "clear", "copy_up", "data", "everywhere", "propagation", "propagation_recursive", "recursive", "set", "subpath")
 
     def __init__(self, words: Iterable[str]) -> None:
         self.set = self.clear = self.propagation = 0
-        self.bind = self.recursive = self.propagation_recursive = self.recursive_readonly = False
+        self.bind = self.recursive = self.propagation_recursive = self.everywhere = self.copy_up = False
         self.data: list[str] = []
         self.subpath = ""
         for word in words:
@@ -64,16 +75,22 @@ class Options:
             self.subpath = word.removeprefix("subpath=")
         elif word in ("bind", "rbind"):
             self.bind, self.recursive = True, word == "rbind"
-        elif word == "rro":
-            self.set, self.recursive_readonly = self.set | syscalls.MOUNT_ATTR_RDONLY, True
         elif word in _ATTRIBUTES:
-            bits, cleared = _ATTRIBUTES[word]
-            self.set, self.clear = self.set & ~cleared | bits, self.clear & ~bits | cleared
+            self._attribute(word)
+        elif word[:1] == "r" and word[1:] in _ATTRIBUTES:
+            self._attribute(word[1:])
+            self.everywhere = True
+        elif word == "tmpcopyup":
+            self.copy_up = True
         elif word.removeprefix("r") in _PROPAGATION:
             self.propagation_recursive = word.startswith("r")
             self.propagation = _PROPAGATION[word.removeprefix("r")]
         elif word and word not in _IGNORED:
             self.data.append(word)
+
+    def _attribute(self, word: str) -> None:
+        bits, cleared = _ATTRIBUTES[word]
+        self.set, self.clear = self.set & ~cleared | bits, self.clear & ~bits | cleared
 
 
 def create(fstype: str, source: str, words: Iterable[str]) -> int:
@@ -193,9 +210,9 @@ def _open_below(source: str, options: Options, flags: int) -> int:
 
 def change(tree: int, options: Options) -> None:
     """Give the mount ``tree`` the attributes and the propagation of ``options``."""
-    recursive_ro = options.recursive_readonly or options.recursive
+    everywhere = options.everywhere or (options.recursive and options.set)
     if options.set or options.clear:
-        flags = syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if recursive_ro and options.set else 0)
+        flags = syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if everywhere else 0)
         syscalls.mount_setattr(tree, "", flags, set_=options.set, clear=options.clear)
     if options.propagation:
         flags = syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if options.propagation_recursive else 0)

@@ -47,6 +47,7 @@ MS_RELATIME, MS_STRICTATIME = 0x200000, 0x1000000
 MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 0x1, 0x2, 0x8
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 0x1, 0x2, 0x4, 0x8, 0x10
+PROC_SUPER_MAGIC = 0x9FA0
 RENAME_NOREPLACE, RENAME_EXCHANGE = 0x1, 0x2
 
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0, 1, 5, 6
@@ -161,6 +162,13 @@ def mount_setattr(directory: int, path: str, flags: int, *, set_: int = 0, clear
     """mount_setattr(2), Linux 5.12."""
     attr = (ctypes.c_uint64 * 4)(set_, clear, propagation, 0)
     syscall("mount_setattr", directory, os.fsencode(path), flags, attr, ctypes.sizeof(attr), path=path)
+
+
+def filesystem_type(fd: int) -> int:
+    """fstatfs(2): the magic number of the filesystem that ``fd`` lies on."""
+    buffer = (ctypes.c_long * 64)()
+    check("fstatfs", _libc.fstatfs(ctypes.c_int(fd), buffer))
+    return int(buffer[0])
 
 
 def syncfs(fd: int) -> None:

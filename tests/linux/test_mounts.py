@@ -44,7 +44,7 @@ def test_option_words_are_sorted(words: list[str], set_: int, clear: int, data: 
 
 def test_bind_and_propagation_words() -> None:
     options = mounts.Options(["rbind", "rslave", "rro"])
-    assert (options.bind, options.recursive, options.recursive_readonly) == (True, True, True)
+    assert (options.bind, options.recursive, options.everywhere) == (True, True, True)
     assert (options.propagation, options.propagation_recursive) == (syscalls.MS_SLAVE, True)
 
 

@@ -45,6 +45,9 @@ class Cgroup(Protocol):
     def thaw(self) -> None:
         """Let every process go on; idempotent, nothing when there is no group."""
 
+    def frozen(self) -> bool:
+        """Tell whether :meth:`freeze` was asked for, by whomever, and not undone; False when there is no group."""
+
     def stats(self) -> dict[str, int]:
         """Return what was used; keys that cannot be known (and limits that are not set) are absent.
 

@@ -21,10 +21,20 @@ _CPUSET = "cpuset"
 class CgroupV1:
     """``bases`` is controller → directory under which ``path`` is made, ``reasons`` why the other controllers are missing."""
 
-    __slots__ = ("_bases", "_path", "_reasons", "_root")
+    __slots__ = ("_bases", "_everywhere", "_lent_parents", "_path", "_reasons", "_root")
 
-    def __init__(self, path: str, bases: Mapping[str, str], reasons: Mapping[str, str], *, root: str = "") -> None:
+    def __init__(
+        self,
+        path: str,
+        bases: Mapping[str, str],
+        reasons: Mapping[str, str],
+        *,
+        root: str = "",
+        lent_parents: bool = False,
+        everywhere: bool = False,
+    ) -> None:
         self._path, self._bases, self._reasons, self._root = path, dict(bases), dict(reasons), root
+        self._lent_parents, self._everywhere = lent_parents, everywhere
 
     def locations(self) -> dict[str, str]:
         """Return controller → directory."""
@@ -107,6 +117,10 @@ class CgroupV1:
         except FileNotFoundError:
             pass
 
+    def frozen(self) -> bool:
+        """Tell whether it was asked to stand still."""
+        return "freezer" in self._bases and files.read_or(f"{self._at(self._bases['freezer'])}/freezer.state") in ("FROZEN", "FREEZING")
+
     def stats(self) -> dict[str, int]:
         """Return what was used."""
         found: dict[str, int | None] = {}
@@ -131,7 +145,8 @@ class CgroupV1:
         """Remove the groups, and the parents that they leave empty."""
         for base in dict.fromkeys(self._bases.values()):
             files.remove_group(self._at(base), timeout_s=timeout_s)
-            files.remove_empty_parents(base, self._path)
+            if not self._lent_parents:
+                files.remove_empty_parents(base, self._path)
 
     def _at(self, base: str) -> str:
         """Return the group's directory in one hierarchy."""
@@ -140,9 +155,10 @@ class CgroupV1:
     def _eager(self) -> list[str]:
         """Return the bases to make groups in, each once (controllers mounted together share one).
 
-        Not cpuset: making groups there can rebuild the scheduler's domains, so they are for containers that ask for it.
+        Not cpuset: making groups there can rebuild the scheduler's domains, so they are for containers that ask for it, and where one
+        is wanted everywhere (a container without a cgroup namespace would see, and stay in, the group of its caller).
         """
-        return list(dict.fromkeys(base for name, base in self._bases.items() if name != _CPUSET))
+        return list(dict.fromkeys(base for name, base in self._bases.items() if name != _CPUSET or self._everywhere))
 
     def _present(self) -> list[str]:
         """Return the bases where the group exists, each once."""
@@ -153,7 +169,8 @@ class CgroupV1:
         names = tuple(name for name in self._bases if self._bases[name] == base)
 
         def configure(path: str) -> None:
-            parent.configure_v1(path, names, root=self._root)
+            if not self._lent_parents:
+                parent.configure_v1(path, names, root=self._root)
 
         files.make_group(base, self._path, configure)
         if "/" in self._path:

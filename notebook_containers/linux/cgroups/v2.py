@@ -19,10 +19,19 @@ _NAMES = {"blkio": "io"}  # version 1 name → version 2 name, where they differ
 class CgroupV2:
     """``base`` is the directory under which ``path`` is made ("" for nowhere), ``controllers`` what its children can have."""
 
-    __slots__ = ("_base", "_controllers", "_path", "_reasons", "_root")
+    __slots__ = ("_base", "_controllers", "_lent_parents", "_path", "_reasons", "_root")
 
-    def __init__(self, path: str, base: str, controllers: tuple[str, ...], reasons: Mapping[str, str], *, root: str = "") -> None:
-        self._path, self._base, self._root = path, base, root
+    def __init__(
+        self,
+        path: str,
+        base: str,
+        controllers: tuple[str, ...],
+        reasons: Mapping[str, str],
+        *,
+        root: str = "",
+        lent_parents: bool = False,
+    ) -> None:
+        self._path, self._base, self._root, self._lent_parents = path, base, root, lent_parents
         self._controllers, self._reasons = list(controllers), dict(reasons)
 
     def locations(self) -> dict[str, str]:
@@ -41,7 +50,8 @@ class CgroupV2:
             self.remove()
             raise
         for above in self._above()[1:]:
-            parent.configure_v2(above, root=self._root)
+            if not self._lent_parents:
+                parent.configure_v2(above, root=self._root)
             self._enable(above, controllers)
 
     def add(self, pid: int) -> None:
@@ -110,6 +120,10 @@ class CgroupV2:
         except FileNotFoundError:
             pass
 
+    def frozen(self) -> bool:
+        """Tell whether it was asked to stand still."""
+        return bool(self._base) and files.read_or(f"{self._directory}/cgroup.freeze") == "1"
+
     def stats(self) -> dict[str, int]:
         """Return what was used."""
         return v2_stats.read(self._directory) if self._base else {}
@@ -122,7 +136,8 @@ class CgroupV2:
         """Remove the group, and the parents that it leaves empty."""
         if self._base:
             files.remove_group(self._directory, timeout_s=timeout_s)
-            files.remove_empty_parents(self._base, self._path)
+            if not self._lent_parents:
+                files.remove_empty_parents(self._base, self._path)
 
     def _apply_own_files(self, resources: Mapping[str, object]) -> list[str]:
         """Write the files that only version 2 has, their controllers enabled now; return a warning for each that is not there."""
