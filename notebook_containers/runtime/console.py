@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.runtime import document
@@ -38,7 +39,9 @@ def set_up(slave: int, size: Table, uid: int) -> None:
 
 
 def give_pipes(uid: int) -> None:
-    """Give the pipes among 0, 1 and 2 to ``uid``."""
+    """Give the pipes among 0, 1 and 2 to ``uid``; one that is not ours to give (a foreign caller's) stays whose it is."""
     for fd in (0, 1, 2):
-        if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            os.fchown(fd, uid, -1)
+        found = os.fstat(fd)
+        if stat.S_ISFIFO(found.st_mode) and found.st_uid != uid:
+            with suppress(PermissionError):
+                os.fchown(fd, uid, -1)

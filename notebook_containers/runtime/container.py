@@ -62,21 +62,22 @@ def create(bundle: PlainBundle, kept: Kept, enter_cgroup: Callable[[], None]) ->
     plan = init.Plan(bundle, theirs, enter_cgroup)
     try:
         if not document.flag(bundle.process(), "terminal"):
-            plan.stdio = _pipes(life, with_stdin=document.flag(bundle.options, "stdinOpen"))
-        _spawn(life, plan, bundle.linux(), kept)
+            plan.stdio = pipes(life, with_stdin=document.flag(bundle.options, "stdinOpen"))
+        spawn(life, plan, bundle.linux(), kept, lambda: init.run(plan))
         _close_all(plan, theirs)
-        _prepare(life, plan, bundle)
-        _await_ready(life)
+        prepare(life, plan, bundle)
+        await_ready(life)
         if document.text(bundle.options, "restart", "no") != "no":
             kept.take(life.pid, plan.own, plan.joined)
     except BaseException:
         _close_all(plan, theirs)
-        _abandon(life)
+        abandon(life)
         raise
     return life
 
 
-def _pipes(life: Life, *, with_stdin: bool) -> list[int]:
+def pipes(life: Life, *, with_stdin: bool) -> list[int]:
+    """Make the pipes of a life; returns the process's three ends, which the caller closes."""
     if with_stdin:
         reading, life.stdin = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(life.stdin, False)
@@ -91,7 +92,14 @@ def _pipes(life: Life, *, with_stdin: bool) -> list[int]:
     return fds
 
 
-def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
+def spawn(
+    life: Life, plan: init.Plan, linux: Table, kept: Kept, child: Callable[[], None], *, before_join: Callable[[], None] | None = None
+) -> None:
+    """Run ``child`` in the namespaces that ``linux`` asks for, and note in ``plan`` which those are.
+
+    ``plan.mapped`` set before says that the caller is in a user namespace itself. ``before_join`` is called for the child while it still
+    sees the caller's files, and only when it joins a namespace. Unsupported when the kernel refuses.
+    """
     new, joins, made, foreign = 0, [], set(), set()
     for entry in document.tables(linux, "namespaces"):
         kind, path = document.text(entry, "type"), document.text(entry, "path")
@@ -108,12 +116,13 @@ def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
             new |= namespaces.FLAGS[kind] if kind != "cgroup" else 0
     plan.made, plan.joined = frozenset(made), frozenset(foreign)
     plan.own = frozenset(document.text(entry, "type") for entry in document.tables(linux, "namespaces")) - plan.joined
-    plan.mapped = any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces"))
+    plan.mapped = plan.mapped or any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces"))
     plan.set_groups = not plan.mapped or not _single(linux)
     plan.become_root = plan.mapped and not _keeps_caller(linux)
     joins.sort(key=lambda pair: pair[0] != "user")  # the user namespace first: it gives the right to join the others
     try:
-        life.pid = namespaces.spawn(lambda: init.run(plan), new=new, join=[(fd, namespaces.FLAGS[kind]) for kind, fd in joins])
+        places = [(fd, namespaces.FLAGS[kind]) for kind, fd in joins]
+        life.pid = namespaces.spawn(child, new=new, join=places, before_join=before_join)
     except OSError as err:
         raise Unsupported(f"the kernel refuses the container's namespaces: {err.strerror}", hint=_namespace_hint()) from err
     finally:
@@ -122,7 +131,7 @@ def _spawn(life: Life, plan: init.Plan, linux: Table, kept: Kept) -> None:
 
 
 def _single(linux: Table) -> bool:
-    return sum(document.number(entry, "size") for entry in document.tables(linux, "gidMappings")) <= 1
+    return sum(document.number(entry, "size") for entry in document.tables(linux, "gidMappings")) == 1
 
 
 def _keeps_caller(linux: Table) -> bool:
@@ -137,7 +146,8 @@ def _namespace_hint() -> str:
     return "user namespaces must be allowed for ordinary users: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone"
 
 
-def _prepare(life: Life, plan: init.Plan, bundle: PlainBundle) -> None:
+def prepare(life: Life, plan: init.Plan, bundle: PlainBundle) -> None:
+    """Write what only the parent can write for a new process, and let it begin."""
     linux = bundle.linux()
     if "user" in plan.made:
         namespaces.write_id_maps(life.pid, _map(linux, "uidMappings"), _map(linux, "gidMappings"))
@@ -154,13 +164,16 @@ def _map(linux: Table, key: str) -> list[tuple[int, int, int]]:
     ]
 
 
-def _await_ready(life: Life) -> None:
+def await_ready(life: Life) -> None:
+    """Wait until the container is made, taking its terminal's master; what went wrong is raised."""
     while True:
         message, fds = processes.recv_fds(life.channel, 65536, 1)
         if message == b"t":
             life.master = fds[0]
             os.set_blocking(life.master, False)
             life.outputs = {os.dup(life.master): "stdout"}
+        elif message[:1] == b"p":
+            life.pid = int(message[1:])
         elif message == b"r":
             return
         else:
@@ -184,7 +197,8 @@ def _close_all(plan: init.Plan, theirs: socket.socket) -> None:
     plan.stdio = []
 
 
-def _abandon(life: Life) -> None:
+def abandon(life: Life) -> None:
+    """Kill and reap init and let go of everything."""
     life.close()
     if life.pid:
         processes.kill_and_reap(life.pid)

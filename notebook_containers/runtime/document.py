@@ -36,6 +36,11 @@ def write(path: str, value: object, *, durable: bool = False, mode: int = 0o600)
         sync_directory(os.path.dirname(path))
 
 
+def dump(value: Table) -> bytes:
+    """Return JSON."""
+    return json.dumps(value).encode()
+
+
 def sync_directory(path: str) -> None:
     """Make the names in a directory survive a power cut."""
     fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -114,6 +119,22 @@ class PlainBundle:
         if table(table(self.config, "linux"), "seccomp"):
             with open(os.path.join(path, "seccomp.bpf"), "rb") as file:
                 self.seccomp = file.read()
+
+    @classmethod
+    def kept(cls, path: str, kept: str) -> PlainBundle:
+        """Return a bundle of which only ``config.json`` is needed (the specification's), from the copy kept in the directory ``kept``.
+
+        Mounts of the root are taken from the bundle's ``rootfs.json`` where there is one, as in the bundles of this project.
+        """
+        bundle = cls.__new__(cls)
+        bundle.path, bundle.options, bundle.root_mounts, bundle.seccomp = path, {}, [], b""
+        bundle.config = read(os.path.join(kept, "config.json"))
+        if os.path.exists(os.path.join(path, "rootfs.json")):
+            bundle.root_mounts = list(tables(read(os.path.join(path, "rootfs.json")), "mounts"))
+        if table(table(bundle.config, "linux"), "seccomp"):
+            with open(os.path.join(kept, "seccomp.bpf"), "rb") as file:
+                bundle.seccomp = file.read()
+        return bundle
 
     def process(self) -> Table:
         """Return the Spec's process object."""

@@ -60,15 +60,27 @@ def enter(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
     Returns its pid and the terminal's master, if it has one. StartFailed when it cannot run.
     """
     bundle = document.PlainBundle(document.text(request, "bundle"))
-    process = _complete(document.table(request, "process"), bundle.process())
-    init = document.number(request, "pid")
-    pidfd = processes.open_pidfd(init, document.number(request, "pidStarted"))
+    return join(request, document.table(request, "process"), bundle, stdio)
+
+
+def join(
+    state: Table, process: Table, bundle: document.PlainBundle, stdio: list[int], *, preserved: int = 0, foreign: bool = False
+) -> tuple[int, list[int]]:
+    """Start a command in the container whose ``state`` names its first process and its cgroup, as a child of the caller.
+
+    Returns its pid and the terminal's master, if it has one. ``stdio`` are its three streams, ``preserved`` descriptors from 3 on are
+    passed to it. ``foreign``: another runtime's caller asked, HOME and labels are set as it expects. StartFailed when it cannot run.
+    """
+    process = _complete(process, bundle.process())
+    init = document.number(state, "pid")
+    pidfd = processes.open_pidfd(init, document.number(state, "pidStarted"))
     flags = [namespaces.FLAGS[kind] for kind in _JOINED if not namespaces.same_namespace(init, kind)]
     mapped = not namespaces.same_namespace(init, "user")
-    join = [(pidfd, sum(flags) | (syscalls.CLONE_NEWUSER if mapped else 0))]
+    places = [(pidfd, sum(flags) | (syscalls.CLONE_NEWUSER if mapped else 0))]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     entry = _Entry(process, theirs, stdio, bundle.seccomp, set_groups=not mapped or _may_set_groups(init))
-    pid = namespaces.spawn(entry.run, new=0, join=join, before_join=limits.restore(request).enter)
+    entry.preserved, entry.foreign = preserved, foreign
+    pid = namespaces.spawn(entry.run, new=0, join=places, before_join=limits.restore(state).enter)
     theirs.close()
     try:
         return pid, _await_start(ours)
@@ -109,11 +121,12 @@ def _await_start(channel: socket.socket) -> list[int]:
 class _Entry:
     """The process that enters the container; its namespaces are the container's from birth."""
 
-    __slots__ = ("_channel", "_process", "_seccomp", "_set_groups", "_stdio")
+    __slots__ = ("_channel", "_process", "_seccomp", "_set_groups", "_stdio", "foreign", "preserved")
 
     def __init__(self, process: Table, channel: socket.socket, stdio: list[int], seccomp: bytes, *, set_groups: bool) -> None:
         self._process, self._channel, self._stdio = process, channel, stdio
         self._seccomp, self._set_groups = seccomp, set_groups
+        self.preserved, self.foreign = 0, False
 
     def run(self) -> None:
         """Take every step; never returns."""
@@ -128,11 +141,16 @@ class _Entry:
             launch.enter_directory(document.text(self._process, "cwd", "/"), make=False)
             step = "set its limits"
             launch.set_limits(self._process)
+            label = launch.open_label(self._process) if self.foreign else -1
             step = "take its user and rights"
             launch.take_identity(self._process, self._seccomp, may_set_groups=self._set_groups)
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
             step = "execute its command"
-            launch.execute(self._process)
+            if self.foreign:
+                launch.add_home(self._process)
+            if label >= 0:
+                launch.set_label(label, self._process)
+            launch.execute(self._process, preserved=self.preserved)
         except StartFailed as err:
             self._report({"message": err.message, "hint": err.hint, "status": err.exit_status})
         except Exception as err:
@@ -142,7 +160,7 @@ class _Entry:
     def _connect(self) -> None:
         for number, fd in enumerate(self._stdio):
             os.dup2(fd, number)
-        processes.keep_only([self._channel.fileno()])
+        processes.keep_only([self._channel.fileno(), *range(3, 3 + self.preserved)])
         uid = document.number(document.table(self._process, "user"), "uid")
         if not document.flag(self._process, "terminal"):
             console.give_pipes(uid)

@@ -14,12 +14,18 @@ import select
 import signal
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from notebook_containers.errors import Error, StartFailed
 from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.runtime import console, document, launch, reaper, rootfs
 from notebook_containers.runtime.document import PlainBundle, Table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    AnyPlan = TypeVar("AnyPlan", bound="Plan")
 
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 
@@ -48,11 +54,19 @@ class Plan:
 
 
 def run(plan: Plan) -> None:
-    """Take every step; never returns. A failure is reported with its step's name and ends the process with status 125 to 127."""
+    """Take every step; never returns."""
+    take_steps(plan, _STEPS)
+
+
+def take_steps(plan: AnyPlan, steps: Sequence[tuple[str, Callable[[AnyPlan], None]]]) -> None:
+    """Take ``steps`` one after the other; never returns.
+
+    A failure is reported over the channel with its step's name and ends the process with status 125 to 127.
+    """
     gc.disable()  # the collector would write to every page shared with the spawner
     step = ""
     try:
-        for name, action in _STEPS:
+        for name, action in steps:
             step = name
             action(plan)
     except StartFailed as err:
@@ -107,7 +121,8 @@ def _lead_a_session(plan: Plan) -> None:
     os.umask(0)
 
 
-def _enter_cgroup(plan: Plan) -> None:
+def enter_cgroup(plan: Plan) -> None:
+    """Put it into its cgroup, and make that the root of its cgroup namespace."""
     plan.enter_cgroup()
     if "cgroup" in plan.made:  # only now: the new namespace's root is the cgroup that this process is in
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)
@@ -120,35 +135,42 @@ def _set_host_name(plan: Plan) -> None:
         syscalls.setdomainname(document.text(plan.config, "domainname"))
 
 
-def _bring_up_loopback(plan: Plan) -> None:
+def bring_up_loopback(plan: Plan) -> None:
+    """Let it reach itself over the network."""
     if "network" not in plan.made:
         return
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
 
 
-def _bind_from_outside(plan: Plan) -> None:
+def bind_from_outside(plan: Plan) -> None:
+    """Bind what must be bound before the host's mounts are cut off."""
     plan.early = rootfs.bind_early(list(document.tables(plan.config, "mounts")))
 
 
-def _isolate_mounts(plan: Plan) -> None:
+def isolate_mounts(plan: Plan) -> None:
+    """Cut the mount namespace off from the host."""
     rootfs.isolate(document.text(plan.bundle.linux(), "rootfsPropagation"))
 
 
-def _mount_root(plan: Plan) -> None:
+def mount_root(plan: Plan) -> None:
+    """Mount the root filesystem."""
     path = os.path.join(plan.bundle.path, document.text(document.table(plan.config, "root"), "path", "rootfs"))
     plan.tree = rootfs.mount_root(path, plan.bundle.root_mounts, mapped=plan.mapped, single=not plan.set_groups)
 
 
-def _mount_everything(plan: Plan) -> None:
+def mount_everything(plan: Plan) -> None:
+    """Mount the Spec's mounts."""
     rootfs.mount_all(plan.tree, list(document.tables(plan.config, "mounts")), plan.early)
 
 
-def _make_devices(plan: Plan) -> None:
+def make_devices(plan: Plan) -> None:
+    """Fill /dev."""
     rootfs.make_devices(plan.tree, list(document.tables(plan.bundle.linux(), "devices")))
 
 
-def _open_terminal(plan: Plan) -> None:
+def open_terminal(plan: Plan) -> None:
+    """Make its terminal, send the master to who asked, take the slave as standard streams."""
     process = plan.bundle.process()
     if document.flag(process, "terminal"):
         master, slave = console.open_pty(plan.tree.pts)
@@ -159,12 +181,14 @@ def _open_terminal(plan: Plan) -> None:
         processes.take_terminal(slave)
 
 
-def _set_kernel_settings(plan: Plan) -> None:
+def set_kernel_settings(plan: Plan) -> None:
+    """Write the sysctls."""
     settings = document.table(plan.bundle.linux(), "sysctl")
     rootfs.write_sysctls(plan.tree, settings, own=plan.own)
 
 
-def _protect_paths(plan: Plan) -> None:
+def protect_paths(plan: Plan) -> None:
+    """Mask and make read-only what the Spec says."""
     linux = plan.bundle.linux()
     rootfs.protect(plan.tree, document.texts(linux, "maskedPaths"), document.texts(linux, "readonlyPaths"))
 
@@ -173,11 +197,13 @@ def _enter_root(plan: Plan) -> None:
     rootfs.enter(plan.tree)
 
 
-def _enter_directory(plan: Plan) -> None:
+def enter_directory(plan: Plan) -> None:
+    """Change to the working directory."""
     launch.enter_directory(document.text(plan.bundle.process(), "cwd", "/"))
 
 
-def _make_root_readonly(plan: Plan) -> None:
+def make_root_readonly(plan: Plan) -> None:
+    """Make the root read-only, when the Spec says so."""
     if document.flag(document.table(plan.config, "root"), "readonly"):
         syscalls.mount_setattr(syscalls.AT_FDCWD, "/", 0, set_=syscalls.MOUNT_ATTR_RDONLY)
 
@@ -194,11 +220,13 @@ def _wait_for_start(plan: Plan) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
 
 
-def _set_limits(plan: Plan) -> None:
+def set_limits(plan: Plan) -> None:
+    """Set the resource limits."""
     launch.set_limits(plan.bundle.process())
 
 
-def _give_stdio(plan: Plan) -> None:
+def give_stdio(plan: Plan) -> None:
+    """Let its user open its standard streams again."""
     # a program that opens /dev/stdout again as its own user must be allowed to (a pipe belongs to who made it)
     uid = document.number(document.table(plan.bundle.process(), "user"), "uid")
     if plan.stdio and uid:
@@ -232,24 +260,24 @@ def _execute(plan: Plan) -> None:
 _STEPS = (
     ("lead a session", _lead_a_session),
     ("wait for the monitor", _wait_for_the_monitor),
-    ("enter its cgroup", _enter_cgroup),
+    ("enter its cgroup", enter_cgroup),
     ("set the host name", _set_host_name),
-    ("bring up the loopback interface", _bring_up_loopback),
-    ("mount", _bind_from_outside),
-    ("isolate its mounts", _isolate_mounts),
-    ("mount the root filesystem", _mount_root),
-    ("mount", _mount_everything),
-    ("make the devices", _make_devices),
-    ("open its terminal", _open_terminal),
-    ("set kernel settings", _set_kernel_settings),
-    ("protect the kernel's paths", _protect_paths),
+    ("bring up the loopback interface", bring_up_loopback),
+    ("mount", bind_from_outside),
+    ("isolate its mounts", isolate_mounts),
+    ("mount the root filesystem", mount_root),
+    ("mount", mount_everything),
+    ("make the devices", make_devices),
+    ("open its terminal", open_terminal),
+    ("set kernel settings", set_kernel_settings),
+    ("protect the kernel's paths", protect_paths),
     ("enter its root", _enter_root),
-    ("enter its working directory", _enter_directory),
-    ("make its root read-only", _make_root_readonly),
+    ("enter its working directory", enter_directory),
+    ("make its root read-only", make_root_readonly),
     ("prepare its init", _prepare_reaper),
     ("wait for the start", _wait_for_start),
-    ("set its limits", _set_limits),
-    ("give it its standard streams", _give_stdio),
+    ("set its limits", set_limits),
+    ("give it its standard streams", give_stdio),
     ("leave its init behind", _leave_reaper_behind),
     ("take its user and rights", _take_identity),
     ("execute its command", _execute),

@@ -16,7 +16,7 @@ from notebook_containers.linux import capabilities, mounts, process as processes
 from notebook_containers.runtime import document
 from notebook_containers.runtime.document import Table
 
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _JOIN_SESSION_KEYRING = 1
 _RLIMIT_LOCKS = 10  # Python has no name for it
 
@@ -43,13 +43,34 @@ def enter_directory(path: str, *, make: bool = True) -> None:
 def set_limits(process: Table) -> None:
     """Apply the resource limits; a hard limit above what we may set becomes the highest allowed one."""
     for entry in document.tables(process, "rlimits"):
-        kind = _RLIMIT_LOCKS if document.text(entry, "type") == "RLIMIT_LOCKS" else getattr(resource, document.text(entry, "type"))
+        kind = _limit_kind(entry)
         soft, hard = _limit(document.number(entry, "soft")), _limit(document.number(entry, "hard"))
         try:
             resource.setrlimit(kind, (soft, hard))
         except (PermissionError, ValueError):
             allowed = resource.getrlimit(kind)[1]
             resource.setrlimit(kind, (soft if _within(soft, allowed) else allowed, hard if _within(hard, allowed) else allowed))
+
+
+def possible_limits(process: Table) -> list[object]:
+    """Return the resource limits as :func:`set_limits` would set them in this process."""
+    found: list[object] = []
+    for entry in document.tables(process, "rlimits"):
+        kind, (own_soft, own_hard) = _limit_kind(entry), resource.getrlimit(_limit_kind(entry))
+        soft, hard = _limit(document.number(entry, "soft")), _limit(document.number(entry, "hard"))
+        if not _within(hard, own_hard):
+            try:
+                resource.setrlimit(kind, (own_soft, hard))
+                resource.setrlimit(kind, (own_soft, own_hard))
+            except (PermissionError, ValueError):
+                soft, hard = soft if _within(soft, own_hard) else own_hard, own_hard
+        found.append({**entry, "soft": soft % 2**64, "hard": hard % 2**64})
+    return found
+
+
+def _limit_kind(entry: Table) -> int:
+    name = document.text(entry, "type")
+    return _RLIMIT_LOCKS if name == "RLIMIT_LOCKS" else int(getattr(resource, name))
 
 
 def _limit(value: int) -> int:
@@ -60,12 +81,13 @@ def _within(value: int, allowed: int) -> bool:
     return allowed == resource.RLIM_INFINITY or (value != resource.RLIM_INFINITY and value <= allowed)
 
 
-def take_identity(process: Table, seccomp: bytes, *, may_set_groups: bool) -> None:
+def take_identity(process: Table, seccomp: bytes, *, may_set_groups: bool, new_keyring: bool = True) -> None:
     """Become the process's user with exactly its groups, capabilities, no-new-privileges and seccomp filter."""
     user, caps = document.table(process, "user"), document.table(process, "capabilities")
     sets = {name: capabilities.mask(document.texts(caps, name)) for name in ("effective", "permitted", "inheritable", "ambient")}
     no_new_privileges = document.flag(process, "noNewPrivileges")
-    _new_keyring()
+    if new_keyring:
+        _new_keyring()
     if seccomp and not no_new_privileges:
         syscalls.seccomp_set_filter(seccomp)  # needs CAP_SYS_ADMIN, which is given up below
     capabilities.limit_bounding(capabilities.mask(document.texts(caps, "bounding")))
@@ -87,19 +109,70 @@ def _new_keyring() -> None:
         pass
 
 
-def execute(process: Table) -> None:
-    """Replace this process by the command; StartFailed says why not (127 not found, 126 cannot execute)."""
-    args = document.texts(process, "args")
-    environment = dict(entry.partition("=")[::2] for entry in document.texts(process, "env") if entry.find("=") > 0)
+def environment(process: Table) -> dict[str, str]:
+    """Return the environment; of a name given twice the last value."""
+    return dict(entry.partition("=")[::2] for entry in document.texts(process, "env") if entry.find("=") > 0)
+
+
+def execute(process: Table, *, path: str = "", preserved: int = 0, seccomp: bytes = b"") -> None:
+    """Replace this process by the command; StartFailed says why not (127 not found, 126 cannot execute).
+
+    ``path`` is where the command was found before, if it was; ``preserved`` descriptors from 3 on are passed to it; the filter ``seccomp``
+    is installed as the very last thing (only for who may not gain privileges any more).
+    """
+    args, variables = document.texts(process, "args"), environment(process)
     if not args or not args[0]:
         raise StartFailed("no command is given", hint="the image has none: name one", exit_status=127)
-    path = find(args[0], environment.get("PATH", _DEFAULT_PATH))
+    path = path or find(args[0], variables.get("PATH", DEFAULT_PATH))
     processes.reset_signals()
-    syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
+    for fd in range(3, 3 + preserved):
+        os.set_inheritable(fd, True)
+    syscalls.close_range(3 + preserved, flags=syscalls.CLOSE_RANGE_CLOEXEC)
+    if seccomp:
+        syscalls.seccomp_set_filter(seccomp)
     try:
-        os.execve(path, args, environment)  # noqa: S606 this is the point of it all
+        os.execve(path, args, variables)  # noqa: S606 this is the point of it all
     except OSError as err:
         raise StartFailed(f"cannot execute {args[0]}: {_reason(path, err)}", exit_status=126) from err
+
+
+def add_home(process: Table) -> None:
+    """Set HOME, where it is not set, to what the container's /etc/passwd says of the user, or to ``/``."""
+    if "HOME" in environment(process):
+        return
+    uid = str(document.number(document.table(process, "user"), "uid"))
+    try:
+        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
+            homes = [words[5] for line in file if len(words := line.rstrip("\n").split(":")) > 5 and words[2] == uid]
+    except OSError:
+        homes = []
+    process["env"] = [*document.texts(process, "env"), f"HOME={homes[0] if homes else '/'}"]
+
+
+def open_label(process: Table) -> int:
+    """Return the file of this process that takes its security label, or -1 when it has none.
+
+    What is mounted at /proc must be a procfs, and the file lie in that very instance: a container could show a harmless file instead
+    (CVE-2019-16884, CVE-2019-19921).
+    """
+    name = "apparmor/exec" if document.text(process, "apparmorProfile") else "exec" if document.text(process, "selinuxLabel") else ""
+    if not name:
+        return -1
+    proc = syscalls.openat2(syscalls.AT_FDCWD, "/proc", os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_SYMLINKS)
+    try:
+        if syscalls.filesystem_type(proc) != syscalls.PROC_SUPER_MAGIC:
+            raise OSError(errno.EPERM, "it is no procfs", "/proc")
+        flags = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_XDEV | syscalls.RESOLVE_NO_MAGICLINKS
+        return syscalls.openat2(proc, f"self/attr/{name}", os.O_WRONLY, resolve=flags)
+    finally:
+        os.close(proc)
+
+
+def set_label(fd: int, process: Table) -> None:
+    """Write the label that execve(2) is to give this process into the file that :func:`open_label` returned."""
+    profile = document.text(process, "apparmorProfile")
+    os.write(fd, f"exec {profile}".encode() if profile else document.text(process, "selinuxLabel").encode())
+    os.close(fd)
 
 
 def find(command: str, search: str) -> str:

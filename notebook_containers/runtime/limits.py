@@ -15,11 +15,15 @@ _UNUSABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENODEV)
 
 
 class Limits:
-    """The cgroup at ``path`` (relative to the parent of all containers); ``warnings`` says in words what could not be enforced."""
+    """The cgroup at ``path`` (relative to the parent of all containers); ``warnings`` says in words what could not be enforced.
 
-    __slots__ = ("_cgroup", "_oom_seen", "_resources", "locations", "path", "warnings")
+    With ``lent_parents`` the groups above it are a foreign caller's and are left as they are; ``everywhere``: in every hierarchy.
+    """
 
-    def __init__(self, path: str, resources: Table) -> None:
+    __slots__ = ("_cgroup", "_everywhere", "_lent_parents", "_oom_seen", "_resources", "locations", "path", "warnings")
+
+    def __init__(self, path: str, resources: Table, *, lent_parents: bool = False, everywhere: bool = False) -> None:
+        self._lent_parents, self._everywhere = lent_parents, everywhere
         self.path = path
         self.locations: dict[str, str] = {}
         self.warnings: list[str] = []
@@ -30,7 +34,7 @@ class Limits:
     def open(self) -> None:
         """Reach the cgroup at ``path`` as this process sees it; nothing is made. ValueError for a path that leads elsewhere."""
         if self.path:
-            self._cgroup = cgroups.open_cgroup(self.path)
+            self._cgroup = cgroups.open_cgroup(self.path, lent_parents=self._lent_parents, everywhere=self._everywhere)
 
     def create(self) -> None:
         """Make the cgroup and set its limits; where cgroups cannot be used at all, a warning is left instead."""
@@ -63,7 +67,7 @@ class Limits:
 
     def reopen(self) -> None:
         """Reach the cgroup that another process made at ``locations``."""
-        self._cgroup = cgroups.restore_cgroup(self.path, self.locations)
+        self._cgroup = cgroups.restore_cgroup(self.path, self.locations, lent_parents=self._lent_parents)
 
     def enter(self) -> None:
         """Put the calling process in."""
@@ -95,6 +99,16 @@ class Limits:
             if err.errno != errno.EOPNOTSUPP:
                 raise
             raise Unsupported(f"pausing is not possible: {err.strerror}", hint="see 'nbc doctor'") from err
+
+    def frozen(self) -> bool:
+        """Tell whether it stands still, or is about to."""
+        return self._cgroup is not None and self._cgroup.frozen()
+
+    def update(self, resources: Table) -> list[str]:
+        """Change limits; returns in words what cannot be enforced."""
+        if self._cgroup is None:
+            raise Unsupported("limits need a cgroup, and the container has none")
+        return self._cgroup.apply(resources)
 
     def oom_killed(self) -> bool:
         """Tell whether the kernel killed something in it for its memory limit since this was last asked."""
@@ -137,7 +151,7 @@ class Limits:
 
 def restore(state: Table) -> Limits:
     """Return the cgroup that a state.json names, as its monitor made it."""
-    limits = Limits(document.text(state, "cgroup"), {})
+    limits = Limits(document.text(state, "cgroup"), {}, lent_parents=document.flag(state, "cgroupLentParents"))
     locations = document.table(state, "cgroupLocations")
     limits.locations = {key: document.text(locations, key) for key in locations}
     if limits.path and limits.locations:

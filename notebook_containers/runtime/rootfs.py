@@ -12,7 +12,7 @@ import posixpath
 import stat
 
 from notebook_containers.linux import mounts, syscalls, sysctls
-from notebook_containers.runtime import document
+from notebook_containers.runtime import copyup, document
 from notebook_containers.runtime.document import Table
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -120,7 +120,9 @@ def _mount(tree: Tree, destination: str, entry: Table, early: int) -> None:
         return
     new = early if early >= 0 else _create(kind, source, words, mapped=tree.mapped)
     target = mounts.open_target(tree.root, destination, directory=mounts.is_directory(new), links=kind not in ("proc", "sysfs"))
-    _check_place(tree, destination, kind, target, new)
+    _check_place(tree, destination, "proc" if source == "/proc" else kind, target, new)
+    if "tmpcopyup" in words and kind == "tmpfs":
+        copyup.fill(new, target, keep_mode=any(word.startswith("mode=") for word in words))
     mounts.attach(new, target)
     os.close(target)
     _remember(tree, destination, kind, new)
@@ -166,25 +168,26 @@ def _remember(tree: Tree, destination: str, kind: str, new: int) -> None:
 
 def _mount_cgroup(root: int, destination: str, words: list[str]) -> None:
     with open("/proc/self/cgroup", encoding="utf-8") as file:
-        controllers = [line.split(":", 2)[1] for line in file]
+        groups = [tuple(line.rstrip("\n").split(":", 2)[1:]) for line in file]
     target = mounts.open_target(root, destination, directory=True, links=False)
-    if controllers == [""]:
-        top = _cgroup2(words)
+    if [names for names, _own in groups] == [""]:
+        top = _cgroup2(groups[0][1], words)
         mounts.attach(top, target)
     else:
         top = mounts.create("tmpfs", "cgroup", ["mode=755", "nosuid", "nodev", "noexec"])
         mounts.attach(top, target)
-        for names in controllers:
-            _mount_controller(top, names, words)
+        for names, own in groups:
+            if names:  # beside version 1 hierarchies the version 2 one has nothing to limit, and mounting it costs 10 ms and more
+                _mount_controller(top, names, own, words)
         if "ro" in words:
             mounts.change(top, _READ_ONLY)
     os.close(top)
     os.close(target)
 
 
-def _cgroup2(words: list[str]) -> int:
+def _cgroup2(own: str, words: list[str]) -> int:
     try:
-        return mounts.create("cgroup2", "cgroup", words)
+        return _own_group(mounts.create("cgroup2", "cgroup", words), own)
     except OSError as err:
         if err.errno not in (errno.EPERM, errno.EBUSY):
             raise
@@ -192,15 +195,25 @@ def _cgroup2(words: list[str]) -> int:
     return mounts.create("bind", "/sys/fs/cgroup", ["rbind", "ro", "nosuid", "nodev", "noexec"])
 
 
-def _mount_controller(top: int, names: str, words: list[str]) -> None:
-    kind, options = ("cgroup", [*names.split(","), *words]) if names else ("cgroup2", words)
+def _own_group(hierarchy: int, own: str) -> int:
+    """Return the mount of the process's own group: with a cgroup namespace that is the hierarchy as it is, else a part of it."""
+    if own == "/" or own.startswith("/.."):
+        return hierarchy
+    group = mounts.open_in_root(hierarchy, own, links=False)
+    part = mounts.clone(group)
+    os.close(group)
+    os.close(hierarchy)
+    return part
+
+
+def _mount_controller(top: int, names: str, own: str, words: list[str]) -> None:
     try:
-        hierarchy = mounts.create(kind, "cgroup", options)
+        hierarchy = _own_group(mounts.create("cgroup", "cgroup", [*names.split(","), *words]), own)
     except OSError as err:
         if err.errno in (errno.EPERM, errno.EBUSY, errno.EINVAL):
             return  # version 1 in a user namespace: shown empty, as nothing in it could be used
         raise
-    target = _directory(top, names.removeprefix("name=") or "unified")
+    target = _directory(top, names.removeprefix("name="))
     mounts.attach(hierarchy, target)
     os.close(target)
     os.close(hierarchy)
@@ -209,6 +222,11 @@ def _mount_controller(top: int, names: str, words: list[str]) -> None:
 def _directory(parent: int, name: str) -> int:
     os.mkdir(name, 0o755, dir_fd=parent)
     return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+
+
+def open_dev(tree: Tree) -> int:
+    """Return the image's own /dev, made when missing, for a container that mounts nothing there."""
+    return mounts.open_target(tree.root, "/dev", directory=True)
 
 
 def make_devices(tree: Tree, extra: list[Table]) -> None:
@@ -258,7 +276,10 @@ def bind_console(tree: Tree, slave: int) -> None:
     """Show our own terminal as /dev/console: the descriptor, not a path, decides what is bound (CVE-2025-52565)."""
     if tree.dev < 0:
         return
-    os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=tree.dev))
+    try:
+        os.close(os.open("console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=tree.dev))
+    except FileExistsError:
+        pass  # of an earlier run, when /dev is the image's own directory
     target = os.open("console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree.dev)
     source = mounts.clone(slave)
     mounts.attach(source, target)

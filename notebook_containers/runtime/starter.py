@@ -8,15 +8,13 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from pathlib import Path
 
-import notebook_containers
 from notebook_containers.errors import RuntimeFailure, Unsupported
-from notebook_containers.linux import process as processes, syscalls
+from notebook_containers.linux import process as processes
+from notebook_containers.runtime.interpreter import ENVIRONMENT, directory, unwritable
 
 _CODE = "import sys; sys.path.insert(0, {directory!r}); from notebook_containers.runtime.spawner import main; main({fd})"
 _READY = b"ready"
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 class Starter:
@@ -94,13 +92,13 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     if sys.platform != "linux":
         raise Unsupported("containers need Linux")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    code = _CODE.format(directory=str(Path(notebook_containers.__file__).parents[1]), fd=theirs.fileno())
-    image = _unwritable(sys.executable)
+    code = _CODE.format(directory=directory(), fd=theirs.fileno())
+    image = unwritable(sys.executable)
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-E", "-c", code],
             executable=f"/proc/self/fd/{image}",
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             cwd="/",
             start_new_session=True,
             pass_fds=(theirs.fileno(), image),
@@ -114,33 +112,3 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
         theirs.close()
         os.close(image)
     return ours, process
-
-
-def _unwritable(program: str) -> int:
-    """Return a descriptor of ``program`` that nobody can ever write through: a container's command may be a link to /proc/self/exe.
-
-    What the kernel then executes is this very file, and its /proc/<pid>/exe could be opened for writing by the container's root
-    (CVE-2019-5736). As root it is a read-only mount of the file, else a sealed copy in memory.
-    """
-    try:
-        tree = syscalls.open_tree(syscalls.AT_FDCWD, os.path.realpath(program), syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC)
-        syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, set_=syscalls.MOUNT_ATTR_RDONLY)
-    except OSError:
-        return _sealed_copy(program)
-    return tree
-
-
-def _sealed_copy(program: str) -> int:
-    copy = os.memfd_create("python", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(program, "rb") as source:
-        left = os.fstat(source.fileno()).st_size
-        while left > 0:
-            left -= os.sendfile(copy, source.fileno(), None, left)
-    _seal(copy)
-    return copy
-
-
-def _seal(fd: int) -> None:
-    import fcntl
-
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
