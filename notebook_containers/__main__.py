@@ -1,5 +1,5 @@
 """``python -m notebook_containers``: the same as ``nbc``."""
 
-from notebook_containers.cli.main import main
+from notebook_containers.cli.entry import main
 
 main()

@@ -20,6 +20,9 @@ MOUNTS = {
 }
 SPAWNS = {
     "runtime/starter.py": "starts the spawner: own session, two variables, close_range by pass_fds",
+    "runtime/interpreter.py": "becomes the low-level runtime: the same interpreter, two variables, an image nobody can write to",
+    "runtime/hooks.py": "the programs that a bundle names as its hooks (OCI runtime-spec), with the bundle's variables only",
+    "runtime/borrowed.py": "the other OCI runtime that the user names (--runtime), by absolute path, with one variable",
     "engine/archive.py": "starts the archiver: the same way",
     "engine/doctor.py": "tries things in a process of its own: the same way",
     "network/spawn.py": "starts the forwarder and the attendant: the same way, no variable at all",
@@ -55,7 +58,11 @@ PLAIN_JSON = {
     "engine/doctor.py": "what our own child process answers",
     "runtime/wire.py": "what a process of the same user sends, whose uid the kernel told (SO_PEERCRED)",
     "runtime/container.py": "what our own child process answers",
-    "runtime/document.py": "the bundle, which we wrote; closed to others",
+    "runtime/document.py": "the bundle, which we wrote, closed to others; or one that the user of 'nbc runtime' names on their own machine",
+    "runtime/ociinit.py": "what our own parent process sends",
+    "runtime/ocimain.py": "what our own command line hands over as it becomes this process",
+    "runtime/borrowed.py": "the log of the other runtime that the user names",
+    "commands/runtime.py": "limits the user gives on their own machine",
     "runtime/bundle.py": "the bundle, which we wrote; closed to others",
     "runtime/journal.py": "the journal, which we wrote; closed to others",
     "store/idmap.py": "a file of the store, which we wrote; closed to others",
@@ -75,7 +82,10 @@ REALPATHS = {
     "engine/bases/skeleton.py": "the host's own files, when a base image is made of them",
     "engine/bases/tree.py": "the host's own files, when a base image is made of them",
     "network/spawn.py": "where this package is",
-    "runtime/starter.py": "where the interpreter is",
+    "runtime/interpreter.py": "where the interpreter is",
+    "runtime/oci.py": "the user's own word for a bundle of the host",
+    "runtime/ocispec.py": "the bundle's word for its root, a directory of the host that its user names",
+    "engine/runtimes.py": "the user's own word for a program of the host",
 }
 
 

@@ -10,7 +10,11 @@ from notebook_containers.errors import Error, SourceError, StartFailed
 from notebook_containers.runtime.starter import Starter
 
 _ENGINE_ERROR = 125
-_OWN: Mapping[str, str] = {"demo": "notebook_containers.cli.lessons", "lab": "notebook_containers.cli.lessons"}
+_OWN: Mapping[str, str] = {
+    "demo": "notebook_containers.cli.lessons",
+    "lab": "notebook_containers.cli.lessons",
+    "runtime": "notebook_containers.cli.runtime",
+}
 _STARTING = frozenset({"run", "start", "exec", "restart", "build"})
 # verbs that take an unused bridge away; after the others it stays, since the next run would only make it again, in a tenth of a second
 _ENDING = frozenset({"rm", "stop", "kill", "prune", "down"})
