@@ -46,6 +46,7 @@ PROCESS: tuple[click.Option, ...] = (
     _text(["--stop-signal"], "SIGNAL", "Signal that asks it to end."),
     _number(["--stop-timeout"], "Seconds to wait before it is killed."),
     _text(["--pull"], "WHEN", "Fetch the image: always, missing or never."),
+    _text(["--runtime"], "NAME", "runc, crun or the path of another OCI runtime that makes the container instead."),
     _text(["--platform"], "OS/ARCH", "Platform of the image, as linux/amd64."),
     _flag(["-q", "--quiet"], "Say nothing while the image is fetched (nothing is said anyway)."),
 )

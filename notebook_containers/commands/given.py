@@ -44,6 +44,7 @@ def _process(face_: Face, given: Given) -> CreateKeywords:
         "log_config": _log(given),
         "pull": text(given, "pull") or None,
         "platform": text(given, "platform") or None,
+        "runtime": text(given, "runtime") or None,
     }
 
 

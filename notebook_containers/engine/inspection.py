@@ -75,6 +75,7 @@ def _host_config(document: ContainerDocument) -> dict[str, JSON]:
         "PortBindings": port_map(options.ports),
         "RestartPolicy": {"Name": options.restart, "MaximumRetryCount": options.restart_max},
         "AutoRemove": options.auto_remove,
+        "Runtime": options.runtime or "nbc",
         "Memory": options.memory_bytes,
         "MemoryReservation": options.memory_reservation_bytes,
         "MemorySwap": options.memory_swap_bytes,

@@ -28,6 +28,7 @@ class ProcessKeywords(TypedDict, total=False):
     log_config: Mapping[str, object] | None
     pull: str | None
     platform: str | None
+    runtime: str | None
 
 
 class ResourceKeywords(TypedDict, total=False):

@@ -155,6 +155,7 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, jo
         log_max_bytes=options.log.max_bytes,
         log_max_files=options.log.max_files,
         init=options.init,
+        runtime=options.runtime,
         stdin_open=options.stdin_open,
         volatile=options.auto_remove,
         restart=options.restart,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from notebook_containers.engine import device_words, limit_words, log_words, mount_words, namespace_words, words
+from notebook_containers.engine import device_words, limit_words, log_words, mount_words, namespace_words, runtimes, words
 from notebook_containers.engine.device_words import DeviceValue, DeviceWord
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.log_words import LogOptions
@@ -97,6 +97,7 @@ class ContainerOptions(Document):
     log: LogOptions = field(default_factory=LogOptions)
     pull: str = ""
     platform: str = ""
+    runtime: str = ""  # the path of another OCI runtime
 
 
 def container_options(command: str | Sequence[str] | None, given: CreateKeywords) -> ContainerOptions:
@@ -180,8 +181,10 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         log=log_words.log(given.get("log_config")),
         pull=words.pull_policy(given.get("pull")),
         platform=words.platform(given.get("platform")),
+        runtime=runtimes.find(given.get("runtime")),
     )
     namespace_words.check(options)
+    runtimes.check(options.runtime, init=options.init)
     limit_words.check_sysctls(options.sysctls, {"network": options.network, "ipc": options.ipc_mode, "uts": options.uts_mode})
     return options
 

@@ -35,6 +35,7 @@ class MonitorOptions(Document):
     exit_path: str = field(default="exit.json", metadata=always("exitPath"))
     stdin_open: bool = field(default=False, metadata=named("stdinOpen"))
     init: bool = False  # the first process is runtime/reaper.py's program, and the command its child
+    runtime: str = ""  # the path of another OCI runtime that makes the container instead of this one
     volatile: bool = False
     tied: bool = False
     restart: str = "no"

@@ -251,6 +251,10 @@ class Runtime:
             self._kill_for_ever(state)
         if not processes.wait_gone(state.monitor_pid, state.monitor_started, _GONE_S):
             raise RuntimeFailure(f"the monitor of container {id[:12]} (pid {state.monitor_pid}) does not end")
+        if (directory / "borrowed").is_dir():
+            from notebook_containers.runtime import borrowed  # brings all of init along, which no engine needs otherwise
+
+            borrowed.forget_in(os.fspath(directory), id)
         _remove_cgroup(state)
         _remove_directory(directory)
 

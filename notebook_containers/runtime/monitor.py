@@ -18,7 +18,7 @@ from contextlib import suppress
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
 from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.linux.boot import boot_id
-from notebook_containers.runtime import container, document, ending, logfile, wire
+from notebook_containers.runtime import borrowed, container, document, ending, logfile, wire
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.clients import STALL_S, Client, Clients
 from notebook_containers.runtime.document import Table
@@ -86,6 +86,8 @@ class Monitor:
         self._log = logfile.open_log(bundle, self._options)
         self._pump = Pump(self._loop, self._clients, self._log)
         self._limits = Limits(document.text(self._bundle.linux(), "cgroupsPath"), document.table(self._bundle.linux(), "resources"))
+        other = document.text(self._options, "runtime")
+        self._borrowed = borrowed.Place(other, run, identity) if other else None
         self._life: container.Life | None = None
         self._starters: list[Client] = []
         self._exit: int | None = None
@@ -129,10 +131,18 @@ class Monitor:
             self._life.close()
             processes.kill_and_reap(self._life.pid)
         self._limits.kill()
+        self._forget_borrowed()
         self._limits.remove()
 
+    def _forget_borrowed(self) -> None:
+        if self._borrowed is not None:
+            borrowed.forget(self._borrowed)
+
     def _be_born(self) -> None:
-        life = container.create(self._bundle, self._kept, self._limits.enter)
+        if self._borrowed is None:
+            life = container.create(self._bundle, self._kept, self._limits.enter)
+        else:
+            life = borrowed.create(self._borrowed, self._bundle, self._kept)
         self._life = life
         self.state.update(pid=life.pid, pidStarted=processes.start_time(life.pid))
         self._pump.connect(life)
@@ -393,6 +403,7 @@ class Monitor:
     def _restart(self) -> None:
         self._restart_at = 0.0
         self._limits.kill()
+        self._forget_borrowed()
         self.state.pop("requests", None)  # they were for the life before
         try:
             self._be_born()
@@ -407,6 +418,7 @@ class Monitor:
         """Leave nothing behind, make the exit code durable, and only then tell anybody."""
         self._restart_at = 0.0
         self._limits.kill()
+        self._forget_borrowed()
         self._memory.end()
         self._actor.leave_network()
         processes.kill_children()  # without a pid namespace and a cgroup of its own, what the command left came to us

@@ -114,6 +114,7 @@ GOOD: list[tuple[str, object, str, object]] = [
     ("log_config", {"Type": "none"}, "log", LogOptions(driver="none")),
     ("log_config", None, "log", LogOptions()),
     ("pull", "always", "pull", "always"),
+    ("runtime", "nbc", "runtime", ""),
     ("platform", "linux/x86_64", "platform", "linux/amd64"),
     ("platform", "linux/arm64/v8", "platform", "linux/arm64"),
     ("mem_swappiness", 0, "memory_swappiness", 0),
