@@ -183,7 +183,6 @@ def test_rt07_rt08_a_mount_into_a_volume_that_is_exchanged_all_the_time(engine: 
     given: CreateKeywords = {"volumes": ["raced:/vol"], "tmpfs": {"/vol/race/new": "size=64k"}}
     if kind == "bind":
         given = {"volumes": ["raced:/vol", f"{tmp_path}/data:/vol/race/new"]}
-    mounts = Path("/proc/self/mountinfo").read_text()
     outcomes = {"in": 0, "refused": 0}
     with flipping(volume.path, canary):
         end = time.monotonic() + 6
@@ -197,7 +196,9 @@ def test_rt07_rt08_a_mount_into_a_volume_that_is_exchanged_all_the_time(engine: 
             places = [line.split()[4] for line in text.splitlines()]
             assert not [place for place in places if place.startswith(str(canary))]
             assert [place for place in places if place.endswith("/new") and place.startswith("/vol/")]
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    here = Path("/proc/self/mountinfo").read_text()
+    assert str(tmp_path) not in here
+    assert str(engine.root) not in here
     assert min(outcomes.values()) > 3, f"the race proves nothing: {outcomes}"
 
 
