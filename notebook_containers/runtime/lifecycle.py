@@ -269,7 +269,7 @@ class Runtime:
                 return
             time.sleep(0.01)
         if state is None:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove_directory(directory)
         elif state.status == "created":
             self.delete(id, force=True)
 
