@@ -36,8 +36,8 @@ class RuntimeExecutor:
         container_id = new_id()
         with ExitStack() as undo:
             directory = self.parts.store.disk.staged_path()
-            directory.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, directory, ignore_errors=True)
+            directory.mkdir(mode=0o700)
             undo.enter_context(self.networks.held())
             undo.callback(self.networks.release, container_id)
             endpoint = self.networks.lease(self._network(request), container_id)

@@ -159,11 +159,15 @@ class Networks:
                 failures.append(err)
 
         thread = threading.Thread(target=ensure, name="nbc-bridge")
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no process is to be had: then now
+            ensure()
         try:
             yield
         finally:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         if failures:
             raise failures[0]
 

@@ -118,7 +118,11 @@ class Disk:
         fp("disk.retire.after_rename")
         if targets:
             thread = threading.Thread(target=self._unlink_all, args=(targets,), name="nbc-unlink")
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # no process is to be had: then now
+                self._unlink_all(targets)
+                return True
             self._unlinking[:] = [*(t for t in self._unlinking if t.is_alive()), thread]
         return bool(targets)
 
