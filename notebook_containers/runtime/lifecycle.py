@@ -321,12 +321,14 @@ class Runtime:
             place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
             raise ContainerNotFound(f"no container {identity[:12]} is known to the runtime") from None
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = None
         try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             # the directory by its descriptor: its path may be longer than a socket address
             sock.connect(f"/proc/self/fd/{place}/ctl")
         except OSError as err:
-            sock.close()
+            if sock is not None:
+                sock.close()
             if err.errno in (errno.ENOENT, errno.ECONNREFUSED):
                 raise Conflict(f"container {identity[:12]} is not running") from err
             raise RuntimeFailure(f"cannot reach the monitor of container {identity[:12]}: {err.strerror}") from err
@@ -447,8 +449,16 @@ class _Pipes:
     def __init__(self, *, terminal: bool, stdin: bool) -> None:
         self.outputs: dict[int, str] = {}
         self.stdin = -1
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self.theirs = [null, os.dup(null), os.dup(null)]
+        self.theirs: list[int] = []
+        try:
+            self._open(terminal=terminal, stdin=stdin)
+        except BaseException:
+            self.close_all()
+            raise
+
+    def _open(self, *, terminal: bool, stdin: bool) -> None:
+        for _ in range(3):
+            self.theirs.append(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
         if terminal:
             return
         if stdin:

@@ -60,15 +60,22 @@ class Merged:
 
     def directory(self, path: str) -> MergedDirectory:
         """Return the directories that overlayfs merges at ``path`` (no link is followed); empty when there is no directory there."""
-        stack = [os.dup(fd) for fd in self._roots]
-        for part in [p for p in path.split("/") if p]:
-            below = self._descend(stack, part)
+        stack: list[int] = []
+        try:
+            stack.extend(map(os.dup, self._roots))
+            for part in [p for p in path.split("/") if p]:
+                below: list[int] = []
+                try:
+                    self._descend(stack, part, below)
+                finally:
+                    _close_all(stack)
+                    stack = below
+        except BaseException:
             _close_all(stack)
-            stack = below
+            raise
         return MergedDirectory(stack)
 
-    def _descend(self, stack: list[int], name: str) -> list[int]:
-        found: list[int] = []
+    def _descend(self, stack: Sequence[int], name: str, found: list[int]) -> None:
         for fd in stack:
             try:
                 found.append(os.open(name, _DIRECTORY, dir_fd=fd))
@@ -80,7 +87,6 @@ class Merged:
                 raise
             if is_opaque(found[-1], userxattr=self._userxattr):
                 break
-        return found
 
     def read_file(self, path: str, *, max_bytes: int) -> bytes | None:
         """Return a regular file's bytes, links followed inside the root; None where there is none. OSError EFBIG when it is longer."""

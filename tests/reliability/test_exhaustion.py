@@ -101,6 +101,7 @@ while held:
         os.close(held.pop())
 for fd in held:
     os.close(fd)
+engine._parts.store.disk.settle()
 after = sorted(os.listdir("/proc/self/fd"))
 print(failures, len(after) - len(before))
 for container in engine.containers.list(all=True):
