@@ -36,7 +36,8 @@ def test_rel17_every_signal_is_128_and_its_number(engine: Engine) -> None:
     # the first process of a pid namespace cannot kill itself: its child does, and its shell tells
     container = start(engine, "for n in " + " ".join(map(str, fatal)) + '; do sh -c "kill -$n \\$\\$" >/dev/null 2>&1; echo $n $?; done')
     assert container.wait(timeout=30)["StatusCode"] == 0
-    told = dict(tuple(map(int, line.split())) for line in container.logs(stderr=False).decode().splitlines())  # type: ignore[misc]
+    lines = [line.split() for line in container.logs(stderr=False).decode().splitlines()]
+    told = {int(number): int(code) for number, code in lines}
     assert told == {n: 128 + n for n in fatal}
 
 

@@ -76,7 +76,7 @@ class Operation:
         self._process.stdin.flush()
         if after_s is not None:
             time.sleep(after_s)
-            with suppress(ProcessLookupError, IndexError):
+            with suppress(ProcessLookupError, LookupError):
                 hit = victim(self.pid)
                 os.kill(hit, number)
         output, _ = self._process.communicate(timeout=60)
@@ -98,13 +98,19 @@ def children(pid: int) -> Sequence[int]:
 
 
 def spawner(pid: int) -> int:
-    """The spawner of an engine's process; IndexError when there is none."""
-    return [*_named(children(pid), "nbc-spawner")][0]
+    """The spawner of an engine's process; LookupError when there is none."""
+    return _first([*_named(children(pid), "nbc-spawner")])
 
 
 def monitor(pid: int) -> int:
-    """A monitor that an engine's spawner started; IndexError when there is none."""
-    return [child for parent in _named(children(pid), "nbc-spawner") for child in children(parent)][0]
+    """A monitor that an engine's spawner started; LookupError when there is none."""
+    return _first([child for parent in _named(children(pid), "nbc-spawner") for child in children(parent)])
+
+
+def _first(pids: Sequence[int]) -> int:
+    if not pids:
+        raise LookupError
+    return pids[0]
 
 
 def _named(pids: Sequence[int], name: str) -> Iterator[int]:
