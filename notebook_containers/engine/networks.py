@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from notebook_containers.engine.documents import Endpoint
@@ -200,13 +200,30 @@ class Networks:
     def _document(self, name: str) -> NetworkDocument:
         for row in self._parts.store.records.networks():
             if name in (row.name, row.id):
-                return _parse(row.document)
+                document = _parse(row.document)
+                return self._settled(document) if row.name == DEFAULT else document
         if name != DEFAULT:
             raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")
         try:
             return self._add(DEFAULT, internal=False, labels={})
         except Conflict:
             return self._document(name)
+
+    def _settled(self, document: NetworkDocument) -> NetworkDocument:
+        """Return the default network, in another subnet when its own is somebody else's by now and no container is in it."""
+        records = self._parts.store.records
+        if os.path.exists(f"/sys/class/net/{document.link}") or not machine.taken(document.subnet):
+            return document
+        used = [_parse(row.document).subnet for row in records.networks()]
+        subnet = ipam.choose_subnet(used, machine.host_routes())
+        with records.transaction() as connection:
+            (text,) = connection.execute("SELECT document FROM networks WHERE id = ?", (document.id,)).fetchone()
+            current = _parse(text)
+            if current.subnet != document.subnet or records.addresses(document.id):
+                return current  # another process was quicker, or a container came in
+            moved = replace(current, subnet=subnet, gateway=ipam.gateway_of(subnet))
+            connection.execute("UPDATE networks SET document = ? WHERE id = ?", (moved.to_bytes().decode(), document.id))
+        return moved
 
     def _add(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> NetworkDocument:
         used = [_parse(row.document).subnet for row in self._parts.store.records.networks()]

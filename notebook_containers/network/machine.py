@@ -6,10 +6,33 @@ than a whole container: so it is asked in a thread, and what happens once per co
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import sys
 import threading
 
 from notebook_containers.errors import NetworkError
+
+
+def taken(subnet: str) -> bool:
+    """Say whether a route of this machine (the default aside) overlaps the subnet; reads one file, cheap enough for each run."""
+    wanted = ipaddress.IPv4Network(subnet)
+    try:
+        with open("/proc/thread-self/net/route", encoding="ascii") as file:
+            lines = file.read().splitlines()[1:]
+    except OSError:
+        return False
+    for line in lines:
+        _link, destination, *_between, mask = line.split()[:8]
+        route = ipaddress.IPv4Network((_address(destination), str(_address(mask))))
+        if route.prefixlen and route.overlaps(wanted):
+            return True
+    return False
+
+
+def _address(word: str) -> ipaddress.IPv4Address:
+    """Return an address as the kernel writes it there: hexadecimal, in the machine's byte order."""
+    return ipaddress.IPv4Address(int(word, 16).to_bytes(4, sys.byteorder))
 
 
 def host_routes() -> list[str]:

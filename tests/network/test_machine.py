@@ -15,3 +15,11 @@ def test_routes_are_read_inside_a_running_loop_too() -> None:
     found = asyncio.run(cell())
     assert found == machine.host_routes()
     assert all(ipaddress.ip_network(route).prefixlen for route in found)
+
+
+def test_a_subnet_that_the_machine_routes_is_taken() -> None:
+    networks = [ipaddress.ip_network(route) for route in machine.host_routes()]
+    for network in networks:
+        if network.prefixlen < 32 and not network.is_loopback:
+            assert machine.taken(str(network))
+    assert not machine.taken("198.51.100.0/24")
