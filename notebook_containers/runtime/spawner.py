@@ -17,9 +17,11 @@ import os
 import select
 import signal
 import socket
+from contextlib import suppress
 
+from notebook_containers.errors import RuntimeFailure
 from notebook_containers.linux import cgroups, process as processes, syscalls
-from notebook_containers.runtime import exec as execution, monitor
+from notebook_containers.runtime import exec as execution, monitor, wire
 
 READY = b"ready"
 
@@ -57,7 +59,12 @@ def _spare(server: socket.socket) -> bool:
     """
     spawner = os.getpid()
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
+    try:
+        pid = _fork_when_needed(server)
+    except OSError as err:
+        os.close(reading)
+        os.close(writing)
+        return _refuse(server, err)
     if pid == 0:
         try:
             _be_spare(server, spawner, writing)
@@ -68,6 +75,28 @@ def _spare(server: socket.socket) -> bool:
         return _outlived(server, reading, pid)
     finally:
         os.close(reading)
+
+
+def _fork_when_needed(server: socket.socket) -> int:
+    """Fork now, or when no process is to be had now, once there is something to do."""
+    try:
+        return os.fork()
+    except OSError:
+        select.select([server], [], [])
+        return os.fork()
+
+
+def _refuse(server: socket.socket, err: OSError) -> bool:
+    """Answer one message that no process can be made for it; False at the end of the engine."""
+    word, fds = processes.recv_fds(server, 64, _MOST_FDS)
+    if not word:
+        return False
+    failure = RuntimeFailure(f"no process can be made for the container: {err.strerror}", hint="raise the limit of processes (ulimit -u)")
+    with suppress(OSError), socket.socket(fileno=os.dup(fds[0])) as conn:
+        conn.sendall(wire.json_frame(wire.ANSWER, {"error": wire.error_table(failure)}))
+    for fd in fds:
+        os.close(fd)
+    return True
 
 
 def _outlived(server: socket.socket, reading: int, pid: int) -> bool:

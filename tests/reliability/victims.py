@@ -104,7 +104,7 @@ def spawner(pid: int) -> int:
 
 def monitor(pid: int) -> int:
     """A monitor that an engine's spawner started; LookupError when there is none."""
-    return _first([child for parent in _named(children(pid), "nbc-spawner") for child in children(parent)])
+    return _first([found for parent in _named(children(pid), "nbc-spawner") for found in _named(children(parent), "nbc-monitor")])
 
 
 def _first(pids: Sequence[int]) -> int:
