@@ -14,6 +14,7 @@ import json
 import os
 import select
 import socket
+from contextlib import suppress
 
 from notebook_containers.errors import Error, StartFailed, Unsupported
 from notebook_containers.linux import process as processes, syscalls
@@ -23,6 +24,7 @@ from notebook_containers.runtime.document import PlainBundle, Table
 
 _VERSION = "1.0.2"  # of the specification: the oldest that has all we write, since older releases of other runtimes refuse newer ones
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+_UNIFIED = "/sys/fs/cgroup/unified"
 _OWN_WORDS = ("subpath=",)
 
 
@@ -110,6 +112,10 @@ def forget(place: Place) -> None:
     """Have the other runtime take its container away, alive or not; nothing happens when it knows none."""
     if os.path.isdir(place.path("state")):
         _wait(_start(place.words("delete", "--force", place.identity), []))
+        # beside version 1 they make a group in the version 2 tree as well, where we have none, and leave its parent
+        with suppress(OSError):
+            linux = document.table(document.read(place.path("config.json")), "linux")
+            os.rmdir(_UNIFIED + os.path.dirname(document.text(linux, "cgroupsPath")))
 
 
 def forget_in(run: str, identity: str) -> None:

@@ -75,6 +75,7 @@ def test_limits_and_network_are_ours(engine: Engine) -> None:
     container.remove(force=True)
     for place in cgroups.detect().places.values():
         assert not place.directory or not Path(f"{place.directory}/notebook-containers/{container.id}").exists()
+    assert not Path("/sys/fs/cgroup/unified/notebook-containers").exists()
 
 
 def test_it_restarts_by_policy(engine: Engine) -> None:
