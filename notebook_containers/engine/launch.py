@@ -300,7 +300,6 @@ def start(
     Returns the document with its address and ports, and the session if asked for. On failure the monitor, the links and the ports are
     gone again.
     """
-    parts.runtime.abandon(document.id)
     with ExitStack() as undo:
         sockets, mappings = _reserve_ports(document)
         for bound in sockets:
