@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,12 @@ NEEDS: Mapping[str, Callable[[], str]] = {
     "browser": _has_browser,
     "vm": _can_boot,
 }
+
+
+def pytest_configure() -> None:
+    """Take interrupts again where the caller ignores them (a shell's background job does): tests send them to their children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

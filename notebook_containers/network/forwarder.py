@@ -75,6 +75,7 @@ def main(text: str) -> None:
         with open("/proc/self/comm", "w", encoding="ascii") as name:
             name.write("nbc-forward")
         source = None if plan["address"] else enter(plan["pid"], plan["pidfd"])
+        os.close(plan["pidfd"])
         drop_privileges()
     except OSError as err:
         sys.stdout.write(f"failed {err.strerror or err}\n")

@@ -125,9 +125,12 @@ def test_pause_update_and_stats(podman: Podman, sleeper: str) -> None:
 def test_terminals_reach_the_user(podman: Podman, sleeper: str) -> None:
     for words in (["run", "--rm", "-it", "--network", "none", IMAGE], ["exec", "-it", sleeper]):
         command = shlex.join([*podman.words, *words, "sh", "-c", "tty; exit 3"])
-        done = subprocess.run(
-            ["script", "-qec", command, "/dev/null"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-        )
+        reading, writing = os.pipe()  # script ends at the end of its input, before it has shown everything
+        try:
+            done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, stdin=reading, check=False)
+        finally:
+            os.close(reading)
+            os.close(writing)
         assert "/dev/pts/" in done.stdout
         assert done.returncode == 3
 
