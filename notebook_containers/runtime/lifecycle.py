@@ -307,7 +307,8 @@ class Runtime:
         try:
             self._starter.send(word, [theirs.fileno(), *fds])
             theirs.close()
-            connection.send(wire.REQUEST, request)
+            with suppress(RuntimeFailure):  # it may have refused before it heard the request: then its answer says why
+                connection.send(wire.REQUEST, request)
             return connection, connection.answer()
         except BaseException:
             connection.close()

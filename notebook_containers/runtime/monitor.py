@@ -44,6 +44,7 @@ def main(conn: socket.socket) -> None:
     except (Error, OSError, ValueError) as err:
         if monitor is not None:
             monitor.undo()
+            monitor.vanish()  # as the caller does, if it is still there
         failure = err if isinstance(err, Error) else RuntimeFailure(f"cannot create the container: {err}")
         _tell(conn, {"error": wire.error_table(failure)})
         os._exit(1)
@@ -347,8 +348,8 @@ class Monitor:
             self._actor.tell(f"health_status: {status}")
 
     def vanish(self) -> None:
-        """Take the run directory away when nobody is left who would."""
-        if self._unwanted:
+        """Take the run directory away when nobody is left who would, or when nothing came of the container."""
+        if self._unwanted or self.state["status"] == "creating":
             import shutil
 
             shutil.rmtree(self._run, ignore_errors=True)
