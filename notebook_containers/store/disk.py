@@ -236,6 +236,8 @@ class Disk:
         with translated(path):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            if os.fstat(fd).st_mode & 0o600 != 0o600:  # just made, under a umask that takes from the owner too
+                os.fchmod(fd, 0o600)
             yield fd
         finally:
             os.close(fd)
