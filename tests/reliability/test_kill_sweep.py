@@ -20,7 +20,7 @@ from notebook_containers.store.store import Store
 from tests.home import BASE, Home
 from tests.reliability.victims import Operation, dice, iterations, monitor, spawner
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.root, pytest.mark.sweep, pytest.mark.timeout(1200)]
 
 NAME = "victim"
 LONG = ["sh", "-c", "while :; do echo tick; sleep 0.05; done"]
