@@ -82,7 +82,7 @@ def test_rel16_after_its_monitor_was_killed_it_can_run_again_with_its_files_and_
     assert container.exit_code == 137
     assert "lost" in container.state.error
     container.start()
-    assert container.wait(timeout=10)["StatusCode"] == 3
+    assert container.wait(timeout=40)["StatusCode"] == 3
     assert container.logs() == b"first\nagain\n"
 
 
