@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from notebook_containers.build import substitutions
+
 MAX_NESTING = 50
 _SPECIAL = "@*#?-$!"
 _MODIFIERS = "-+?"
+_PATTERNS = "#%/"
 
 
 class WordError(ValueError):
@@ -115,11 +118,11 @@ class _Reader:
                 self.words.append("".join(self.word))
                 self.word = None
 
-    def until(self, stop: str, *, depth: int, opened: int) -> None:
-        """Read to ``stop`` (consumed), or to the end when ``stop`` is empty; ``opened`` is where a missing stop is blamed."""
+    def until(self, stops: str, *, depth: int, opened: int) -> None:
+        """Read to one of ``stops`` (consumed), or to the end when there are none; ``opened`` is where a missing one is blamed."""
         while self.at < len(self.text):
             char = self.text[self.at]
-            if char == stop:
+            if char in stops:
                 self.at += 1
                 return
             if char == "'":
@@ -135,8 +138,8 @@ class _Reader:
             else:
                 self._bare(char)
                 self.at += 1
-        if stop:
-            raise WordError(f"no {stop!r} closes the substitution that opens here", offset=opened, length=2)
+        if stops:
+            raise WordError(f"no {stops[-1]!r} closes the substitution that opens here", offset=opened, length=2)
 
     def heredoc(self) -> None:
         while self.at < len(self.text):
@@ -212,6 +215,8 @@ class _Reader:
         if modifier == "}":
             self.at += 1
             return self._value(name)
+        if modifier and modifier in _PATTERNS:
+            return self._substitution(name, depth, begin)
         if modifier == ":":
             modifier = self.text[self.at : self.at + 2]
         if not modifier or modifier[-1] not in _MODIFIERS:
@@ -225,10 +230,30 @@ class _Reader:
             raise WordError(f"no '}}' closes ${{{name}", offset=begin, length=2 + len(name))
         raise WordError(f"unsupported modifier {modifier!r} in ${{{name}…}}", offset=begin, length=2 + len(name) + len(modifier))
 
+    def _substitution(self, name: str, depth: int, begin: int) -> str:
+        """``#`` ``##`` ``%`` ``%%`` ``/`` ``//``: the pattern is what stands quoted taken literally."""
+        kind = self.text[self.at]
+        twice = self.text[self.at + 1 : self.at + 2] == kind
+        self.at += 2 if twice else 1
+        pattern, stopped = self._pattern("/}" if kind == "/" else "}", depth, begin)
+        replacement = self._inner(depth, begin) if stopped == "/" else ""
+        value = self._value(name)
+        if kind == "#":
+            return substitutions.without_prefix(value, pattern, longest=twice)
+        if kind == "%":
+            return substitutions.without_suffix(value, pattern, longest=twice)
+        return substitutions.replaced(value, pattern, replacement, everywhere=twice)
+
+    def _pattern(self, stops: str, depth: int, begin: int) -> tuple[str, str]:
+        inner = _PatternReader(self.text, self.variables, self.escape)
+        return self._nested(inner, stops, depth, begin), self.text[self.at - 1]
+
     def _inner(self, depth: int, begin: int) -> str:
-        inner = _Reader(self.text, self.variables, self.escape)
+        return self._nested(_Reader(self.text, self.variables, self.escape), "}", depth, begin)
+
+    def _nested(self, inner: _Reader, stops: str, depth: int, begin: int) -> str:
         inner.at = self.at
-        inner.until("}", depth=depth + 1, opened=begin)
+        inner.until(stops, depth=depth + 1, opened=begin)
         self.at = inner.at
         self.unset += inner.unset
         return "".join(inner.out)
@@ -242,3 +267,10 @@ class _Reader:
             why = word or ("may not be unset" if value is None else "may not be empty")
             raise WordError(f"{name}: {why}", offset=begin, length=self.at - begin)
         return word if missing else (value or "")
+
+
+class _PatternReader(_Reader):
+    """Reads a pattern: what is quoted or escaped loses its meaning there, what a variable brings keeps it."""
+
+    def _quoted(self, piece: str) -> None:
+        super()._quoted(substitutions.literal(piece))

@@ -6,7 +6,7 @@ import pytest
 
 from notebook_containers.build.words import WordError, expand, expand_heredoc, split
 
-VARIABLES = {"a": "1", "b": "two words", "empty": "", "HOME": "/root"}
+VARIABLES = {"a": "1", "b": "two words", "empty": "", "HOME": "/root", "f": "foobarbar.tar.gz", "star": "a*b*c", "slash": "a/b/c"}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,36 @@ VARIABLES = {"a": "1", "b": "two words", "empty": "", "HOME": "/root"}
         ("trailing\\", "trailing"),
         ("${a:-\\}}", "1"),
         ("${unset:-\\}}", "}"),
+        ("${f#foo}", "barbar.tar.gz"),
+        ("${f#f*b}", "arbar.tar.gz"),
+        ("${f##f*b}", "ar.tar.gz"),
+        ("${f#bar}", "foobarbar.tar.gz"),
+        ("${f%.*}", "foobarbar.tar"),
+        ("${f%%.*}", "foobarbar"),
+        ("${f%x}", "foobarbar.tar.gz"),
+        ("${f#???}", "barbar.tar.gz"),
+        ("${f#*}", "foobarbar.tar.gz"),
+        ("${f##*}", ""),
+        ("${f%%*}", ""),
+        ("${f/bar/X}", "fooXbar.tar.gz"),
+        ("${f//bar/X}", "fooXX.tar.gz"),
+        ("${f//bar}", "foo.tar.gz"),
+        ("${f/b*r/X}", "fooX.gz"),
+        ("${f//?/x}", "xxxxxxxxxxxxxxxx"),
+        ("${f//[.]/x}", "foobarbar.tar.gz"),
+        ("${f//./$a}", "foobarbar1tar1gz"),
+        ("${f/bar/a/b}", "fooa/bbar.tar.gz"),
+        ("${slash//\\//_}", "a_b_c"),
+        ("${slash##*/}", "c"),
+        ("${slash%/*}", "a/b"),
+        ("${star#a\\*}", "b*c"),
+        ("${star//'*'/-}", "a-b-c"),
+        ('${star//"*"/-}', "a-b-c"),
+        ("${f//${unset:-bar}/X}", "fooXX.tar.gz"),
+        ("${f//nothing/X}", "foobarbar.tar.gz"),
+        ("${f///X}", "foobarbar.tar.gz"),
+        ("${unset#x}", ""),
+        ("${empty//x/y}", ""),
     ],
 )
 def test_expansion(text: str, expected: str) -> None:
@@ -78,6 +108,9 @@ def test_words_are_split_outside_quotes(text: str, words: tuple[str, ...]) -> No
         ("${}", "bad substitution", 0),
         ("${{a}", "bad substitution", 0),
         ("${a^b}", "unsupported modifier", 0),
+        ("x${a#b", "closes", 1),
+        ("x${a/b/c", "closes", 1),
+        ("x${a/b", "closes", 1),
         ("x${unset:?say this}", "unset: say this", 1),
         ("${empty:?}", "empty: may not be empty", 0),
         ("${unset?}", "unset: may not be unset", 0),
