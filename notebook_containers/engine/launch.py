@@ -131,7 +131,8 @@ def _reserve(parts: Parts, document: ContainerDocument) -> str:
     for attempt in range(_NAME_TRIES):
         name = given or (new_name() if attempt < _NAME_TRIES // 2 else f"{new_name()}{attempt}")
         try:
-            parts.store.records.add_container(id=document.id, name=name, image=document.image_id, document=text_of(document))
+            text, volatile = text_of(document), document.options.auto_remove
+            parts.store.records.add_container(id=document.id, name=name, image=document.image_id, document=text, volatile=volatile)
         except Conflict:
             if given:
                 raise

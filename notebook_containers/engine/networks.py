@@ -14,6 +14,7 @@ from notebook_containers.engine.documents import Endpoint
 from notebook_containers.engine.namespace_words import JOIN
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
+from notebook_containers.engine.turns import OnceForAll
 from notebook_containers.engine.words import check_name
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, NetworkNotFound, Unsupported
 from notebook_containers.network import bridge, ipam, machine, userland
@@ -21,6 +22,7 @@ from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
 
 DEFAULT = "bridge"
+_ATTACHING = 4  # the kernel makes one link at a time
 _BUILT_IN = ("bridge", "host", "none")
 
 
@@ -59,6 +61,8 @@ class Networks:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._ready: dict[str, OnceForAll] = {}
+        self._attaching = threading.BoundedSemaphore(_ATTACHING)
 
     def list(self) -> list[Network]:
         """Return every network: host and none, which always exist, the default bridge and the user's own."""
@@ -154,7 +158,7 @@ class Networks:
 
         def ensure() -> None:
             try:
-                bridge.ensure(config)
+                self._ready.setdefault(config.id, OnceForAll()).run(lambda: bridge.ensure(config))
             except BaseException as err:  # raised below, in the thread of the caller
                 failures.append(err)
 
@@ -186,7 +190,8 @@ class Networks:
                 userland.start(pid, while_pid=while_pid)
             return
         document = _parse(self._parts.store.records.network(endpoint.network_id).document)
-        bridge.attach(_config(document), pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
+        with self._attaching:
+            bridge.attach(_config(document), pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
 
     def release(self, container_id: str) -> None:
         """Give the container's addresses back."""

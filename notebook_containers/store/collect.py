@@ -37,7 +37,7 @@ def collect(store: Store, *, keep: Iterable[Digest] = (), wait_s: float = 0.5) -
     with store.disk.exclusive(wait_s=wait_s) as alone:
         if not alone:
             return Reclaimed(held=True, held_by=store.disk.lease_holders())
-        _drop_unrecorded(store)
+        drop_unrecorded(store)
         freed, layers = _drop_layers(store, reachable_layers(store) | set(keep))
         more, blobs = _drop_blobs(store)
         _drop_orphan_trees(store)
@@ -85,7 +85,7 @@ def unrecorded(store: Store) -> list[Path]:
     return [place / name for place in places for name in sorted(os.listdir(place)) if name not in known]
 
 
-def _drop_unrecorded(store: Store) -> None:
+def drop_unrecorded(store: Store) -> None:
     """Free what a create, rm or build step left when it was killed; those that live hold a lease, or have removed the record."""
     for path in unrecorded(store):
         fp("collect.before_unrecorded")

@@ -2,6 +2,11 @@
 
 Rollback journal with ``synchronous=FULL``: a commit that returned survives a power cut (WAL before SQLite 3.51.3 can corrupt with two
 writers). Writers take ``BEGIN IMMEDIATE``, so they queue at the start and never fail half-way; readers take no lock of ours.
+
+Beside it is a second file, attached as ``volatile``, for what no restart of the machine survives: containers that are removed at their
+end, and addresses of what has no other row. It is never synced (a commit to the disk is five of these), and its name holds the boot's id,
+so that a file which a power cut may have torn is never opened again. A transaction locks both files; one that writes rows of the volatile
+file alone waits for no disk.
 """
 
 from __future__ import annotations
@@ -50,19 +55,28 @@ _SCHEMA = (
         key TEXT PRIMARY KEY, diff_id TEXT, created REAL NOT NULL, document TEXT NOT NULL) WITHOUT ROWID""",
     "CREATE TABLE reserve (page BLOB)",
 )
+_VOLATILE_SCHEMA = (
+    """CREATE TABLE volatile.containers (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created REAL NOT NULL, image TEXT NOT NULL, document TEXT NOT NULL
+        ) WITHOUT ROWID""",
+    """CREATE TABLE volatile.addresses (
+        network TEXT NOT NULL, address TEXT NOT NULL, container TEXT NOT NULL,
+        PRIMARY KEY (network, address), UNIQUE (network, container)) WITHOUT ROWID""",
+)
 
 
 class Database:
-    """One file, one connection per thread; used from many processes at once. A fork gets connections of its own."""
+    """One file and its volatile one, one connection per thread; used from many processes at once. A fork gets connections of its own."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, volatile: Path) -> None:
+        self.path, self._volatile = path, volatile
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, sqlite3.Connection] = {}
         self._pid = os.getpid()
         with translated(path):
             _make_private_file(path)
+            _make_private_file(volatile)
         self._prepare()
 
     @contextmanager
@@ -120,6 +134,9 @@ class Database:
             connection.execute("PRAGMA foreign_keys=ON")
             # the journal is zeroed, not deleted: a commit needs no directory fsync, and none needs new blocks
             connection.execute("PRAGMA journal_mode=PERSIST")
+            connection.execute("ATTACH DATABASE ? AS volatile", (str(self._volatile),))
+            connection.execute("PRAGMA volatile.synchronous=OFF")
+            connection.execute("PRAGMA volatile.journal_mode=PERSIST")
             return connection
 
     def _leave_to_parent(self) -> None:
@@ -138,6 +155,8 @@ class Database:
                 f"{self.path} has a newer schema ({version}, this version knows {SCHEMA_VERSION})",
                 hint="upgrade notebook-containers, or set NBC_ROOT to another directory",
             )
+        if self._version("volatile") == 0:
+            self._create_volatile()
 
     def _create(self) -> None:
         with self.transaction() as connection:
@@ -153,8 +172,15 @@ class Database:
         with self.transaction() as connection:
             connection.execute("DROP TABLE reserve")
 
-    def _version(self) -> int:
-        return int(str(self.query("PRAGMA user_version")[0][0]))
+    def _create_volatile(self) -> None:
+        with self.transaction() as connection:
+            if self._version("volatile") == 0:
+                for statement in _VOLATILE_SCHEMA:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA volatile.user_version={SCHEMA_VERSION}")
+
+    def _version(self, schema: str = "main") -> int:
+        return int(str(self.query(f"PRAGMA {schema}.user_version")[0][0]))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp
 
 _DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "tmp", "trash")
+_VOLATILE = "volatile-"
 _OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -69,6 +70,11 @@ class Disk:
     def trash(self) -> Path:
         """Where discarded things of this boot wait for unlink; always deletable."""
         return self.root / "trash" / self.boot_id
+
+    @property
+    def volatile_rows(self) -> Path:
+        """Where rows are that no restart of the machine survives (:mod:`.database`)."""
+        return self.root / f"{_VOLATILE}{self.boot_id}.db"
 
     def staged_path(self) -> Path:
         """Return a fresh name in :attr:`staging`; nothing is made. Hold a lease as long as something lies there."""
@@ -223,6 +229,14 @@ class Disk:
         if made:
             fsync_directory(self.root)
             fsync_directory(self.root / "blobs")
+
+    def forget_other_boots(self) -> bool:
+        """Remove the volatile rows of earlier boots; tells whether there were any, and so perhaps trees that no row names any more."""
+        names = [name for name in os.listdir(self.root) if name.startswith(_VOLATILE) and self.boot_id not in name]
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(self.root / name)
+        return bool(names)
 
     def _retire_other_boots(self) -> None:
         for name in os.listdir(self.root / "tmp"):

@@ -14,6 +14,11 @@ from notebook_containers.errors import Conflict, ContainerNotFound, NetworkNotFo
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.database import Database, Value
 
+_COLUMNS = "id, name, created, image, document"
+_CONTAINERS = f"(SELECT {_COLUMNS} FROM main.containers UNION ALL SELECT {_COLUMNS} FROM volatile.containers)"  # noqa: S608
+_ADDRESSES = "(SELECT network, address, container FROM main.addresses UNION ALL SELECT network, address, container FROM volatile.addresses)"
+_SCHEMAS = ("main", "volatile")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerRow:
@@ -47,20 +52,22 @@ class CacheRow:
 
 
 class Records(Database):
-    """The typed rows over :class:`Database`; every writing method is one durable transaction."""
+    """The typed rows over :class:`Database`; every writing method is one transaction, durable for all but volatile rows."""
 
-    def add_container(self, *, id: str, name: str, image: str, document: str) -> None:
-        """Add a container; raises Conflict naming the holder when the name is taken."""
+    def add_container(self, *, id: str, name: str, image: str, document: str, volatile: bool = False) -> None:
+        """Add a container; raises Conflict naming the holder when the name is taken. A ``volatile`` one is gone after a restart."""
         row = (id, name, time.time(), image, document)
+        schema = "volatile" if volatile else "main"
         try:
             with self.transaction() as connection:
-                connection.execute("INSERT INTO containers (id, name, created, image, document) VALUES (?, ?, ?, ?, ?)", row)
+                _refuse_taken(connection, name, id)
+                connection.execute(f"INSERT INTO {schema}.containers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)  # noqa: S608
         except sqlite3.IntegrityError as err:
-            raise self._taken("container", "containers", name) from err
+            raise self._taken("container", _CONTAINERS, name) from err
 
     def container(self, id: str) -> ContainerRow:
         """Return the container of this full id; raises ContainerNotFound."""
-        rows = self.query("SELECT id, name, created, image, document FROM containers WHERE id = ?", (id,))
+        rows = self.query(f"SELECT {_COLUMNS} FROM {_CONTAINERS} WHERE id = ?", (id,))  # noqa: S608
         if not rows:
             raise ContainerNotFound(f"no container {id!r}", hint="'nbc ps -a' lists the containers")
         return _container(rows[0])
@@ -69,7 +76,7 @@ class Records(Database):
         """Return the container of this id, name or unambiguous id prefix (in that order); raises ContainerNotFound or Conflict."""
         text = text.removeprefix("/")
         rows = self.query(
-            "SELECT id, name, created, image, document FROM containers WHERE id = ?1 OR name = ?1 OR (length(?1) > 0 AND"
+            f"SELECT {_COLUMNS} FROM {_CONTAINERS} WHERE id = ?1 OR name = ?1 OR (length(?1) > 0 AND"  # noqa: S608
             " substr(id, 1, length(?1)) = ?1) ORDER BY (id = ?1) DESC, (name = ?1) DESC LIMIT 2",
             (text,),
         )
@@ -82,24 +89,27 @@ class Records(Database):
 
     def containers(self) -> list[ContainerRow]:
         """Return all containers, newest first."""
-        return [_container(r) for r in self.query("SELECT id, name, created, image, document FROM containers ORDER BY created DESC, id")]
+        return [_container(r) for r in self.query(f"SELECT {_COLUMNS} FROM {_CONTAINERS} ORDER BY created DESC, id")]  # noqa: S608
 
     def update_container(self, id: str, *, document: str | None = None, name: str | None = None) -> None:
         """Change document or name; raises ContainerNotFound, or Conflict naming the holder when the name is taken."""
-        sql = "UPDATE containers SET document = coalesce(?, document), name = coalesce(?, name) WHERE id = ?"
+        sql = "SET document = coalesce(?, document), name = coalesce(?, name) WHERE id = ?"
         try:
             with self.transaction() as connection:
-                changed = connection.execute(sql, (document, name, id)).rowcount
+                if name is not None:
+                    _refuse_taken(connection, name, id)
+                changed = sum(connection.execute(f"UPDATE {s}.containers {sql}", (document, name, id)).rowcount for s in _SCHEMAS)
         except sqlite3.IntegrityError as err:
-            raise self._taken("container", "containers", name or "") from err
+            raise self._taken("container", _CONTAINERS, name or "") from err
         if not changed:
             raise ContainerNotFound(f"no container {id!r}", hint="'nbc ps -a' lists the containers")
 
     def remove_container(self, id: str) -> None:
         """Remove a container and release its addresses; nothing happens when there is none."""
         with self.transaction() as connection:
-            connection.execute("DELETE FROM addresses WHERE container = ?", (id,))
-            connection.execute("DELETE FROM containers WHERE id = ?", (id,))
+            for schema in _SCHEMAS:
+                connection.execute(f"DELETE FROM {schema}.addresses WHERE container = ?", (id,))  # noqa: S608
+                connection.execute(f"DELETE FROM {schema}.containers WHERE id = ?", (id,))  # noqa: S608
 
     def add_network(self, *, id: str, name: str, document: str) -> None:
         """Add a network; raises Conflict naming the holder when the name is taken."""
@@ -133,6 +143,8 @@ class Records(Database):
         """Remove a network; raises Conflict when containers still hold addresses in it; nothing happens when there is none."""
         try:
             with self.transaction() as connection:
+                if connection.execute("SELECT 1 FROM volatile.addresses WHERE network = ?", (id,)).fetchone():
+                    raise sqlite3.IntegrityError("addresses are leased")  # as the other file's foreign key says
                 connection.execute("DELETE FROM networks WHERE id = ?", (id,))
         except sqlite3.IntegrityError as err:
             count = len(self.addresses(id))
@@ -141,29 +153,36 @@ class Records(Database):
     def lease_address(self, network: str, container: str, choose: Callable[[set[str]], str]) -> str:
         """Return the container's address in the network, chosen from the taken ones and recorded in one transaction; idempotent.
 
-        ``choose`` gets the set of taken addresses and runs inside the transaction: it must be pure and quick.
+        ``choose`` gets the set of taken addresses and runs inside the transaction: it must be pure and quick. The lease lasts as long as
+        the container's row can: that of a volatile one, or of what has no row at all (a build's step), is gone after a restart.
         """
-        try:
-            with self.transaction() as connection:
-                taken = dict(connection.execute("SELECT container, address FROM addresses WHERE network = ?", (network,)).fetchall())
-                if container in taken:
-                    return str(taken[container])
-                address = choose(set(taken.values()))
-                connection.execute("INSERT INTO addresses (network, address, container) VALUES (?, ?, ?)", (network, address, container))
-        except sqlite3.IntegrityError as err:
-            if any(row.id == network for row in self.networks()):
-                raise Conflict(f"address {address} is taken in network {network!r}") from err
-            raise NetworkNotFound(f"no network {network!r}") from err
+        with self.transaction() as connection:
+            if not connection.execute("SELECT 1 FROM networks WHERE id = ?", (network,)).fetchone():
+                raise NetworkNotFound(f"no network {network!r}")
+            sql = f"SELECT container, address FROM {_ADDRESSES} WHERE network = ?"  # noqa: S608
+            taken = dict(connection.execute(sql, (network,)).fetchall())
+            if container in taken:
+                return str(taken[container])
+            address = choose(set(taken.values()))
+            if address in taken.values():
+                raise Conflict(f"address {address} is taken in network {network!r}")
+            durable = connection.execute("SELECT 1 FROM main.containers WHERE id = ?", (container,)).fetchone()
+            schema = "main" if durable else "volatile"
+            row = (network, address, container)
+            connection.execute(f"INSERT INTO {schema}.addresses (network, address, container) VALUES (?, ?, ?)", row)  # noqa: S608
         return address
 
     def addresses(self, network: str) -> dict[str, str]:
         """Return container id → address of one network."""
-        return {str(c): str(a) for c, a in self.query("SELECT container, address FROM addresses WHERE network = ?", (network,))}
+        sql = f"SELECT container, address FROM {_ADDRESSES} WHERE network = ?"  # noqa: S608
+        return {str(c): str(a) for c, a in self.query(sql, (network,))}
 
     def release_addresses(self, container: str, *, network: str | None = None) -> None:
         """Release the container's addresses, in one network or in all."""
         with self.transaction() as connection:
-            connection.execute("DELETE FROM addresses WHERE container = ?1 AND (?2 IS NULL OR network = ?2)", (container, network))
+            for schema in _SCHEMAS:
+                sql = f"DELETE FROM {schema}.addresses WHERE container = ?1 AND (?2 IS NULL OR network = ?2)"  # noqa: S608
+                connection.execute(sql, (container, network))
 
     def add_layer(self, diff_id: Digest, document: str) -> None:
         """Record a layer whose tree is complete; a row of the same diff_id is replaced."""
@@ -213,6 +232,12 @@ class Records(Database):
         rows = self.query(f"SELECT id FROM {table} WHERE name = ?", (name,))  # noqa: S608  (a constant of this module)
         holder = f" by {noun} {str(rows[0][0])[:12]}" if rows else ""
         return Conflict(f"the name {name!r} is taken{holder}", hint=f"remove or rename that {noun}, or use another name")
+
+
+def _refuse_taken(connection: sqlite3.Connection, name: str, own: str) -> None:
+    """Raise IntegrityError when another container has the name: each file's UNIQUE sees its own rows only."""
+    if connection.execute(f"SELECT 1 FROM {_CONTAINERS} WHERE name = ? AND id != ?", (name, own)).fetchone():  # noqa: S608
+        raise sqlite3.IntegrityError("the name is taken")
 
 
 def _container(row: tuple[Value, ...]) -> ContainerRow:

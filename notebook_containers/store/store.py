@@ -45,11 +45,21 @@ class Store:
         """
         disk = Disk.open(Path(os.path.abspath(root)))
         ids = settle(disk)
-        store = cls(disk, Records(disk.root / "nbc.db"), ids)
+        store = cls(disk, Records(disk.root / "nbc.db", disk.volatile_rows), ids)
+        if disk.forget_other_boots():
+            store._clear_after_boot()
         if disk.has_leftovers():
             store._sweeper = threading.Thread(target=disk.sweep, args=(store._stop,), name="nbc-sweep", daemon=True)
             store._sweeper.start()
         return store
+
+    def _clear_after_boot(self) -> None:
+        """Free what containers left whose rows the restart took away; while somebody holds a lease, that is for the next collection."""
+        from notebook_containers.store.collect import drop_unrecorded
+
+        with self.disk.exclusive(wait_s=0) as alone:
+            if alone:
+                drop_unrecorded(self)
 
     def lease(self) -> AbstractContextManager[None]:
         """Hold off collection while the block runs: for pull, build, load, commit and create, from the first look to the last record."""
