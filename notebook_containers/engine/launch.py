@@ -131,14 +131,20 @@ def _reserve(parts: Parts, document: ContainerDocument) -> str:
     for attempt in range(_NAME_TRIES):
         name = given or (new_name() if attempt < _NAME_TRIES // 2 else f"{new_name()}{attempt}")
         try:
-            text, volatile = text_of(document), document.options.auto_remove
-            parts.store.records.add_container(id=document.id, name=name, image=document.image_id, document=text, volatile=volatile)
+            parts.store.records.add_container(
+                id=document.id, name=name, image=document.image_id, document=text_of(document), volatile=_is_volatile(document)
+            )
         except Conflict:
             if given:
                 raise
             continue
         return name
     raise Conflict("no free name was found for the container", hint="give one with --name")
+
+
+def _is_volatile(document: ContainerDocument) -> bool:
+    """Tell whether a restart of the machine may take the record away; not while it alone knows which volumes go with the container."""
+    return document.options.auto_remove and not any(point.anonymous for point in document.mounts)
 
 
 def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, joined: Mapping[str, str] | None = None) -> Bundle:

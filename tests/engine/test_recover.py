@@ -20,6 +20,7 @@ import pytest
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.linux import process as processes
+from notebook_containers.runtime.lifecycle import sweep
 from tests.home import BASE, Home
 
 pytestmark = pytest.mark.root
@@ -85,7 +86,8 @@ def test_a_restart_of_the_machine(own_home: Home, bystander: subprocess.Popen[by
     with own_home.open() as engine:
         kept = {name: detached(engine, "sleep", "1000", restart=name, name=name) for name in ("always", "unless-stopped", "on-failure")}
         plain = detached(engine, "sleep", "1000", name="plain")
-        removed = detached(engine, "sleep", "1000", name="removed", auto_remove=True)
+        removed = detached(engine, "sleep", "1000", name="removed", auto_remove=True, volumes=["/data"])
+        vanished = detached(engine, "sleep", "1000", name="vanished", auto_remove=True)
         stopped = {
             f"{name}-stopped": detached(engine, "sleep", "1000", restart=name, name=f"{name}-stopped")
             for name in ("always", "unless-stopped")
@@ -94,8 +96,9 @@ def test_a_restart_of_the_machine(own_home: Home, bystander: subprocess.Popen[by
             container.stop()
         detached(engine, "sh", "-c", "exit 3", name="ended").wait(timeout=5)
         engine.containers.create(BASE, ["true"], name="created", network="none")
-        for container in [*kept.values(), plain, removed]:
+        for container in [*kept.values(), plain, removed, vanished]:
             lose(container)
+        sweep(own_home.root / "containers" / vanished.id)  # no restart leaves a cgroup
         stale = own_home.run / "c" / plain.id[:12] / "state.json"
         state = json.loads(stale.read_text())
         started = processes.start_time(bystander.pid)
@@ -107,6 +110,8 @@ def test_a_restart_of_the_machine(own_home: Home, bystander: subprocess.Popen[by
 
     found = after_restart(own_home, "boot-two", STATES)
     assert isinstance(found, dict)
+    assert "vanished" not in found  # with its files: nothing else would ever take them away
+    assert not [*own_home.root.glob(f"*/{vanished.id}")]
     assert all(found[name][:2] == ["exited", 137] for name in ("always", "plain", "removed", "on-failure"))
     assert (found["ended"][:2], found["created"][:2]) == (["exited", 3], ["created", None])
 
