@@ -30,6 +30,11 @@ Messages are lower case, without a final period, and name the thing; ``hint`` sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
+_WIDTH = 120
+
 
 class Error(Exception):
     """Anything this package raises on purpose: ``message`` says what happened, ``hint`` what to do next (may be empty)."""
@@ -60,22 +65,48 @@ class InvalidDocument(InvalidArgument):
 
 
 class SourceError(InvalidArgument):
-    """An error at a place in a text: ``line`` and ``column`` count from 1, ``source`` is the line as written."""
+    """An error at a place in a text: ``line`` and ``column`` count from 1, ``source`` is the line as written.
+
+    ``others`` are further errors in the same text, where reading could go on behind the first.
+    """
 
     def __init__(
         self, message: str, *, hint: str = "", file: str = "", line: int = 0, column: int = 0, length: int = 1, source: str = ""
     ) -> None:
         super().__init__(message, hint=hint)
         self.file, self.line, self.column, self.length, self.source = file, line, column, length, source
+        self.others: tuple[SourceError, ...] = ()
+
+    def along_with(self, others: Iterable[SourceError]) -> Self:
+        """Return this error, telling of the others too."""
+        self.others = tuple(others)
+        return self
+
+    def one_line(self) -> str:
+        """Return message and hint as one line of text, and how many more errors there are."""
+        more = len(self.others)
+        return super().one_line() + (f" (and {more} more error{'s' if more > 1 else ''})" if more else "")
 
     def excerpt(self) -> str:
-        """Return the source line with carets under the wrong words, or an empty text when the place is unknown."""
+        """Return the source line with carets under the wrong words, or an empty text when the place is unknown.
+
+        When there are others, each error stands with its line, and its message behind the carets.
+        """
+        if not self.others:
+            return self._place()
+        return "\n".join(f"{err._place()} {Error.one_line(err)}".rstrip() for err in (self, *self.others))
+
+    def _place(self) -> str:
         if not self.line:
             return ""
         number = f"{self.line:>4} | "
+        column, length = max(self.column - 1, 0), max(self.length, 1)
         shown = self.source.replace("\t", " ")
-        carets = " " * (len(number) + max(self.column - 1, 0)) + "^" * max(self.length, 1)
-        return f"{number}{shown}\n{carets}"
+        if len(shown) > _WIDTH:
+            first = max(min(column - _WIDTH // 3, len(shown) - _WIDTH), 0)
+            shown = ("…" if first else "") + shown[first + bool(first) : first + _WIDTH] + ("…" if first + _WIDTH < len(shown) else "")
+            column, length = column - first, min(length, _WIDTH - (column - first))
+        return f"{number}{shown}\n{' ' * (len(number) + column)}{'^' * length}"
 
 
 class DockerfileError(SourceError):

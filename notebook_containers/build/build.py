@@ -14,8 +14,7 @@ from pathlib import Path
 from notebook_containers.build import keys
 from notebook_containers.build.context import Context
 from notebook_containers.build.execution import Bases, Executor
-from notebook_containers.build.interpret import interpret
-from notebook_containers.build.parser import parse
+from notebook_containers.build.interpret import read
 from notebook_containers.build.plan import Plan, StagePlan
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.platforms import host_platform
@@ -74,7 +73,8 @@ def build(
     """
     given = _checked_arguments(build_args or {})
     platform = host_platform()
-    stages = cut(interpret(parse(text, name=name)), build_args=given, platform=platform)
+    _, instructions = read(text, name=name)
+    stages = cut(instructions, build_args=given, platform=platform)
     goal = stages.target(target)
     with store.lease(), Context.open(context, dockerfile=name) as opened:
         settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=_epoch(given), network=network)

@@ -8,14 +8,36 @@ import re
 from collections.abc import Callable
 
 from notebook_containers.build import instructions as ins
-from notebook_containers.build.parser import Dockerfile, Flag, Heredoc, Node
+from notebook_containers.build.gathering import Gathered
+from notebook_containers.build.parser import Dockerfile, Flag, Heredoc, Node, parse
 from notebook_containers.build.words import Word
+from notebook_containers.errors import DockerfileError
 from notebook_containers.oci.image import Healthcheck
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*\Z")
 _HEREDOC = re.compile(r"\d*<<-?([^<]+)\Z")
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_FORMS = {
+    "ADD": "ADD [--chown=…] [--chmod=…] SOURCE … DESTINATION",
+    "ARG": "ARG NAME[=DEFAULT] …",
+    "CMD": 'CMD ["program", "argument"] or CMD words for the shell',
+    "COPY": "COPY [--from=STAGE] [--chown=…] [--chmod=…] SOURCE … DESTINATION",
+    "ENTRYPOINT": 'ENTRYPOINT ["program", "argument"]',
+    "ENV": "ENV KEY=VALUE …",
+    "EXPOSE": "EXPOSE PORT[/tcp|udp] …",
+    "FROM": "FROM IMAGE [AS NAME]",
+    "HEALTHCHECK": "HEALTHCHECK [--interval=30s] [--timeout=30s] [--retries=3] CMD command, or HEALTHCHECK NONE",
+    "LABEL": "LABEL KEY=VALUE …",
+    "MAINTAINER": "LABEL org.opencontainers.image.authors=NAME",
+    "ONBUILD": "ONBUILD INSTRUCTION …",
+    "RUN": 'RUN command, or RUN ["program", "argument"]',
+    "SHELL": 'SHELL ["/bin/bash", "-c"]',
+    "STOPSIGNAL": "STOPSIGNAL SIGTERM",
+    "USER": "USER NAME[:GROUP]",
+    "VOLUME": 'VOLUME PATH … or VOLUME ["/path"]',
+    "WORKDIR": "WORKDIR PATH",
+}
 _LATER = {
     "RUN": ("mount", "network", "security", "device"),
     "COPY": ("link", "parents", "exclude"),
@@ -23,14 +45,34 @@ _LATER = {
 }
 
 
-def interpret(dockerfile: Dockerfile) -> tuple[ins.Instruction, ...]:
-    """Read all nodes; raises DockerfileError for the first that breaks its instruction's rules."""
-    return tuple(instruction(node) for node in dockerfile.nodes)
+def read(text: str, *, name: str = "Dockerfile") -> tuple[Dockerfile, tuple[ins.Instruction, ...]]:
+    """Parse a text and read its nodes; raises DockerfileError that tells of all that is wrong in both."""
+    errors = Gathered()
+    dockerfile = parse(text, name=name, errors=errors)
+    instructions = interpret(dockerfile, errors=errors)
+    errors.tell()
+    return dockerfile, instructions
+
+
+def interpret(dockerfile: Dockerfile, *, errors: Gathered | None = None) -> tuple[ins.Instruction, ...]:
+    """Read all nodes; raises DockerfileError for those that break their instruction's rules, or keeps them in ``errors``."""
+    gathered = Gathered() if errors is None else errors
+    instructions: list[ins.Instruction] = []
+    for node in dockerfile.nodes:
+        with gathered.each():
+            instructions.append(instruction(node))
+    if errors is None:
+        gathered.tell()
+    return tuple(instructions)
 
 
 def instruction(node: Node) -> ins.Instruction:
-    """Read one node."""
-    return _READERS[node.keyword](node)
+    """Read one node; an error without a hint of its own tells the instruction's form."""
+    try:
+        return _READERS[node.keyword](node)
+    except DockerfileError as err:
+        err.hint = err.hint or f"the form is {_FORMS[node.keyword]}"
+        raise
 
 
 def _flags(node: Node, *allowed: str) -> dict[str, str]:

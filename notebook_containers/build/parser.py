@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.words import Word, WordError, expand, split
 from notebook_containers.errors import DockerfileError
 
@@ -106,15 +107,22 @@ class Dockerfile:
         return self.directives.get("escape", "\\")
 
 
-def parse(text: str, *, name: str = "Dockerfile") -> Dockerfile:
-    """Cut a Dockerfile into nodes; raises DockerfileError with line, column and source for what no instruction can be."""
+def parse(text: str, *, name: str = "Dockerfile", errors: Gathered | None = None) -> Dockerfile:
+    """Cut a Dockerfile into nodes; raises DockerfileError with line, column and source for what no instruction can be.
+
+    Reading goes on behind a wrong instruction. With ``errors`` they are kept there and the good nodes are returned.
+    """
+    gathered = Gathered() if errors is None else errors
     reader = _Lines(text, name)
     nodes: list[Node] = []
     directives = _directives(reader)
     escape = directives.get("escape", "\\")
     for logical in _logical_lines(reader, escape):
-        nodes.append(_node(reader, logical, escape))
-    if not nodes:
+        with gathered.each():
+            nodes.append(_node(reader, logical, escape))
+    if errors is None:
+        gathered.tell()
+    if not nodes and not gathered:
         raise DockerfileError(f"{name} has no instruction", hint="a Dockerfile starts with FROM", file=name)
     return Dockerfile(name=name, nodes=tuple(nodes), directives=directives, remarks=tuple(reader.remarks), lines=reader.lines)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.expanding import DEFAULT_PATH, PROXY_ARGUMENTS, Scope, expand_step
-from notebook_containers.build.interpret import interpret
-from notebook_containers.build.parser import parse
+from notebook_containers.build.gathering import Gathered
+from notebook_containers.build.interpret import read
 from notebook_containers.build.plan import Plan, StagePlan, Step
 from notebook_containers.build.stages import Stage, Stages
 from notebook_containers.errors import DockerfileError
@@ -24,11 +24,12 @@ def make_plan(stages: Stages, target: Stage, bases: Mapping[str, ImageConfig], b
     Raises DockerfileError; the warnings say which build arguments nobody declares.
     """
     scopes: dict[int, Scope] = {}
+    errors = Gathered()
     plans: list[StagePlan] = []
     for stage in stages.needed(target):
         scope = _start(stage, stages, bases, build_args, scopes)
         config, author = scope.config, scope.author
-        steps = tuple(_steps(stage, scope))
+        steps = tuple(_steps(stage, scope, errors))
         scopes[stage.index] = scope
         plans.append(
             StagePlan(
@@ -42,6 +43,7 @@ def make_plan(stages: Stages, target: Stage, bases: Mapping[str, ImageConfig], b
                 needs=stage.needs(),
             )
         )
+    errors.tell()
     warnings = [w for scope in scopes.values() for w in scope.warnings]
     return Plan(stages=tuple(plans), warnings=tuple(dict.fromkeys([*sorted(warnings), *_unused(stages, build_args)])))
 
@@ -57,13 +59,14 @@ def _start(stage: Stage, stages: Stages, bases: Mapping[str, ImageConfig], given
     return Scope(config=ContainerConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/"), outer=stages.arguments, given=given)
 
 
-def _steps(stage: Stage, scope: Scope) -> Iterator[Step]:
+def _steps(stage: Stage, scope: Scope, errors: Gathered) -> Iterator[Step]:
     triggers = scope.config.on_build
     if triggers:
         scope.config = replace(scope.config, on_build=())
         yield from _trigger_steps(stage, scope, triggers)
     for instruction in stage.instructions:
-        yield expand_step(instruction, scope, stage.copies)
+        with errors.each():
+            yield expand_step(instruction, scope, stage.copies)
 
 
 def _trigger_steps(stage: Stage, scope: Scope, triggers: Sequence[str]) -> Iterator[Step]:
@@ -72,7 +75,7 @@ def _trigger_steps(stage: Stage, scope: Scope, triggers: Sequence[str]) -> Itera
     name = f"ONBUILD of {start.image.text}"
     for text in triggers:
         try:
-            for instruction in interpret(parse(text, name=name)):
+            for instruction in read(text, name=name)[1]:
                 if isinstance(instruction, ins.From | ins.OnBuild) or (isinstance(instruction, ins.Copy) and instruction.from_):
                     raise instruction.node.error("an ONBUILD trigger of this form is not supported yet")
                 step = expand_step(instruction, scope, {})

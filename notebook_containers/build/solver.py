@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from notebook_containers.build import keys, plan
 from notebook_containers.build.execution import MOUNT_POINTS
+from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.progress import StepDone, StepFailed, StepStarted, Warned
 from notebook_containers.build.taking import Taken, take
 from notebook_containers.build.work import Tools, Work, copy_work, directory_work, run_work
@@ -63,11 +64,14 @@ class Solver:
         self.results: list[StepResult] = []
 
     def take_sources(self, stages: Sequence[plan.StagePlan]) -> None:
-        """Find and digest all that comes from the context, before anything runs; raises DockerfileError."""
+        """Find and digest all that comes from the context, before anything runs; raises DockerfileError for all that is not there."""
+        errors = Gathered()
         for stage in stages:
             for position, step in enumerate(stage.steps):
                 if isinstance(step.operation, plan.Copy) and step.operation.origin is None:
-                    self._taken[stage.index, position] = take(step, step.operation, self._tools.context)
+                    with errors.each():
+                        self._taken[stage.index, position] = take(step, step.operation, self._tools.context)
+        errors.tell()
 
     def solve(self, stage: plan.StagePlan, numbers: Sequence[int]) -> Solved:
         """Do a stage whose needed stages are solved; ``numbers`` are its steps' numbers in progress events."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from notebook_containers.build import instructions as ins
+from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.parser import Node
 from notebook_containers.build.platforms import platform_arguments, platform_text, same_platform
 from notebook_containers.build.words import WordError, expand
@@ -82,23 +83,30 @@ def cut(instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str
     arguments = platform_arguments(platform)
     known = dict(arguments)
     stages: list[Stage] = []
+    errors = Gathered()
     body: list[ins.Instruction] = []
     start: ins.From | None = None
     for instruction in instructions:
         if isinstance(instruction, ins.From):
             if start is not None:
-                stages.append(_stage(start, body, stages, known, platform))
+                with errors.each():
+                    stages.append(_stage(start, body, stages, known, platform))
             start, body = instruction, []
         elif start is not None:
             body.append(instruction)
         elif isinstance(instruction, ins.Arg):
-            _global_arguments(instruction, known, build_args)
+            with errors.each():
+                _global_arguments(instruction, known, build_args)
         else:
             node = instruction.node
-            raise node.error(f"{node.keyword} stands before the first FROM", hint="only ARG may stand there")
+            with errors.each():
+                raise node.error(f"{node.keyword} stands before the first FROM", hint="only ARG may stand there")
     if start is None:
+        errors.tell()
         raise InvalidArgument("the Dockerfile has no FROM", hint="start it with FROM IMAGE, or FROM scratch")
-    stages.append(_stage(start, body, stages, known, platform))
+    with errors.each():
+        stages.append(_stage(start, body, stages, known, platform))
+    errors.tell()
     return Stages(all=tuple(stages), arguments=known)
 
 

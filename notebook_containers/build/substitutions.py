@@ -62,7 +62,7 @@ def _tokens(pattern: str) -> list[object]:
             tokens.append(_ANY)
         elif not tokens or tokens[-1] is not _MANY:
             tokens.append(_MANY)
-    return tokens + ["\\"] if escaped else tokens
+    return [*tokens, "\\"] if escaped else tokens
 
 
 def _closure(places: Iterable[int], tokens: list[object]) -> set[int]:

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.expanding import Scope, expand_step
-from notebook_containers.build.interpret import interpret
-from notebook_containers.build.parser import parse
+from notebook_containers.build.interpret import read
 from notebook_containers.build.platforms import host_platform
 from notebook_containers.engine import launch
 from notebook_containers.engine.documents import ContainerDocument
@@ -99,7 +98,7 @@ def apply_changes(config: ContainerConfig, changes: Sequence[str]) -> ContainerC
         return config
     text = "\n".join(changes)
     scope = Scope(config=config, outer={}, given={})
-    for instruction in interpret(parse(text, name="--change")):
+    for instruction in read(text, name="--change")[1]:
         if not isinstance(instruction, _ALLOWED):
             raise instruction.node.error(f"{instruction.node.keyword} is no change of an image's settings", hint=f"use {_NAMES}")
         expand_step(instruction, scope, {})

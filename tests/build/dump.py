@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from notebook_containers.build import instructions as ins
-from notebook_containers.build.interpret import interpret
+from notebook_containers.build.interpret import interpret, read
 from notebook_containers.build.parser import Heredoc, parse
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.stages import Origin, cut
@@ -58,7 +58,7 @@ def plan(text: str) -> str:
 
 
 def _plan(text: str) -> Iterator[str]:
-    stages = cut(interpret(parse(text)), build_args={}, platform=PLATFORM)
+    stages = cut(read(text)[1], build_args={}, platform=PLATFORM)
     goal = stages.target("")
     images = {o.image: BASE for s in stages.needed(goal) for o in (s.base, *s.copies.values()) if o.image}
     made = make_plan(stages, goal, images, {})

@@ -8,8 +8,8 @@ import re
 from hypothesis import example, given, settings, strategies as st
 
 from notebook_containers.build.ignore import read_rules
-from notebook_containers.build.interpret import interpret
-from notebook_containers.build.parser import KEYWORDS, parse
+from notebook_containers.build.interpret import read
+from notebook_containers.build.parser import KEYWORDS
 from notebook_containers.build.patterns import Automaton, PatternError
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.stages import cut
@@ -53,7 +53,7 @@ def test_bld11_any_text_is_read_or_refused(text: str) -> None:
 
 def _plan(text: str) -> SourceError | None:
     try:
-        stages = cut(interpret(parse(text)), build_args={}, platform=dump.PLATFORM)
+        stages = cut(read(text)[1], build_args={}, platform=dump.PLATFORM)
         goal = stages.target("")
         images = {o.image: dump.BASE for s in stages.needed(goal) for o in (s.base, *s.copies.values()) if o.image}
         make_plan(stages, goal, images, {})
