@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from notebook_containers.errors import Error
+from notebook_containers.errors import Corrupt, Error, NotFound
 from notebook_containers.oci.image import Descriptor, Digest
 from notebook_containers.store.collect import reachable_blobs, reachable_layers, unrecorded
 from notebook_containers.store.database import check_database
@@ -92,14 +92,26 @@ def _layers(store: Store) -> Iterator[Finding]:
     for row in store.records.cache_list():
         if row.diff_id is not None and row.diff_id not in known:
             yield Finding(kind="layer-missing", subject=row.diff_id, detail=f"layer of build step {row.key[:12]}")
-    for key in store.snapshots.list():
-        for diff_id in store.snapshots.layers(key):
-            if diff_id not in known:
-                yield Finding(kind="layer-missing", subject=diff_id, detail=f"layer of snapshot {key[:12]}")
+    yield from _snapshots(store, known)
     hexes = {diff_id.hex for diff_id in known}
     for name in sorted(os.listdir(store.root / "layers")):
         if name not in hexes:
             yield Finding(kind="tree-unrecorded", subject=str(store.root / "layers" / name), detail="no row names it", garbage=True)
+
+
+def _snapshots(store: Store, known: set[Digest]) -> Iterator[Finding]:
+    recorded = {row.id: row.name for row in store.records.containers()}
+    for key in store.snapshots.list():
+        try:
+            missing = [diff_id for diff_id in store.snapshots.layers(key) if diff_id not in known]
+        except NotFound:  # removed meanwhile
+            continue
+        except Corrupt as err:
+            if key in recorded:  # else it is garbage, which is told elsewhere
+                yield Finding(kind="snapshot-damaged", subject=key, detail=f"of container {recorded[key]}: {err}")
+            continue
+        for diff_id in missing:
+            yield Finding(kind="layer-missing", subject=diff_id, detail=f"layer of snapshot {key[:12]}")
 
 
 def _layer_blob(store: Store, diff_id: Digest, blob: Descriptor) -> Iterator[Finding]:

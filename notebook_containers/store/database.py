@@ -198,7 +198,8 @@ class Database:
 def check_database(path: Path) -> list[str]:
     """Return what SQLite's integrity and foreign key checks find, in words; an empty list is a sound file."""
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+        # not read-only: the journal of a writer that was killed is rolled back by the next one who opens the file
+        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
             found += [f"a row of {row[0]} refers to no row of {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")]
             return found

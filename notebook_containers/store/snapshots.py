@@ -11,10 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notebook_containers.errors import Conflict, Error, InvalidArgument, NotFound
+from notebook_containers.errors import Conflict, Corrupt, Error, InvalidArgument, NotFound
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.disk import translated
+from notebook_containers.store.failpoints import fp
 from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.overlay import FIXED_OPTIONS, Stack
 
@@ -50,7 +51,7 @@ class Snapshots:
                 os.mkdir(directory / "upper", 0o700)
                 # overlayfs shows the topmost directory's attributes
                 self._files.give(directory / "upper", _root_of(found))
-                (directory / "layers").write_text(json.dumps(layers))
+                _note(directory / "layers", json.dumps(layers), durable=not volatile)
                 made = self._disk.publish(directory, final, durable=not volatile)
             if not made:
                 raise Conflict(f"the snapshot {key} exists", hint="remove it first")
@@ -85,17 +86,22 @@ class Snapshots:
         return Stack(lowers=(*trees, directory / "upper"))
 
     def layers(self, key: str) -> tuple[Digest, ...]:
-        """Return the layers that the snapshot stands on, bottom first."""
+        """Return the layers that the snapshot stands on, bottom first; raises Corrupt where a power cut took that (a volatile one's)."""
         directory = self._existing(key)
-        with translated(directory):
-            return tuple(Digest(text) for text in json.loads((directory / "layers").read_text()))
+        try:
+            with translated(directory):
+                return tuple(Digest(text) for text in json.loads((directory / "layers").read_text()))
+        except (ValueError, TypeError) as err:
+            raise Corrupt(f"the snapshot {key[:12]} does not tell its layers any more", hint=f"remove it: nbc rm -f {key[:12]}") from err
 
     def pinned(self) -> set[Digest]:
-        """Return the layers that any snapshot stands on; one that is removed meanwhile counts or not."""
+        """Return the layers that any snapshot stands on; one that is removed meanwhile counts or not, and one that is damaged does not."""
         found: set[Digest] = set()
         for key in self.list():
             try:
                 found.update(self.layers(key))
+            except Corrupt:
+                continue
             except Error:
                 if self.exists(key):
                     raise
@@ -254,6 +260,15 @@ class _LateBlob:
         """Return the finished blob's descriptor; only when there is one."""
         assert self._blob is not None
         return Descriptor(media_type=LAYER_TAR, digest=self._blob.digest, size=self._blob.size)
+
+
+def _note(path: Path, text: str, *, durable: bool) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        fp("snapshots.prepare.before_fsync")
+        if durable:
+            os.fsync(file.fileno())
 
 
 def _root_of(layers: Sequence[Layer]) -> tuple[int, int, int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
 
 MakeImage = Callable[..., ImageRecord]
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
 Damage = Callable[[Store, ImageRecord], object]
 
 
@@ -33,6 +35,12 @@ def change_row(store: Store, made: ImageRecord) -> None:
         connection.execute("UPDATE images SET layers = ''")
 
 
+def blur(store: Store, made: ImageRecord) -> None:
+    store.records.add_container(id="c1", name="web", image=made.id, document="{}")
+    store.snapshots.prepare("c1", made.diff_ids)
+    (store.root / "snapshots" / "c1" / "layers").write_text("")
+
+
 DAMAGE: dict[str, Damage] = {
     "blob-damaged": lambda store, made: rot(blob(store, made)),
     "blob-damaged cut": lambda store, made: blob(store, made).write_bytes(b"short"),
@@ -45,6 +53,7 @@ DAMAGE: dict[str, Damage] = {
     "layer-missing": unrecord,
     "layer-missing cache": lambda store, made: store.records.cache_put("k", made.id),
     "row-damaged": change_row,
+    "snapshot-damaged": lambda store, made: blur(store, made),
     "volume-missing": lambda store, made: shutil.rmtree(store.volumes.create("v").path.parent),
 }
 GARBAGE: dict[str, Damage] = {
@@ -93,3 +102,18 @@ def test_a_broken_database_is_found(store: Store, image: MakeImage) -> None:
         file.seek(4096)
         file.write(b"\xff" * 4096)
     assert {finding.kind for finding in check(store)} == {"database"}
+
+
+def test_a_writer_that_died_within_its_transaction_is_no_damage(store: Store, image: MakeImage, run_python: RunPython) -> None:
+    image("a", b"1")
+    code = """
+import os, pathlib, sys
+from notebook_containers.store.store import Store
+store = Store.open(pathlib.Path(sys.argv[1]))
+with store.records.transaction() as connection:
+    connection.execute("PRAGMA cache_size=1")
+    connection.executemany("INSERT INTO cache VALUES (?, NULL, 0, ?)", [(str(n), "x" * 5000) for n in range(50)])
+    os.kill(os.getpid(), 9)
+"""
+    assert run_python(code, store.root).returncode == -9
+    assert check(store) == []
