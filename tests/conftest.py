@@ -1,4 +1,4 @@
-"""What every test shares: which capabilities a marker needs, and the proof that a test on the real kernel leaves nothing behind."""
+"""What every test shares: the proof that a test on the real kernel leaves nothing behind, and a store (what tests need: tests/needs.py)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.home import BASE, Home, new_home
 
-MISSING_IN_CI: frozenset[str] = frozenset({"sweep"})
-"""Markers whose tests may skip in CI, each with a reason; everything else that is missing fails there.
-
-sweep: what happens at random moments is run by hand and by night, since one kill in thousands may find a new place.
-"""
+pytest_plugins = ("tests.needs",)
 
 SETTLE_S = 3
 """The kernel takes a network namespace's links away some time after the last process in it has ended."""
@@ -28,56 +24,10 @@ REAL = frozenset({"root", "user", "netns"})
 TREE = Path(__file__).parents[1]
 
 
-def _is_root() -> str:
-    return "" if os.geteuid() == 0 else "root is needed"
-
-
-def _can_make_users() -> str:
-    if os.geteuid() != 0:
-        return "root is needed to make an ordinary user"
-    return "" if shutil.which("useradd") and Path("/usr/bin/python3").exists() else "useradd and /usr/bin/python3 are needed"
-
-
-def _has_browser() -> str:
-    return "" if shutil.which("chromium") and shutil.which("node") else "chromium and node are needed"
-
-
-def _can_boot() -> str:
-    from tests.vm import machine
-
-    return _is_root() or machine.missing()
-
-
-def _sweeps() -> str:
-    return "" if os.environ.get("NBC_SWEEP") else "kills and interrupts at random times are run with NBC_SWEEP=N (iterations)"
-
-
-NEEDS: Mapping[str, Callable[[], str]] = {
-    "root": _is_root,
-    "netns": _is_root,
-    "user": _can_make_users,
-    "browser": _has_browser,
-    "sweep": _sweeps,
-    "vm": _can_boot,
-}
-
-
 def pytest_configure() -> None:
     """Take interrupts again where the caller ignores them (a shell's background job does): tests send them to their children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose capability this machine lacks; with CI=true fail it, unless it is on the list."""
-    for mark, missing in NEEDS.items():
-        if item.get_closest_marker(mark) is None:
-            continue
-        reason = missing()
-        if reason and os.environ.get("CI") == "true" and mark not in MISSING_IN_CI:
-            pytest.fail(f"{mark}: {reason}", pytrace=False)
-        if reason:
-            pytest.skip(f"{mark}: {reason}")
 
 
 @pytest.fixture(autouse=True)

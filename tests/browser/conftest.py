@@ -25,6 +25,7 @@ from typing import cast
 import pytest
 
 from notebook_containers import Engine
+from tests.needs import need
 
 HERE = Path(__file__).parent
 TREE = HERE.parents[1]
@@ -33,14 +34,6 @@ BUILT = TREE / "notebook_containers" / "labextension"
 START_S = 40
 
 Step = tuple[str, object]
-
-
-def need(found: object, what: str) -> None:
-    """Skip on a laptop, fail in CI."""
-    if not found:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{what} is missing")
-        pytest.skip(f"{what} is missing")
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from notebook_containers.engine.bases.libraries import Libraries
 from notebook_containers.engine.bases.programs import applets, find_program
 from notebook_containers.engine.bases.tree import Tree, image_path
 from notebook_containers.errors import ImageNotFound, StoreError
+from tests.needs import need
 
 PROGRAM_SOURCES = ("/usr/bin/", "/usr/sbin/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/lib/", "/lib64/", "/bin/", "/sbin/")
 SHARED_DATA = ("/usr/lib/locale/C.utf8/", "/usr/share/terminfo/", "/lib/terminfo/", "/usr/lib/terminfo/")
@@ -164,6 +165,11 @@ def test_no_file_of_the_users_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
         assert hashlib.sha256(tar_of(bases.make("localhost/base").layers[0])).hexdigest() == before
 
 
+def need_python(interpreter: str) -> None:
+    done = subprocess.run([interpreter, "-c", "import sys, venv; sys.exit(sys.version_info < (3, 11))"], check=False)
+    need(done.returncode == 0, f"{interpreter} of 3.11 or newer")
+
+
 @pytest.mark.root
 def test_root_and_an_ordinary_user_get_the_same_digest() -> None:
     """Another user, working directory and umask, in a fresh process."""
@@ -173,8 +179,7 @@ def test_root_and_an_ordinary_user_get_the_same_digest() -> None:
         "  for layer in image.layers:\n    out = io.BytesIO(); layer.write(out); print(hashlib.sha256(out.getvalue()).hexdigest())\n"
     )
     interpreter = "/usr/bin/python3"
-    if subprocess.run([interpreter, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], check=False).returncode:
-        pytest.skip("no /usr/bin/python3 of 3.11 or newer for the ordinary user")
+    need_python(interpreter)
     with tempfile.TemporaryDirectory() as packages:
         os.chmod(packages, 0o755)
         for package in (elftools, notebook_containers):
@@ -204,8 +209,7 @@ def test_root_and_an_ordinary_user_get_the_same_digest() -> None:
 def test_another_interpreter_runs_in_a_chroot(kind: str, tmp_path: pathlib.Path) -> None:
     """The distribution's own Python (patched paths, wheels elsewhere), and a venv whose program is a copy of it."""
     interpreter = "/usr/bin/python3"
-    if subprocess.run([interpreter, "-c", "import sys, venv; sys.exit(sys.version_info < (3, 11))"], check=False).returncode:
-        pytest.skip("no /usr/bin/python3 of 3.11 or newer")
+    need_python(interpreter)
     if kind != "distribution":
         subprocess.run([interpreter, "-m", "venv", "--copies", "--without-pip", str(tmp_path / "venv")], check=True)
         interpreter = str(tmp_path / "venv/bin/python3")
@@ -266,8 +270,7 @@ def test_python_runs_in_a_chroot_with_its_prefix(root: pathlib.Path) -> None:
 
 @pytest.mark.root
 def test_pip_can_be_had_in_a_chroot(root: pathlib.Path) -> None:
-    if not list(root.glob("usr/lib*/python3*/ensurepip/__init__.py")):
-        pytest.skip("this interpreter has no ensurepip")
+    need(list(root.glob("usr/lib*/python3*/ensurepip/__init__.py")), "ensurepip")
     os.mknod(root / "dev/null", 0o20666, os.makedev(1, 3))
     inside(root, "python3", "-m", "ensurepip", "--root", "/tmp/pip")
     assert list((root / "tmp/pip").rglob("pip/__main__.py"))
@@ -281,8 +284,7 @@ def test_a_base_is_made_in_under_two_seconds() -> None:
 
 def test_busybox_applets_are_read_from_its_bytes() -> None:
     _, busybox = find_program("busybox")
-    if not busybox:
-        pytest.skip("no busybox here")
+    need(busybox, "busybox")
     listed = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     found = applets(busybox)
     assert set(found) == set(listed) - {"dpkg", "dpkg-deb", "rpm", "rpm2cpio", "busybox"}

@@ -25,6 +25,7 @@ from notebook_containers.store.tree_tar import send_tree
 from notebook_containers.store.unpack import Rules, unpack
 from tests.engine.tars import contents, members, tar
 from tests.home import BASE
+from tests.needs import need
 
 pytestmark = pytest.mark.root
 
@@ -162,8 +163,7 @@ with Engine({str(engine.root)!r}, {str(engine.run_dir)!r}) as engine:
     import shutil
     import sys
 
-    if not shutil.which("strace"):
-        pytest.skip("strace is needed")
+    need(shutil.which("strace"), "strace")
     traced = ["strace", "-f", "-qq", "-e", "trace=execve", "-e", "signal=none", sys.executable, "-c", code]
     done = subprocess.run(traced, input=tar(("a", b"1"), mode="w:xz"), capture_output=True, check=True, timeout=60)
     calls = [line for line in done.stderr.decode().splitlines() if "execve(" in line]

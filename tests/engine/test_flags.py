@@ -18,6 +18,7 @@ from notebook_containers.engine.parts import read_host
 from notebook_containers.errors import Conflict, ContainerError, InvalidArgument, StartFailed
 from notebook_containers.linux import cgroups
 from tests.home import BASE
+from tests.needs import need
 
 pytestmark = pytest.mark.root
 
@@ -40,8 +41,8 @@ def started(engine: Engine, command: list[str], given: CreateKeywords | None = N
 def v1(controller: str) -> Path:
     """Return where a version 1 controller is mounted, or skip."""
     place = Path("/sys/fs/cgroup") / controller
-    if not (place / "cgroup.clone_children").exists() or cgroups.usable().get(controller):
-        pytest.skip(f"no version 1 {controller} controller here")
+    usable = (place / "cgroup.clone_children").exists() and not cgroups.usable().get(controller)
+    need(usable, f"version 1 {controller} controller")
     return place
 
 
@@ -187,8 +188,7 @@ def test_real_time_and_memory_nodes(engine: Engine) -> None:
 
 def test_disks(engine: Engine) -> None:
     disks = [path for path in Path("/sys/block").iterdir() if not path.name.startswith(("loop", "ram", "zram"))]
-    if not disks or not Path(f"/dev/{disks[0].name}").exists():
-        pytest.skip("no disk here")
+    need(disks and Path(f"/dev/{disks[0].name}").exists(), "disk")
     disk = f"/dev/{disks[0].name}"
     number = (disks[0] / "dev").read_text().strip()
     given: CreateKeywords = {
@@ -252,8 +252,7 @@ def test_devices(engine: Engine) -> None:
 def test_rt18_device_rules(engine: Engine) -> None:
     v1("devices")
     script = "mknod /dev/x c 10 229 2>/dev/null && (exec 3<>/dev/x) && echo open; true"
-    if not Path("/dev/fuse").exists():
-        pytest.skip("no fuse here")
+    need(Path("/dev/fuse").exists(), "/dev/fuse")
     assert inside(engine, script, {"cap_add": ["MKNOD"], "device_cgroup_rules": ["c 10:229 rwm"]}) == ["open"]
     assert inside(engine, script, {"cap_add": ["MKNOD"], "device_cgroup_rules": ["c 10:1 rwm"]}) == []
 
@@ -264,8 +263,7 @@ def test_privileged_has_the_machines_devices(engine: Engine) -> None:
 
 
 def test_no_gpu_is_said(engine: Engine) -> None:
-    if Path("/dev/nvidia0").exists():
-        pytest.skip("there is a GPU")
+    need(not Path("/dev/nvidia0").exists(), "machine without a GPU")
     with pytest.raises(InvalidArgument, match="no NVIDIA device"):
         inside(engine, "true", {"device_requests": "all"})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -61,10 +60,9 @@ def test_the_archive_is_both_layouts(engine: Engine, image: Image) -> None:
     assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
 
 
+@pytest.mark.needs("skopeo")
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
 def test_skopeo_reads_it_and_what_it_writes_is_read(engine: Engine, other: Engine, image: Image, tmp_path: Path, form: str) -> None:
-    if not shutil.which("skopeo"):
-        pytest.skip("skopeo is needed")
     (tmp_path / "ours.tar").write_bytes(saved(engine, "saved:1"))
     source = f"{form}:{tmp_path}/ours.tar" + (":saved:1" if form == "docker-archive" else ":1")
     target = f"{form}:{tmp_path}/theirs.tar:again:1"

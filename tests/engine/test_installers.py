@@ -1,25 +1,20 @@
-"""apt-get and pip in a RUN, as an ordinary user, from a real Debian: ``NBC_TEST_DEBIAN`` names the archive of a debootstrap.
-
-It needs the network, so it is run where that variable is set.
-"""
+"""apt-get and pip in a RUN, as root and as ordinary users, in a real Debian (``NBC_TEST_DEBIAN``, the archive that .ci/debian makes)."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.people import Person, person
 
-DEBIAN = os.environ.get("NBC_TEST_DEBIAN", "")
-pytestmark = [
-    pytest.mark.user,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(not DEBIAN, reason="NBC_TEST_DEBIAN names no archive of a Debian"),
-]
+pytestmark = [pytest.mark.user, pytest.mark.timeout(600)]
 
 IMPORT = """
 import json, os, sys
@@ -43,15 +38,24 @@ RUN useradd -m someone && stat -c %a /usr/lib/openssh/ssh-keysign && getcap /usr
 """
 
 
-@pytest.fixture(params=[True, False], ids=["lent ids", "one id"])
+@contextmanager
+def root() -> Iterator[Person]:
+    home = Path(tempfile.mkdtemp(prefix="nbcp-", dir="/tmp"))
+    yield Person(name="root", uid=0, gid=0, home=home)
+    shutil.rmtree(home)
+
+
+@pytest.fixture(params=["root", "lent ids", "one id"])
 def user(request: pytest.FixtureRequest) -> Iterator[Person]:
-    with person(lent=request.param) as made:
+    with root() if request.param == "root" else person(lent=request.param == "lent ids") as made:
         yield made
 
 
 def test_packages_install(user: Person) -> None:
+    debian = os.environ.get("NBC_TEST_DEBIAN", "")
+    need(debian, "archive of a Debian (NBC_TEST_DEBIAN)")
     archive, context = user.home / "debian.tar", user.home / "context"
-    shutil.copy(DEBIAN, archive)
+    shutil.copy(debian, archive)
     archive.chmod(0o644)
     context.mkdir()
     (context / "Dockerfile").write_text(DOCKERFILE)

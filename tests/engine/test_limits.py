@@ -10,6 +10,7 @@ from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.linux import cgroups
 from tests.home import BASE
+from tests.needs import need
 
 pytestmark = pytest.mark.root
 
@@ -40,8 +41,7 @@ def cgroup_value(container: Container, controller: str, names: tuple[str, ...]) 
 
 
 def test_rel17_memory_over_the_limit_is_an_oom_kill(engine: Engine) -> None:
-    if not enforced("memory"):
-        pytest.skip("no memory controller here")
+    need(enforced("memory"), "memory controller")
     container = start(engine, ["sh", "-c", f"exec {EATER}"], mem_limit="16m")
     assert container.wait(timeout=30)["StatusCode"] == 137
     container.reload()
@@ -52,8 +52,7 @@ def test_rel17_memory_over_the_limit_is_an_oom_kill(engine: Engine) -> None:
 
 
 def test_rel17_a_child_that_is_killed_is_not_the_containers_end(engine: Engine) -> None:
-    if not enforced("memory"):
-        pytest.skip("no memory controller here")
+    need(enforced("memory"), "memory controller")
     container = start(engine, ["sh", "-c", f"{EATER}; echo child $?; exit 0"], mem_limit="16m")
     assert container.wait(timeout=30)["StatusCode"] == 0
     assert container.logs(stderr=False) == b"child 137\n"
@@ -62,8 +61,7 @@ def test_rel17_a_child_that_is_killed_is_not_the_containers_end(engine: Engine) 
 
 
 def test_too_many_processes_are_refused_inside(engine: Engine) -> None:
-    if not enforced("pids"):
-        pytest.skip("no pids controller here")
+    need(enforced("pids"), "pids controller")
     script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; wait"
     container = start(engine, ["sh", "-c", script], pids_limit=6)
     container.wait(timeout=30)
@@ -71,8 +69,7 @@ def test_too_many_processes_are_refused_inside(engine: Engine) -> None:
 
 
 def test_cpu_limits_are_in_the_cgroup(engine: Engine) -> None:
-    if not enforced("cpu"):
-        pytest.skip("no cpu controller here")
+    need(enforced("cpu"), "cpu controller")
     container = start(engine, ["sleep", "1000"], nano_cpus=500_000_000)
     assert cgroup_value(container, "cpu", ("cpu.max", "cpu.cfs_quota_us")) in ("50000", "50000 100000")
 

@@ -67,9 +67,8 @@ def test_a_read_only_place_is_named(tmp_path: Path) -> None:
     assert done.stdout.startswith(f"StoreError cannot make {tmp_path}/root: Read-only file system; "), done.stderr
 
 
+@pytest.mark.root
 def test_somebody_elses_directory_is_refused(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("root is needed to give a directory away")
     (tmp_path / "theirs").mkdir()
     os.chown(tmp_path / "theirs", 4242, 4242)
     with pytest.raises(StoreError, match="theirs is not a directory of user 0"):
@@ -130,9 +129,8 @@ def test_rel07_a_full_disk_is_named_and_everything_stays_usable(small_disk: Path
         assert not any((small_disk / "root/layers").glob("*"))
 
 
+@pytest.mark.root
 def test_the_documents_of_info_and_version(home: Home) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("root is needed for the shared store")
     with home.open() as engine:
         info, version = engine.info(), engine.version()
     assert {"Security", "Limits", "Network", "Warnings", "Rootless", "Containers", "Images"} <= set(info)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +17,7 @@ from notebook_containers.errors import InvalidArgument, StartFailed, Unsupported
 from notebook_containers.linux import cgroups, process as processes
 from tests.home import BASE
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(shutil.which("runc") is None, reason="runc is not installed")]
+pytestmark = [pytest.mark.root, pytest.mark.needs("runc")]
 
 
 def run(engine: Engine, script: str, restart: Mapping[str, object] | None = None) -> Container:
@@ -103,7 +102,7 @@ def test_what_cannot_be_is_said(engine: Engine) -> None:
     assert engine.containers.create(BASE, ["true"], runtime="nbc").document.options.runtime == ""
 
 
-@pytest.mark.skipif(shutil.which("crun") is None, reason="crun is not installed")
+@pytest.mark.needs("crun")
 def test_crun_runs_it_or_says_why_it_cannot_here(engine: Engine) -> None:
     hybrid = cgroups.detect().version == "hybrid"
     if hybrid:

@@ -12,6 +12,7 @@ import pytest
 from notebook_containers.linux import cgroups
 from notebook_containers.linux.cgroups.protocol import Cgroup
 from notebook_containers.linux.cgroups.v2 import CgroupV2
+from tests.needs import need
 
 _NUMBERS = itertools.count()
 
@@ -86,13 +87,9 @@ def make_groups() -> Iterator[Callable[[str], Groups]]:
     made: list[Groups] = []
 
     def make(version: str) -> Groups:
-        if os.geteuid() != 0 or not os.access("/sys/fs/cgroup", os.W_OK):
-            pytest.skip("needs root and a writable cgroup tree")
+        need(os.geteuid() == 0 and os.access("/sys/fs/cgroup", os.W_OK), "writable cgroup tree")
         found = cgroups.detect().version
-        if version == "v1" and found not in ("v1", "hybrid"):
-            pytest.skip("this machine has no version 1 controllers")
-        if version == "v2" and found not in ("v2", "hybrid"):
-            pytest.skip("this machine has no version 2 tree")
+        need(found in (version, "hybrid"), f"cgroup {version}")
         made.append(Groups(version))
         return made[-1]
 

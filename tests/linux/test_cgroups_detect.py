@@ -14,6 +14,7 @@ import pytest
 
 from notebook_containers.linux import cgroups
 from notebook_containers.linux.cgroups.hierarchy import CONTROLLERS_V1, CONTROLLERS_V2
+from tests.needs import need
 
 NOBODY = 65534
 V1 = {name: name for name in CONTROLLERS_V1}
@@ -68,8 +69,7 @@ def machine() -> Iterator[Machine]:
 @contextmanager
 def nobody() -> Iterator[None]:
     """Be an ordinary user for a while."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become somebody else")
+    need(os.geteuid() == 0, "root")
     os.seteuid(NOBODY)
     try:
         yield

@@ -14,6 +14,7 @@ from notebook_containers.linux import cgroups
 from notebook_containers.linux.cgroups import files, parent
 from notebook_containers.linux.cgroups.protocol import Cgroup
 from tests.linux.conftest import Groups
+from tests.needs import need
 
 pytestmark = pytest.mark.root
 
@@ -62,10 +63,11 @@ def test_memory_limit_kills_and_is_counted(groups: Groups, group: Cgroup) -> Non
     assert stats["memory_usage_bytes"] < 64 * MIB
 
 
-def test_oom_kill_in_a_group_below_is_counted(groups: Groups, group: Cgroup) -> None:
+def test_oom_kill_in_a_group_below_is_counted(make_groups: Callable[[str], Groups]) -> None:
+    """Version 2 counts groups below by itself."""
+    groups = make_groups("v1")
+    group = groups.create()
     group.apply({"memory": {"limit": 64 * MIB, "swap": 64 * MIB}})
-    if groups.version == "v2":
-        pytest.skip("memory.events counts groups below by itself")
     inner = f"{group.locations()['memory']}/inner"
     os.mkdir(inner)
     move = f"open('{inner}/cgroup.procs', 'w').write('0'); bytearray(256 << 20)"
@@ -101,8 +103,7 @@ def test_cpu_quota(groups: Groups, group: Cgroup) -> None:
 
 def test_cpu_set_also_for_who_is_there_already(groups: Groups, group: Cgroup) -> None:
     early = groups.start(group, "sleep", "60")
-    if cgroups.detect().usable()["cpuset"]:
-        pytest.skip("no cpuset controller")
+    need(not cgroups.detect().usable()["cpuset"], "cpuset controller")
     last = max(os.sched_getaffinity(0))
     assert group.apply({"cpu": {"cpus": str(last), "mems": "0"}}) == []
     late = groups.start(group, "sleep", "60")
@@ -113,8 +114,7 @@ def test_cpu_set_also_for_who_is_there_already(groups: Groups, group: Cgroup) ->
 def test_cpu_set_of_a_group_that_another_process_made(groups: Groups, group: Cgroup) -> None:
     """An update: cpuset was not asked for when the container was made, and is not in its group yet."""
     process = groups.start(group, "sleep", "60")
-    if cgroups.detect().usable()["cpuset"]:
-        pytest.skip("no cpuset controller")
+    need(not cgroups.detect().usable()["cpuset"], "cpuset controller")
     again = cgroups.restore_cgroup(f"{groups.parent}/one", group.locations())
     last = max(os.sched_getaffinity(0))
     assert again.apply({"cpu": {"cpus": str(last)}}) == []
@@ -140,8 +140,7 @@ def disk_of(path: Path) -> tuple[int, int]:
     """Return the number of the whole disk that a file lies on: throttles are for those only."""
     number = path.stat().st_dev
     device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
-    if not device.exists():
-        pytest.skip("the temporary directory lies on no disk")
+    need(device.exists(), "temporary directory on a disk")
     whole = device.resolve().parent if (device / "partition").exists() else device
     major, minor = files.read(f"{whole}/dev").split(":")
     return int(major), int(minor)
@@ -216,10 +215,9 @@ def test_huge_pages_and_other_files_of_version_2(groups: Groups, group: Cgroup) 
     assert files.read_integer(f"{group.locations()['unified']}/hugetlb.2MB.max") == 4 * MIB
 
 
-def test_memory_limits_up_and_down_in_any_order(groups: Groups, group: Cgroup) -> None:
-    """The kernel refuses a limit above that of memory with swap at any moment: the order of the two writes matters."""
-    if groups.version == "v2":
-        pytest.skip("version 2 limits swap alone")
+def test_memory_limits_up_and_down_in_any_order(make_groups: Callable[[str], Groups]) -> None:
+    """Version 1 refuses a limit above that of memory with swap at any moment, so the order of the two writes matters."""
+    group = make_groups("v1").create()
     for limit, swap in ((64, 64), (128, 256), (32, 32), (32, 512), (256, 256), (256, -1), (64, 128), (16, 16)):
         assert group.apply({"memory": {"limit": limit * MIB, "swap": swap * MIB if swap > 0 else -1}}) == []
         memory, both = limits_v1(group)

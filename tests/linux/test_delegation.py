@@ -14,6 +14,7 @@ from jeepney import DBusAddress, HeaderFields, MessageType, message_bus, new_err
 from jeepney.io.blocking import open_dbus_connection
 
 from notebook_containers.linux import delegation
+from tests.needs import need
 
 JOB = "/org/freedesktop/systemd1/job/7"
 MANAGER = DBusAddress("/org/freedesktop/systemd1", interface="org.freedesktop.systemd1.Manager")
@@ -21,8 +22,7 @@ MANAGER = DBusAddress("/org/freedesktop/systemd1", interface="org.freedesktop.sy
 
 @pytest.fixture
 def bus(tmp_path: Path) -> Iterator[str]:
-    if not shutil.which("dbus-daemon"):
-        pytest.skip("dbus-daemon is not installed")
+    need(shutil.which("dbus-daemon"), "dbus-daemon")
     address = f"unix:path={tmp_path}/bus"
     words = ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}", "--print-address=1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as daemon:
@@ -106,8 +106,7 @@ def test_without_a_bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_no_group_is_delegated_here() -> None:
-    if delegation.look().available:
-        pytest.skip("this machine delegates")
+    need(not delegation.look().available, "machine that delegates no group")
     assert delegation.delegated_above(delegation.own_group()) == ""
     with pytest.raises(OSError, match=r"delegated|manager|bus"):
         delegation.adopt(os.getpid())

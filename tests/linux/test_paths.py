@@ -15,6 +15,7 @@ import pytest
 from notebook_containers.linux import syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.linux.paths import SafeRoot, create_file, have_openat2
+from tests.needs import need
 
 MakeRoot = Callable[..., SafeRoot]
 
@@ -22,8 +23,7 @@ MakeRoot = Callable[..., SafeRoot]
 @pytest.fixture(params=["openat2", "walker"])
 def root_of(request: pytest.FixtureRequest) -> Iterator[MakeRoot]:
     made: list[SafeRoot] = []
-    if request.param == "openat2" and not have_openat2():
-        pytest.skip("this kernel has no openat2")
+    need(request.param == "walker" or have_openat2(), "openat2")
 
     def make(path: Path, *, follow: bool = False) -> SafeRoot:
         made.append(SafeRoot.at(path, follow=follow, openat2=request.param == "openat2"))

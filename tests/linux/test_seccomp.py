@@ -15,6 +15,7 @@ from notebook_containers.linux.seccomp import compile_profile, default_profile, 
 from notebook_containers.linux.seccomp_docker import resolve
 from notebook_containers.linux.seccomp_numbers import numbers
 from tests.linux import bpf
+from tests.needs import need
 
 EPERM, ENOSYS = bpf.ERRNO | 1, bpf.ERRNO | 38
 CAPABILITIES = frozenset({"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_CHROOT", "CAP_KILL"})
@@ -299,8 +300,7 @@ def test_program_key_tells_profiles_apart() -> None:
 
 @pytest.mark.parametrize(("machine", "header"), [("x86_64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h")])
 def test_numbers_are_the_kernels(machine: str, header: str) -> None:
-    if not Path(header).exists():
-        pytest.skip(f"no {header} on this machine")
+    need(Path(header).exists(), header)
     found = dict(re.findall(r"#define __NR_(\w+)\s+(\d+)", Path(header).read_text()))
     table = numbers(machine)
     assert {name: int(number) for name, number in found.items()}.items() <= table.items()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
+
 ROOT = Path(__file__).resolve().parents[2]
 
 BLOCKED = """
@@ -108,9 +110,9 @@ def test_rt27_socket_families() -> None:
     assert errors(("socket", 1, 1, 0), ("socket", 2, 1, 0), ("socket", 2, 2, 0), ("socket", 16, 3, 0)) == [0] * 4
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the i386 and x32 ABIs are of x86-64")
 def test_rt22_i386_and_x32() -> None:
     """``int 0x80`` with getpid, and getpid with the x32 bit: neither reaches the kernel's table."""
+    need(platform.machine() == "x86_64", "x86_64")
     script = """
 import ctypes, mmap
 page = mmap.mmap(-1, 4096, prot=7)
@@ -141,10 +143,9 @@ def test_programs_run_behind_the_filter(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.needs("useradd")
 def test_a_user_can_be_added_behind_the_filter(tmp_path: Path) -> None:
     """useradd locks, opens an audit socket, copies and changes owners: in a copy of /etc."""
-    if os.geteuid() or not shutil.which("useradd"):
-        pytest.skip("needs root and useradd")
     (tmp_path / "etc").mkdir()
     for name in ("passwd", "group", "shadow", "gshadow", "login.defs"):
         if os.path.exists(f"/etc/{name}"):
@@ -155,9 +156,8 @@ def test_a_user_can_be_added_behind_the_filter(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.needs("dpkg-deb")
 def test_a_package_can_be_unpacked_behind_the_filter(tmp_path: Path) -> None:
-    if not shutil.which("dpkg-deb"):
-        pytest.skip("no dpkg-deb on this machine")
     package = tmp_path / "in"
     (package / "DEBIAN").mkdir(parents=True)
     (package / "DEBIAN/control").write_text("Package: x\nVersion: 1\nArchitecture: all\nMaintainer: n\nDescription: n\n")

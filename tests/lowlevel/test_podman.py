@@ -17,7 +17,7 @@ import pytest
 from notebook_containers.linux import cgroups
 from tests.conftest import TREE
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")]
+pytestmark = [pytest.mark.root, pytest.mark.needs("podman")]
 
 IMAGE = "localhost/busy:1"
 

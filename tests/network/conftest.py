@@ -10,14 +10,14 @@ import pytest
 from notebook_containers.linux import syscalls
 from notebook_containers.linux.netlink import NetlinkSocket
 from notebook_containers.network import links
+from tests.needs import need
 from tests.network.stage import Place, link, loopback_up, wire
 
 
 @pytest.fixture
 def machine() -> Iterator[None]:
     """Put the test's thread into a fresh network namespace that plays the host."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
+    need(os.geteuid() == 0, "root")
     before = os.open("/proc/self/ns/net", os.O_RDONLY)
     syscalls.unshare(syscalls.CLONE_NEWNET)
     loopback_up()

@@ -14,13 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-import pytest
-
 from notebook_containers.linux import syscalls
 from notebook_containers.linux.netlink import NetlinkSocket, in_network_namespace
 from notebook_containers.network import links
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.network.ipam import link_name
+from tests.needs import need
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -89,10 +88,7 @@ def ends(pid: int, timeout_s: float = 5) -> bool:
 
 def program(*words: str) -> str:
     """Run a program that the package itself never needs (ip, nft: an independent witness) and return what it says; skip without it."""
-    if shutil.which(words[0]) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{words[0]} is missing in CI", pytrace=False)
-        pytest.skip(f"needs {words[0]}")
+    need(shutil.which(words[0]), words[0])
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from notebook_containers.linux.netlink import NetlinkSocket
 from notebook_containers.network import bridge, links
+from tests.needs import need
 from tests.network.stage import ROOT, Place, link, network, program, reaches, serving
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
@@ -295,8 +296,7 @@ def test_a_forward_policy_of_the_hosts_own_is_said(machine: None) -> None:
 
 def test_a_forward_policy_of_legacy_iptables_is_said(machine: None) -> None:
     program = next((p for p in ("/usr/sbin/iptables-legacy", "/sbin/iptables-legacy") if os.path.exists(p)), "")
-    if not program:
-        pytest.skip("needs iptables-legacy to set the policy")
+    need(program, "iptables-legacy")
     subprocess.run([program, "-A", "FORWARD", "-p", "tcp", "-m", "tcp", "--dport", "80", "-j", "ACCEPT"], check=True)
     assert bridge.ensure(network()) == ()
     subprocess.run([program, "-P", "FORWARD", "DROP"], check=True)

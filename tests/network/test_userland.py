@@ -8,6 +8,7 @@ import pytest
 
 from notebook_containers.errors import Unsupported
 from notebook_containers.network import userland
+from tests.needs import need
 from tests.network.stage import ROOT, Place
 
 _SCRIPT = """
@@ -78,8 +79,7 @@ os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", sys.argv[1], *sys.ar
 @pytest.mark.netns
 @pytest.mark.parametrize("name", ["pasta", "slirp4netns"])
 def test_a_container_of_an_ordinary_user_reaches_the_outside_and_nothing_stays(lan: Place, name: str) -> None:
-    if not os.access(f"/usr/bin/{name}", os.X_OK):
-        pytest.skip(f"needs {name}")
+    need(os.access(f"/usr/bin/{name}", os.X_OK), name)
     python = sys.executable if os.path.realpath(sys.executable).startswith("/usr/") else "/usr/bin/python3"
     with lan.listening() as port:
         done = subprocess.run(

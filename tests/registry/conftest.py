@@ -18,6 +18,7 @@ from notebook_containers.oci.image import ContainerConfig, ImageConfig
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
+from tests.needs import need
 from tests.registry.scripted import Answer, Scripted, handler_for
 
 PROGRAM = Path("/usr/bin/docker-registry")
@@ -85,8 +86,7 @@ http: {{addr: "127.0.0.1:{port}"}}
 @pytest.fixture
 def serve_registry(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Start a real registry and return its ``host:port``; ``htpasswd`` is a file's text that makes it ask for Basic logins."""
-    if not PROGRAM.exists():
-        pytest.skip("docker-registry is not installed")
+    need(PROGRAM.exists(), "docker-registry")
     running: list[subprocess.Popen[bytes]] = []
 
     def start(*, htpasswd: str = "") -> str:

@@ -18,6 +18,7 @@ from notebook_containers.store.check import check
 from notebook_containers.store.collect import collect
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
+from tests.needs import need
 
 MakeImage = Callable[..., ImageRecord]
 BIG = bytes(range(256)) * 4000
@@ -126,12 +127,9 @@ HTPASSWD = "me:$2y$05$"
 
 @pytest.fixture
 def private(serve_registry: Callable[..., str]) -> str:
-    """A registry that wants user ``me`` with PASSWORD (bcrypt, by htpasswd or crypt(3))."""
-    if shutil.which("htpasswd"):
-        line = subprocess.run(["htpasswd", "-Bbn", "me", PASSWORD], capture_output=True, text=True, check=True).stdout
-    else:
-        crypt = pytest.importorskip("crypt")
-        line = "me:" + crypt.crypt(PASSWORD, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=32)).replace("$2b$", "$2y$")
+    """A registry that wants user ``me`` with PASSWORD (bcrypt)."""
+    need(shutil.which("htpasswd"), "htpasswd")
+    line = subprocess.run(["htpasswd", "-Bbn", "me", PASSWORD], capture_output=True, text=True, check=True).stdout
     return serve_registry(htpasswd=line)
 
 
@@ -160,8 +158,8 @@ def test_basic_login_from_the_docker_config(store: Store, other: Store, image: M
 
 def skopeo(*arguments: str | Path) -> str:
     program = shutil.which("skopeo")
-    if program is None:
-        pytest.skip("skopeo is not installed")
+    need(program, "skopeo")
+    assert program
     done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

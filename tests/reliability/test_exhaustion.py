@@ -17,6 +17,7 @@ from notebook_containers.store.check import check
 from notebook_containers.store.collect import collect
 from notebook_containers.store.store import Store
 from tests.home import BASE, Home
+from tests.needs import need
 from tests.reliability.victims import Operation
 
 pytestmark = pytest.mark.root
@@ -31,11 +32,11 @@ def few_processes() -> Iterator[Path]:
     place = top / f"nbc-test-{os.getpid()}"
     try:
         place.mkdir()
-    except OSError:
-        pytest.skip("no pids controller here")
+    except OSError as error:
+        need(None, "pids controller", str(error))
     if not (place / "pids.max").exists():
         place.rmdir()
-        pytest.skip("no pids controller here")
+        need(None, "pids controller")
     yield place
     for _ in range(100):
         try:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.bench.machine import SEARCH
 from tests.conftest import TREE
+from tests.needs import need
 from tests.runtime.beside import KINDS, View, view
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
@@ -67,15 +68,13 @@ def differences(docker: View, ours: View) -> Iterator[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def views(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, View]]:
     """Look into all four containers; each side's views by kind."""
-    if not shutil.which("dockerd", path=SEARCH):
-        pytest.skip("docker is not installed")
+    need(shutil.which("dockerd", path=SEARCH), "dockerd")
     output = tmp_path_factory.mktemp("beside") / "views.json"
     command = [sys.executable, "-m", "tests.runtime.beside", str(output)]
     done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(output.read_text())
-    if "missing" in found["docker"]:
-        pytest.skip(found["docker"]["missing"])
+    need("missing" not in found["docker"], "dockerd", found["docker"].get("missing", ""))
     return {side: {kind: view(text) for kind, text in texts.items()} for side, texts in found.items()}
 
 
