@@ -19,7 +19,8 @@
     │   └── Corrupt              bytes on disk are not what their digest says
     ├── Unsupported              this kernel, privilege level or build cannot do it
     ├── RuntimeFailure           a container could not be made, started or reached
-    │   └── StartFailed          its command: 126 cannot execute, 127 not found, 125 anything else
+    │   ├── StartFailed          its command: 126 cannot execute, 127 not found, 125 anything else
+    │   └── StuckProcess         it was killed, and the kernel does not let a process of it end yet
     ├── NetworkError             links, addresses, firewall, ports
     ├── RegistryError            a registry refused, lied or is not there
     ├── BuildError               a build step failed (with its output's tail)
@@ -167,6 +168,10 @@ class StartFailed(RuntimeFailure):
     def __init__(self, message: str, *, hint: str = "", exit_status: int = 125) -> None:
         super().__init__(message, hint=hint)
         self.exit_status = exit_status
+
+
+class StuckProcess(RuntimeFailure):
+    """A container that was killed and is not over: the kernel holds a process in uninterruptible sleep; the same call may succeed later."""
 
 
 class NetworkError(Error):

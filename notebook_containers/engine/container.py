@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from notebook_containers.runtime.sessions import Session
     from notebook_containers.store.changes import Change
     from notebook_containers.store.records import ContainerRow
-
-_KILL_TIMEOUT_S = 10
 
 Status = Literal["created", "running", "paused", "restarting", "exited"]
 _STATUS: Mapping[str, Status] = {
@@ -176,7 +175,10 @@ class Container(Contents, Usage, Telling):
         return self._parts.runtime.attach(self.id, stdin=stdin, logs=logs)
 
     def stop(self, *, timeout: int | None = None) -> None:
-        """Ask it to end with its stop signal, and kill it after ``timeout`` seconds (10, or as it was made)."""
+        """Ask it to end with its stop signal, and kill it after ``timeout`` seconds (10, or as it was made).
+
+        StuckProcess when the kernel does not let a process of it end, a few seconds after that.
+        """
         seconds = self.document.options.stop_timeout_s if timeout is None else timeout
         with self._parts.container_lock(self.id):
             self._stop(seconds)
@@ -186,12 +188,14 @@ class Container(Contents, Usage, Telling):
         if self.state.status not in ("running", "paused", "restarting"):
             return
         word = self.document.options.stop_signal or self.document.config.stop_signal or "SIGTERM"
-        self._parts.runtime.kill(self.id, signal_number(word), why="stop")
+        with suppress(Conflict):  # it ends by itself at this moment
+            self._parts.runtime.kill(self.id, signal_number(word), why="stop")
         try:
             self._parts.runtime.wait(self.id, timeout_s=seconds)
         except TimeoutError:
-            self._parts.runtime.kill(self.id, signal_number("SIGKILL"), why="stop")
-            self._parts.runtime.wait(self.id, timeout_s=_KILL_TIMEOUT_S)
+            with suppress(Conflict):
+                self._parts.runtime.kill(self.id, signal_number("SIGKILL"), why="stop")
+            self._parts.runtime.wait_killed(self.id)
         self._networks.release(self.id)
         self._state = None
         actors.tell(self._parts, self.id, "stop")

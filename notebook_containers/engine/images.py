@@ -338,6 +338,7 @@ class Images:
 
         self._forget_cache(all=all)
         reclaimed = collect(self._parts.store)
+        self._parts.runtime.collect()
         return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes}
 
     def _forget_cache(self, *, all: bool) -> None:

@@ -14,11 +14,12 @@ import signal
 import socket
 import struct
 import termios
+import time
+from contextlib import suppress
 
 from notebook_containers.linux import syscalls
 
 TIOCGPTPEER = 0x5441
-_MOST_GENERATIONS = 100
 _FD_BYTES = array.array("i").itemsize
 
 
@@ -36,13 +37,21 @@ def alive(pid: int, started: int) -> bool:
     return pid > 0 and ticks == started and state not in ("", "Z", "X")
 
 
-def _stat(pid: int) -> tuple[str, int]:
+def _stat(pid: int, place: str = "/proc") -> tuple[str, int]:
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with open(f"{place}/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
     except OSError:
         return "", 0
     return (fields[0].decode(), int(fields[19])) if len(fields) > 19 else ("", 0)
+
+
+def states(pid: int) -> set[str]:
+    """Return the states of the threads of a process as proc(5) names them (R, S, D, Z, …); none when it is gone."""
+    try:
+        return {_stat(int(name), f"/proc/{pid}/task")[0] for name in os.listdir(f"/proc/{pid}/task")}
+    except OSError:
+        return set()
 
 
 def open_pidfd(pid: int, started: int) -> int:
@@ -86,21 +95,36 @@ def kill_and_reap(pid: int) -> None:
         return
 
 
-def kill_children() -> None:
-    """Kill and reap every child of this process, and what is orphaned by that and comes to it; one it may not kill is left."""
-    for _ in range(_MOST_GENERATIONS):
-        try:
-            with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-                children = [int(word) for word in file.read().split()]
-        except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-            return
-        if not children:
-            return
+def kill_children(timeout_s: float) -> None:
+    """Kill and reap every child of this process, and what is orphaned by that and comes to it.
+
+    Left are those that it may not kill, and after ``timeout_s`` those that the kernel does not let end.
+    """
+    deadline = time.monotonic() + timeout_s
+    while children := _children():
         for pid in children:
-            try:
-                kill_and_reap(pid)
-            except PermissionError:
-                continue
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        while (reaped := _reap()) == 0 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if reaped == 0:
+            return
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return []
+
+
+def _reap() -> int:
+    """Return a child that had ended and is reaped now, 0 when none has ended, -1 when there is none."""
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0]
+    except ChildProcessError:
+        return -1
 
 
 def exit_code(status: int) -> int:

@@ -19,12 +19,13 @@ from pathlib import Path
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, RuntimeFailure
 from notebook_containers.linux import cgroups, process as processes
 from notebook_containers.oci.runtime import Process, Resources
-from notebook_containers.runtime import document, limits, logs, wire
+from notebook_containers.runtime import document, limits, logs, stuck, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession, Made
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.runtime.state import LOST, ContainerState, lost_state, read_exit, read_state
+from notebook_containers.runtime.stuck import SOON_S
 
 _GONE_S = 10.0
 _MAKING_S = 3.0
@@ -124,6 +125,18 @@ class Runtime:
         finally:
             connection.close()
         return self._exit_code(id, deadline)
+
+    def wait_killed(self, id: str) -> None:
+        """Wait until a container that was killed is over; StuckProcess, soon, when the kernel holds a process of it."""
+        for seconds in (SOON_S, _GONE_S - SOON_S):
+            try:
+                self.wait(id, timeout_s=seconds)
+            except TimeoutError:
+                if held := stuck.held(self.pids(id)):
+                    raise stuck.error(id, held) from None
+            else:
+                return
+        raise stuck.error(id, self.pids(id))
 
     def kill(self, id: str, signal: int = signals.SIGTERM, *, all: bool = False, why: str = "") -> None:
         """Send a signal to the container's first process, or with ``all`` to every one. Conflict when it is not running.
@@ -250,7 +263,7 @@ class Runtime:
                 raise Conflict(f"container {id[:12]} is {state.status}", hint="stop it first, or force its removal")
             self._kill_for_ever(state)
         if not processes.wait_gone(state.monitor_pid, state.monitor_started, _GONE_S):
-            raise RuntimeFailure(f"the monitor of container {id[:12]} (pid {state.monitor_pid}) does not end")
+            raise stuck.error(id, [state.monitor_pid])
         if (directory / "borrowed").is_dir():
             from notebook_containers.runtime import borrowed  # brings all of init along, which no engine needs otherwise
 
@@ -272,6 +285,16 @@ class Runtime:
             _remove_directory(directory)
         elif state.status == "created":
             self.delete(id, force=True)
+
+    def collect(self) -> None:
+        """Take away what the killed left: places where nothing came to be, and what is over and has no bundle any more."""
+        for directory in sorted(self._containers.iterdir()):
+            state = read_state(directory)
+            if state is None and _abandoned(directory):
+                _remove_directory(directory)
+            elif state is not None and not state.live() and not os.path.isdir(state.bundle):
+                with suppress(ContainerNotFound):  # somebody else was quicker
+                    self.delete(state.id)
 
     def close(self) -> None:
         """End the spawner. Containers go on. Idempotent."""
@@ -358,7 +381,7 @@ class Runtime:
             self.kill(state.id, signals.SIGKILL, why="rm")
         except Conflict:
             return
-        self.wait(state.id, timeout_s=_GONE_S)
+        self.wait_killed(state.id)
 
 
 def _left(deadline: float | None) -> float | None:
@@ -399,7 +422,7 @@ def _signal_orphan(state: ContainerState, number: int) -> None:
     except ProcessLookupError:
         raise Conflict(f"container {state.id[:12]} is not running") from None
     if number == signals.SIGKILL:
-        _limits_of(state).kill()  # it may stand still, and then dies only when its whole group is let go
+        _kill_group(state)  # it may stand still, and then dies only when its whole group is let go
         processes.wait_gone(state.pid, state.pid_started, _GONE_S)
 
 
@@ -409,9 +432,17 @@ def _limits_of(state: ContainerState) -> limits.Limits:
 
 def _remove_cgroup(state: ContainerState) -> None:
     """Remove what a killed monitor could not."""
-    left = _limits_of(state)
-    left.kill()
-    left.remove()
+    _kill_group(state).remove()
+
+
+def _kill_group(state: ContainerState) -> limits.Limits:
+    """Kill all that is left in a container's cgroup and return it; StuckProcess when the kernel does not let something end."""
+    group = _limits_of(state)
+    try:
+        group.kill(timeout_s=SOON_S if stuck.held(group.pids()) else _GONE_S)
+    except TimeoutError:
+        raise stuck.error(state.id, group.pids()) from None
+    return group
 
 
 def _remove_directory(directory: Path) -> None:

@@ -132,10 +132,10 @@ class Limits:
         limited = bool(document.table(self._resources, "memory").get("limit"))
         return oom.watch(self.locations) if limited and self._cgroup is not None else -1
 
-    def kill(self) -> None:
-        """Kill everything that is left in it."""
+    def kill(self, *, timeout_s: float = 10.0) -> None:
+        """Kill everything that is left in it; TimeoutError names what the kernel does not let end in that time."""
         if self._cgroup is not None:
-            self._cgroup.kill()
+            self._cgroup.kill(timeout_s=timeout_s)
 
     def remove(self) -> str:
         """Remove the cgroup; returns a warning when it could not be."""

@@ -28,6 +28,7 @@ from notebook_containers.runtime.loop import READ, Loop
 from notebook_containers.runtime.memory import MemoryWatch
 from notebook_containers.runtime.pump import Pump
 from notebook_containers.runtime.restarts import Restarts
+from notebook_containers.runtime.stuck import SOON_S
 
 _CREDENTIALS = struct.Struct("3i")
 _REQUESTS_KEPT = 4
@@ -403,10 +404,10 @@ class Monitor:
 
     def _restart(self) -> None:
         self._restart_at = 0.0
-        self._limits.kill()
-        self._forget_borrowed()
         self.state.pop("requests", None)  # they were for the life before
         try:
+            self._limits.kill()
+            self._forget_borrowed()
             self._be_born()
         except (Error, OSError, ValueError) as err:
             self.state.update(error=err.one_line() if isinstance(err, Error) else str(err), startFailed=True)
@@ -415,15 +416,23 @@ class Monitor:
             if self._life is not None:
                 self._life.channel.send(b"s")
 
+    def _kill_the_rest(self) -> str:
+        """Kill what the first process left; returns a warning when the kernel does not let something end: whoever deletes tries again."""
+        try:
+            self._limits.kill(timeout_s=SOON_S)
+        except OSError as err:
+            return err.strerror or str(err)
+        processes.kill_children(SOON_S)  # without a pid namespace and a cgroup of its own, what the command left came to us
+        return ""
+
     def _finish(self) -> None:
         """Leave nothing behind, make the exit code durable, and only then tell anybody."""
         self._restart_at = 0.0
-        self._limits.kill()
+        left = self._kill_the_rest()
         self._forget_borrowed()
         self._memory.end()
         self._actor.leave_network()
-        processes.kill_children()  # without a pid namespace and a cgroup of its own, what the command left came to us
-        left = self._limits.remove()
+        left = left or self._limits.remove()
         if not left:
             self.state.update(cgroup="", cgroupLocations={})  # nobody need look for it again
         warnings = [*document.texts(self.state, "warnings"), *filter(None, [left])]

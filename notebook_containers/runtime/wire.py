@@ -22,6 +22,7 @@ _HEADER = struct.Struct("!BI")
 _ERRORS: dict[str, type[errors.Error]] = {
     "Conflict": errors.Conflict,
     "RuntimeFailure": errors.RuntimeFailure,
+    "StuckProcess": errors.StuckProcess,
     "Unsupported": errors.Unsupported,
     "InvalidArgument": errors.InvalidArgument,
 }
