@@ -27,7 +27,7 @@ SPAWNS = {
     "engine/doctor.py": "tries things in a process of its own: the same way",
     "network/spawn.py": "starts the forwarder and the attendant: the same way, no variable at all",
     "store/mapped.py": "starts the store's worker inside the user's ids: the same way",
-    "registry/credentials.py": "asks a credential helper: a checked name, an absolute path, few variables, a time limit",
+    "registry/keeper.py": "asks a credential helper: a checked name, an absolute path, few variables, a time and a size limit",
     "linux/namespaces.py": "newuidmap and newgidmap, by absolute path from a fixed list of directories",
     "network/attendant.py": "slirp4netns or pasta, by absolute path, in the container's user namespace",
     "runtime/launch.py": "the container's own command: what all is for",

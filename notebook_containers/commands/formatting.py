@@ -121,6 +121,12 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="SIZE", name="Size", text=_size("size")),
         Column(heading="COMMENT", name="Comment", text=_plain("comment")),
     ),
+    "search": (
+        Column(heading="NAME", name="Name", text=_plain("name")),
+        Column(heading="DESCRIPTION", name="Description", text=_plain("description")),
+        Column(heading="STARS", name="StarCount", text=_plain("stars")),
+        Column(heading="OFFICIAL", name="IsOfficial", text=lambda row: "[OK]" if row["official"] else ""),
+    ),
     "diff": (
         Column(heading="KIND", name="Kind", text=_plain("kind")),
         Column(heading="PATH", name="Path", text=_plain("path")),

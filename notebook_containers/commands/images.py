@@ -1,4 +1,4 @@
-"""Verbs on images: build, images, history, layers, tag, rmi, pull, push, prune."""
+"""Verbs on images: build, images, history, layers, tag, rmi, prune."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
 from notebook_containers.commands.results import Built, Layers, Names, Result, Row, Table, Text
 from notebook_containers.errors import Error, InvalidArgument
-from notebook_containers.oci.reference import Reference
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image
@@ -160,18 +159,6 @@ def _rmi(images: tuple[str, ...], *, force: bool) -> Result:
     return Names(names=lines, failures=failures)
 
 
-def _pull(image: str) -> Result:
-    """Fetch an image from its registry."""
-    found = face().engine.images.pull(image)
-    return Text(text=f"{Reference.parse(image).tagged().familiar()}: {found.id}")
-
-
-def _push(image: str) -> Result:
-    """Send an image to its registry."""
-    digest = face().engine.images.push(image)
-    return Text(text=f"{Reference.parse(image).tagged().familiar()}: digest: {digest}")
-
-
 def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
     """Remove images without a name (all unused ones with --all) and layers nobody needs."""
     result = face().engine.images.prune(all=all)
@@ -214,7 +201,5 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Option(["-f", "--force"], is_flag=True, help="Remove all its names, even while a container uses it."),
         click.Argument(["images"], nargs=-1, required=True),
     ),
-    "pull": _command("pull", _pull, _IMAGE),
-    "push": _command("push", _push, _IMAGE),
     "prune": _command("prune", _prune, _ALL, click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here).")),
 }

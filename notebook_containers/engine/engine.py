@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,7 @@ from notebook_containers.engine.containers import Containers
 from notebook_containers.engine.images import Images
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.parts import Parts, check_machine, default_root, default_run, private_directory, read_host
+from notebook_containers.engine.registries import Manifests, login, logout
 from notebook_containers.engine.volumes import Volumes
 from notebook_containers.oci.documents import JSON
 from notebook_containers.runtime.lifecycle import Runtime
@@ -55,6 +57,7 @@ class Engine:
         self.networks = Networks(self._parts)
         self.volumes = Volumes(self._parts)
         self.images = Images(self._parts, self.networks)
+        self.manifests = Manifests(self._parts)
         self.containers = Containers(self._parts, self.images, self.networks, self.volumes)
 
     @property
@@ -94,6 +97,17 @@ class Engine:
         from notebook_containers.engine.events import EventStream
 
         return EventStream(self._parts, since=since, until=until, filters=filters)
+
+    def login(self, username: str, password: str, *, registry: str = "") -> Sequence[str]:
+        """Try a password at a registry (Docker Hub when none is named) and keep it where docker keeps it; returns warnings.
+
+        RegistryError when it is refused; nothing is kept then.
+        """
+        return login(self._parts, username, password, registry)
+
+    def logout(self, registry: str = "") -> bool:
+        """Forget the password of a registry; False when there was none."""
+        return logout(registry)
 
     def recover(self) -> Recovered:
         """Make every container's state true after a restart of the machine, and start again what its restart policy asks for."""

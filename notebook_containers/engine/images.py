@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from notebook_containers.engine import dockerfiles
+from notebook_containers.engine import dockerfiles, registries
 from notebook_containers.engine.parts import Parts
-from notebook_containers.engine.pulling import parse_platform
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
 from notebook_containers.oci.documents import JSON
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
     from notebook_containers.build.solver import StepResult
     from notebook_containers.engine.networks import Networks
+    from notebook_containers.registry.listing import Found
 
 
 BUILD_NETWORKS = ("default", "none", "host")
@@ -225,23 +225,29 @@ class Images:
         image.tag(name)
         return image
 
-    def pull(self, name: str, *, platform: str = "") -> Image:
-        """Fetch an image from its registry, for this machine or for ``platform`` (``linux/arm64``)."""
-        from notebook_containers.registry import transfer
+    def pull(self, repository: str, tag: str | None = None, *, platform: str = "", progress: registries.Progress = None) -> Image:
+        """Fetch an image from its registry, for this machine or for ``platform`` (``linux/arm64``).
 
-        reference = Reference.parse(name).tagged()
-        image = Image(self._parts, transfer.pull(self._parts.store, reference, parse_platform(platform)))
-        self._parts.emit_image("pull", reference.familiar(), Reference.parse(name).familiar())
-        return image
+        ``progress`` is called with the events of ``registry.progress``, from several threads.
+        """
+        return Image(self._parts, registries.pull(self._parts, _name(repository, tag), platform=platform, progress=progress))
 
-    def push(self, name: str) -> str:
-        """Send an image to its registry; returns the manifest digest there."""
-        from notebook_containers.registry import transfer
+    def pull_all(self, repository: str, *, platform: str = "", progress: registries.Progress = None) -> Sequence[Image]:
+        """Fetch every tag of a repository; tags for other platforms only are left out and told."""
+        records = registries.pull_all(self._parts, repository, platform=platform, progress=progress)
+        return [Image(self._parts, record) for record in records]
 
-        reference = Reference.parse(name).tagged()
-        digest = str(transfer.push(self._parts.store, reference))
-        self._parts.emit_image("push", reference.familiar(), Reference.parse(name).familiar())
-        return digest
+    def push(self, repository: str, tag: str | None = None, *, compression: str = "gzip", progress: registries.Progress = None) -> str:
+        """Send an image to its registry; returns the manifest digest there. ``compression`` of new layers: gzip, zstd or none."""
+        return str(registries.push(self._parts, _name(repository, tag), compression=compression, progress=progress))
+
+    def push_all(self, repository: str, *, compression: str = "gzip", progress: registries.Progress = None) -> Mapping[str, str]:
+        """Send every tag of a repository that is here; returns name → manifest digest."""
+        return dict(registries.push_all(self._parts, repository, compression=compression, progress=progress))
+
+    def search(self, term: str, *, limit: int = 25) -> Sequence[Found]:
+        """Return repositories that a registry finds for a word (``registry.example/word`` asks that one, a word alone Docker Hub)."""
+        return registries.search(self._parts, term, limit=limit)
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
         """Return an archive of images that docker, podman and skopeo read (docker-archive and oci-archive in one).
@@ -354,6 +360,12 @@ class Images:
 
         found = sizes(self._parts.store.images.list())
         return {image.id: found[image.record.id] for image in images}
+
+
+def _name(repository: str, tag: str | None) -> str:
+    if not tag:
+        return repository
+    return f"{repository}{'@' if ':' in tag else ':'}{tag}"
 
 
 def _fits(tag: Reference, wanted: Reference) -> bool:

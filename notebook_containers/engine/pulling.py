@@ -35,11 +35,3 @@ def choose(images: Images, name: str, *, policy: str = "", platform: str = "") -
             hint="fetch the other with --pull missing, or leave out --platform",
         )
     return record
-
-
-def parse_platform(text: str) -> Platform | None:
-    """Return the platform that ``os/architecture[/variant]`` means; None for an empty text."""
-    if not text:
-        return None
-    system, architecture, *variant = text.split("/")
-    return Platform(os=system, architecture=architecture, variant="".join(variant))

@@ -100,6 +100,7 @@ HISTORY = Table(
         "comment": "text",
     },
 )
+SEARCH = Table(name="search", columns={"name": "text", "description": "text", "stars": "count", "official": "flag"})
 DIFF = Table(name="diff", columns={"path": "text", "kind": "text"})
 NETWORKS = Table(
     name="networks",
@@ -154,7 +155,9 @@ DOCTOR = Table(
     columns={"feature": "text", "available": "text", "how": "text", "lost": "text", "todo": "text", "needed": "flag"},
 )
 
-TABLES: Mapping[str, Table] = {t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, PORT, EVENTS, DOCTOR)}
+TABLES: Mapping[str, Table] = {
+    t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, PORT, EVENTS, DOCTOR, SEARCH)
+}
 
 
 def ps_frame(rows: Iterable[Row]) -> pd.DataFrame:

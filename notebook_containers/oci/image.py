@@ -40,9 +40,9 @@ class Digest(str):
         return super().__new__(cls, text)
 
     @classmethod
-    def of(cls, data: bytes) -> Self:
-        """Return the sha256 digest of bytes."""
-        return cls("sha256:" + hashlib.sha256(data).hexdigest())
+    def of(cls, data: bytes, algorithm: str = "sha256") -> Self:
+        """Return the digest of bytes."""
+        return cls(f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}")
 
     @property
     def algorithm(self) -> str:
@@ -67,17 +67,20 @@ class Platform(Document):
     architecture: str
     os: str = "linux"
     variant: str = ""
+    os_version: str = field(default="", metadata=named("os.version"))
+    os_features: tuple[str, ...] = field(default=(), metadata=named("os.features"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Descriptor(Document):
-    """Points at a blob: its type, digest and size in bytes."""
+    """Points at a blob: its type, digest and size in bytes; ``artifact_type`` is what a referrer is."""
 
     media_type: str = field(metadata=named("mediaType"))
     digest: Digest
     size: int
     annotations: Mapping[str, str] = field(default_factory=dict)
     platform: Platform | None = None
+    artifact_type: str = field(default="", metadata=named("artifactType"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

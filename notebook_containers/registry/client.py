@@ -1,32 +1,37 @@
-"""The distribution API (distribution-spec 1.1): manifests, blobs and tags of one registry, every byte counted and hashed.
+"""The distribution API (distribution-spec 1.1): manifests and blobs of one registry, every byte counted and hashed.
 
 What comes back from :meth:`Client.manifest` has been checked against the digest asked for and the one announced. Blobs are handed on
-in pieces, never more than announced; whoever stores them checks the digest (``ContentStore.writer``).
+in pieces, never more than announced, and go on where a connection broke; whoever stores them checks the digest.
 """
 
 from __future__ import annotations
 
+import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
-from notebook_containers.errors import InvalidDocument, RegistryError
+from notebook_containers.errors import RegistryError
 from notebook_containers.oci.documents import MAX_DOCUMENT_BYTES, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, Digest
 from notebook_containers.registry.auth import Authenticator, needs_login
 from notebook_containers.registry.credentials import Credentials, find_credentials
+from notebook_containers.registry.patience import Patience
+from notebook_containers.registry.reading import Broken, pieces, said, whole
+from notebook_containers.registry.settings import Settings
 from notebook_containers.registry.transport import TRY_AGAIN, Transport
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 MANIFEST_TYPES = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
-CHUNK = 256 * 1024
-SLOWEST_BYTES_PER_S = 4 * 1024
-_MAX_TAG_PAGES = 1000
+_BROKEN = "the registry, or a proxy before it, is broken"
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +46,17 @@ class Fetched:
 class Client:
     """One registry, named as in references; thread-safe; use it in a ``with`` statement or close it."""
 
-    def __init__(self, registry: str, *, find: Callable[[str], Credentials | None] = find_credentials) -> None:
+    def __init__(
+        self,
+        registry: str,
+        *,
+        settings: Settings | None = None,
+        find: Callable[[str], Credentials | None] = find_credentials,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.registry = registry
-        self._transport = Transport(registry)
-        self._authenticator = Authenticator(self._transport, find)
+        self.transport = Transport(registry, settings, stop)
+        self.authenticator = Authenticator(self.transport, find)
 
     def __enter__(self) -> Client:
         """Return the client."""
@@ -56,145 +68,96 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._transport.close()
+        self.transport.close()
 
     def manifest(self, repository: str, reference: str) -> Fetched:
         """Return the manifest or index of a tag or digest, verified; raises RegistryError (not there, refused, wrong bytes, > 4 MiB)."""
-        url, scope = f"/v2/{repository}/manifests/{reference}", _pull(repository)
-        with closing(self._call("GET", url, scope, headers={"Accept": ", ".join(MANIFEST_TYPES)})) as response:
+        what = f"the manifest of {repository}"
+        with closing(self._manifest("GET", repository, reference)) as response:
             if response.status == 404:
-                name = f"{self.registry}/{repository}" + ("@" if ":" in reference else ":") + reference
-                raise RegistryError(f"registry {self.registry} has no image {name}", hint="check the name and the tag")
-            self._expect(response, (200,), f"the manifest of {repository}")
-            data = b"".join(self._pieces(response, MAX_DOCUMENT_BYTES, f"the manifest of {repository}"))
+                raise self._no_image(repository, reference)
+            self.expect(response, (200,), what)
+            data = whole(response, MAX_DOCUMENT_BYTES, what, self.registry)
             media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
             announced = response.headers.get("Docker-Content-Digest", "")
         return self._verified(data, media_type, announced, reference, repository)
 
-    def blob(self, repository: str, blob: Descriptor) -> Iterator[bytes]:
-        """Yield the blob's bytes, at most ``blob.size`` of them; raises RegistryError for more, fewer, or a stalled connection.
+    def manifest_digest(self, repository: str, reference: str) -> str:
+        """Return the digest that the registry announces for a tag or digest, without fetching it; empty when it is not there or silent."""
+        with closing(self._manifest("HEAD", repository, reference)) as response:
+            return response.headers.get("Docker-Content-Digest", "") if response.status == 200 else ""
 
-        The receiver must check the digest.
-        """
-        what = f"blob {blob.digest.short} of {repository}"
-        with closing(self._call("GET", f"/v2/{repository}/blobs/{blob.digest}", _pull(repository))) as response:
+    def has_blob(self, repository: str, digest: Digest, *, push: bool = False) -> bool:
+        """Tell whether we may have the blob from this repository; RegistryError when we may not ask."""
+        scope = push_scope(repository) if push else pull_scope(repository)
+        with closing(self.call("HEAD", f"/v2/{repository}/blobs/{digest}", scope)) as response:
             if response.status == 404:
-                raise RegistryError(f"registry {self.registry} does not have {what}", hint="the image there is incomplete: push it again")
-            self._expect(response, (200,), what)
-            received = 0
-            for piece in self._pieces(response, blob.size, what):
-                received += len(piece)
-                yield piece
-        if received != blob.size:
-            raise RegistryError(f"registry {self.registry} sent {received} of the {blob.size} bytes of {what}", hint=TRY_AGAIN)
+                return False
+            self.expect(response, (200,), f"blob {digest.short} of {repository}")
+            return True
 
-    def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Tell whether the repository has the blob already."""
-        with closing(self._call("HEAD", f"/v2/{repository}/blobs/{digest}", _push(repository))) as response:
-            return response.status == 200
+    def blob(self, repository: str, blob: Descriptor) -> BlobReader:
+        """Return an iterator over the blob's bytes."""
+        return BlobReader(self, repository, blob)
 
-    def tags(self, repository: str) -> list[str]:
-        """Return all tags of the repository, in the registry's order."""
-        found: list[str] = []
-        url = f"/v2/{repository}/tags/list"
-        for _ in range(_MAX_TAG_PAGES):
-            with closing(self._call("GET", url, _pull(repository))) as response:
-                if response.status == 404:
-                    raise RegistryError(f"registry {self.registry} has no repository {repository}", hint="check the name")
-                self._expect(response, (200,), f"the tags of {repository}")
-                what = f"the tag list of {repository}"
-                document = untrusted_json(b"".join(self._pieces(response, MAX_DOCUMENT_BYTES, what)), what=what)
-                link = response.headers.get("Link", "")
-            tags = document.get("tags") or []
-            if not isinstance(tags, list):
-                raise RegistryError(f"registry {self.registry} sent a tag list that is none")
-            found += [tag for tag in tags if isinstance(tag, str)]
-            if 'rel="next"' not in link:
-                return found
-            url = self._transport.next_url(self._transport.base + url, link.partition("<")[2].partition(">")[0])
-        raise RegistryError(f"registry {self.registry} has no end of tags")
-
-    def push_blob(self, repository: str, digest: Digest, size: int, body: BinaryIO) -> None:
-        """Upload a blob in one piece (POST, then PUT); ``body`` is read from its start, ``size`` bytes."""
-        what = f"blob {digest.short} to {repository}"
-        with closing(self._call("POST", f"/v2/{repository}/blobs/uploads/", _push(repository), body=b"")) as response:
-            self._expect(response, (202,), what)
-            here = f"{self._transport.base}/v2/{repository}/blobs/uploads/"
-            location = self._transport.next_url(here, response.headers.get("Location", ""))
-        url = location + ("&" if urlsplit(location).query else "?") + urlencode({"digest": digest})
-        body.seek(0)
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        with closing(self._call("PUT", url, _push(repository), headers=headers, body=body)) as response:
-            self._expect(response, (201, 204), what)
-        if not self.has_blob(repository, digest):
-            raise RegistryError(f"registry {self.registry} took {what} and does not have it")
-
-    def push_manifest(self, repository: str, reference: str, data: bytes, media_type: str) -> Digest:
-        """Upload a manifest under a tag or digest and return its digest; raises RegistryError when the registry names another."""
-        url = f"/v2/{repository}/manifests/{quote(reference, safe=':')}"
-        with closing(self._call("PUT", url, _push(repository), headers={"Content-Type": media_type}, body=data)) as response:
-            self._expect(response, (201,), f"the manifest of {repository}")
-            stored = response.headers.get("Docker-Content-Digest", "")
-        if stored and stored != Digest.of(data):
-            raise RegistryError(f"registry {self.registry} stored the manifest of {repository} as {stored[:80]!r}, not {Digest.of(data)}")
-        return Digest.of(data)
-
-    def _call(
-        self, method: str, url: str, scope: str, *, headers: Mapping[str, str] | None = None, body: bytes | BinaryIO | None = None
+    def call(
+        self,
+        method: str,
+        url: str,
+        scope: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | BinaryIO | None = None,
+        patience: Patience | None = None,
+        repeat: bool = True,
     ) -> BaseHTTPResponse:
-        authorization = self._authenticator.known(scope)
-        response = self._transport.request(method, url, headers=headers, authorization=authorization, body=body)
+        """Send a request, log in when that is asked for, and return the unread answer; the caller closes it."""
+        send = partial(self.transport.request, method, url, headers=headers, body=body, patience=patience, repeat=repeat)
+        authorization = self.authenticator.known(scope)
+        response = send(authorization=authorization)
         if response.status != 401:
             return response
         challenge = response.headers.get("WWW-Authenticate", "")
         response.close()
         if not challenge:
             raise needs_login(self.registry)
-        authorization = self._authenticator.answer(challenge, scope)
+        authorization = self.authenticator.answer(challenge, scope)
         if body is not None and not isinstance(body, bytes):
             body.seek(0)
-        response = self._transport.request(method, url, headers=headers, authorization=authorization, body=body)
+        response = send(authorization=authorization)
         if response.status == 401:
             response.close()
             raise RegistryError(f"registry {self.registry} refuses the login", hint=needs_login(self.registry).hint)
         return response
 
-    def _pieces(self, response: BaseHTTPResponse, limit: int, what: str) -> Iterator[bytes]:
-        from urllib3.exceptions import HTTPError
-
-        deadline = time.monotonic() + 60 + limit / SLOWEST_BYTES_PER_S
-        received = 0
-        try:
-            while piece := response.read(min(CHUNK, limit + 1 - received), decode_content=False):
-                received += len(piece)
-                if received > limit:
-                    raise RegistryError(f"registry {self.registry} sends more than the {limit} bytes allowed for {what}")
-                yield piece
-                if time.monotonic() > deadline:
-                    raise RegistryError(f"registry {self.registry} sends {what} too slowly", hint=TRY_AGAIN)
-        except HTTPError as err:
-            raise RegistryError(f"the connection to registry {self.registry} broke in {what}", hint=TRY_AGAIN) from err
-
-    def _expect(self, response: BaseHTTPResponse, statuses: tuple[int, ...], what: str) -> None:
+    def expect(self, response: BaseHTTPResponse, statuses: tuple[int, ...], what: str) -> None:
+        """Raise the RegistryError that an unexpected status means, with the registry's own words."""
         if response.status in statuses:
             return
-        said = _message(response.read(8192, decode_content=False))
-        said = f": {said}" if said else ""
+        words = said(response, self.registry)
+        words = f": {words}" if words else ""
         if response.status in (401, 403):
-            raise RegistryError(f"registry {self.registry} refuses {what}{said}", hint=needs_login(self.registry).hint)
+            raise RegistryError(f"registry {self.registry} refuses {what}{words}", hint=needs_login(self.registry).hint)
         hint = "wait, or log in for a higher limit" if response.status == 429 else "try again later" if response.status >= 500 else ""
-        raise RegistryError(f"registry {self.registry} answers {response.status} for {what}{said}", hint=hint)
+        raise RegistryError(f"registry {self.registry} answers {response.status} for {what}{words}", hint=hint)
+
+    def _manifest(self, method: str, repository: str, reference: str) -> BaseHTTPResponse:
+        url = f"/v2/{repository}/manifests/{quote(reference, safe=':')}"
+        return self.call(method, url, pull_scope(repository), headers={"Accept": ", ".join(MANIFEST_TYPES)})
+
+    def _no_image(self, repository: str, reference: str) -> RegistryError:
+        name = f"{self.registry}/{repository}" + ("@" if ":" in reference else ":") + reference
+        return RegistryError(f"registry {self.registry} has no image {name}", hint="check the name and the tag")
 
     def _verified(self, data: bytes, media_type: str, announced: str, reference: str, repository: str) -> Fetched:
-        hint = "the registry, or a proxy before it, is broken"
         digest = Digest.of(data)
-        if announced and announced != digest and not announced.startswith("sha512:"):
+        if announced and not fits(data, announced):
             raise RegistryError(
-                f"registry {self.registry} announces {announced[:80]!r} for the manifest of {repository} with {digest}", hint=hint
+                f"registry {self.registry} announces {announced[:80]!r} for the manifest of {repository} with {digest}", hint=_BROKEN
             )
-        if ":" in reference and reference != digest:
+        if ":" in reference and not fits(data, reference):
             raise RegistryError(
-                f"registry {self.registry} sent the manifest {digest} of {repository} when asked for {reference}", hint=hint
+                f"registry {self.registry} sent the manifest {digest} of {repository} when asked for {reference}", hint=_BROKEN
             )
         inner = untrusted_json(data, what=f"the manifest of {repository}").get("mediaType")
         if inner is not None and media_type in MANIFEST_TYPES and inner != media_type:
@@ -204,23 +167,97 @@ class Client:
         kind = str(inner or media_type)
         if kind not in MANIFEST_TYPES:
             raise RegistryError(f"registry {self.registry} has something else than an image at {repository}: {kind[:80]!r}")
-        return Fetched(data=data, digest=digest, media_type=kind)
+        return Fetched(data=data, digest=Digest(reference) if ":" in reference else digest, media_type=kind)
 
 
-def _pull(repository: str) -> str:
+class BlobReader:
+    """Yields one blob's bytes, at most its size of them; a broken connection is taken up where it ended (Range), within a deadline.
+
+    ``parts`` says of how many answers the bytes are made: with more than one, wrong bytes may be an exchange between the parts, and one
+    more try in one part is fair. RegistryError for more bytes, fewer, a trickle, a refusal.
+    """
+
+    def __init__(self, client: Client, repository: str, blob: Descriptor) -> None:
+        self._client, self._repository, self._blob = client, repository, blob
+        self._what = f"blob {blob.digest.short} of {repository}"
+        self._received = 0
+        self._ranges = True
+        self.parts = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        blob, timeouts = self._blob, self._client.transport.settings.timeouts
+        allowance = blob.size / timeouts.slowest_bytes_per_s
+        patience = self._client.transport.patience(more_s=allowance)
+        end = time.monotonic() + timeouts.deadline_s + allowance
+        while self._received < blob.size or not self.parts:
+            before = self._received
+            try:
+                for piece in self._part(patience, end):
+                    self._received += len(piece)
+                    yield piece
+            except Broken as err:
+                patience.check()
+                if self._received > before:
+                    patience.progressed()
+                if not patience.again():
+                    raise self._short(err) from err
+                continue
+            if self._received < blob.size:
+                if self._received > before:
+                    patience.progressed()
+                if not patience.again():
+                    raise self._short()
+
+    def _part(self, patience: Patience, end: float) -> Iterator[bytes]:
+        """Yield what one answer adds to what was received; what it repeats is dropped (the digest at the end covers all)."""
+        start = self._received if self._ranges else 0
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        client, scope = self._client, pull_scope(self._repository)
+        url = f"/v2/{self._repository}/blobs/{self._blob.digest}"
+        with closing(client.call("GET", url, scope, headers=headers, patience=patience)) as response:
+            if response.status == 404:
+                raise RegistryError(
+                    f"registry {client.registry} does not have {self._what}", hint="the image there is incomplete: push it again"
+                )
+            if start and not self._continues(response, start):
+                self._ranges = False
+                if response.status != 200:
+                    return
+                start = 0
+            client.expect(response, (200, 206) if start else (200,), self._what)
+            self.parts += 1
+            skip = self._received - start
+            for piece in pieces(response, self._blob.size - start, self._what, client.registry, end=end):
+                if skip < len(piece):
+                    yield piece[skip:]
+                skip = max(skip - len(piece), 0)
+
+    def _continues(self, response: BaseHTTPResponse, start: int) -> bool:
+        """Tell whether an answer to a Range is the part that was asked for."""
+        match = _CONTENT_RANGE.match(response.headers.get("Content-Range", "")) if response.status == 206 else None
+        return match is not None and int(match[1]) == start and match[3] in ("*", str(self._blob.size))
+
+    def _short(self, err: Broken | None = None) -> RegistryError:
+        where = f"{self._received} of the {self._blob.size} bytes of {self._what}"
+        words = f"the connection to registry {self._client.registry} broke after {where}" if err else None
+        return RegistryError(words or f"registry {self._client.registry} sent {where}", hint=TRY_AGAIN)
+
+
+def fits(data: bytes, digest: str) -> bool:
+    """Tell whether bytes have a digest, whatever its algorithm; text that is no digest fits nothing."""
+    try:
+        wanted = Digest(digest)
+    except ValueError:
+        return False
+    return Digest.of(data, wanted.algorithm) == wanted
+
+
+def pull_scope(repository: str) -> str:
+    """Return the token scope for reading."""
     return f"repository:{repository}:pull"
 
 
-def _push(repository: str) -> str:
+def push_scope(repository: str) -> str:
+    """Return the token scope for writing."""
     return f"repository:{repository}:pull,push"
-
-
-def _message(data: bytes) -> str:
-    """Return the registry's own words from its error document, made fit for one line."""
-    try:
-        errors = untrusted_json(data, what="the registry's error").get("errors")
-        first = errors[0] if isinstance(errors, list) else None
-        words = str(first.get("message") or first.get("code")) if isinstance(first, dict) else ""
-    except (IndexError, InvalidDocument):
-        return ""
-    return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:200]

@@ -1,25 +1,21 @@
-"""The user's registry passwords, where other tools left them: docker's ``config.json``, podman's ``auth.json``, credential helpers."""
+"""The user's registry passwords, where docker, podman and we leave them: ``config.json``, ``auth.json``, credential helpers."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import os
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from notebook_containers.errors import InvalidDocument, RegistryError
 from notebook_containers.oci.documents import JSON, untrusted_json
+from notebook_containers.registry.keeper import Keeper
 
-_HELPER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
-_HELPER_TIMEOUT_S = 20.0
-_MAX_HELPER_BYTES = 64 * 1024
-_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
+_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
+_MAX_CONFIG_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,39 +30,74 @@ class Credentials:
 def find_credentials(registry: str) -> Credentials | None:
     """Return the user's credentials for a registry named as in references, or None; raises RegistryError for a failing helper."""
     for path in _files():
-        with suppress(OSError):
-            try:
-                document = untrusted_json(path.read_bytes(), what=str(path))
-            except InvalidDocument as err:
-                raise RegistryError(f"cannot read credentials: {err}", hint="repair or remove that file") from err
-            found = _in_document(document, registry)
-            if found is not None:
-                return found
+        document = read_config(path)
+        found = _in_document(document, registry) if document is not None else None
+        if found is not None:
+            return found
     return None
 
 
+def config_path() -> Path:
+    """Return docker's ``config.json``: where a login is kept. RegistryError when there is no home directory."""
+    folder = os.environ.get("DOCKER_CONFIG")
+    try:
+        return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+    except RuntimeError as err:
+        raise RegistryError("there is no home directory to keep a login in", hint="set HOME or DOCKER_CONFIG") from err
+
+
+def read_config(path: Path) -> dict[str, JSON] | None:
+    """Return a config file's document, None when there is none; RegistryError names one that cannot be understood."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_CONFIG_BYTES + 1)
+    except OSError:
+        return None
+    try:
+        return untrusted_json(data, what=str(path)) if data.strip() else {}
+    except InvalidDocument as err:
+        raise RegistryError(f"cannot read credentials: {err}", hint="repair or remove that file") from err
+
+
+def keys_of(registry: str) -> tuple[str, ...]:
+    """Return the names under which a registry's credentials may be kept, the one that we write first."""
+    return _HUB_KEYS if registry == "docker.io" else (registry, f"https://{registry}", f"https://{registry}/", f"https://{registry}/v1/")
+
+
+def keeper_of(document: Mapping[str, JSON], registry: str) -> tuple[Keeper, str] | None:
+    """Return the program that keeps a registry's password, with the registry's name for it, or None: ``credHelpers``, ``credsStore``."""
+    helpers, keys = document.get("credHelpers"), keys_of(registry)
+    for key in keys:
+        if isinstance(helpers, dict) and isinstance(name := helpers.get(key), str):
+            return Keeper(name), key
+    store = document.get("credsStore")
+    return (Keeper(store), keys[0]) if isinstance(store, str) and store else None
+
+
 def _files() -> Iterator[Path]:
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        yield Path(runtime) / "containers" / "auth.json"
     if chosen := os.environ.get("REGISTRY_AUTH_FILE"):
         yield Path(chosen)
-    folder = os.environ.get("DOCKER_CONFIG")
-    with suppress(RuntimeError):
-        yield (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+    with suppress(RegistryError):
+        yield config_path()
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime) / "containers" / "auth.json"
 
 
 def _in_document(document: dict[str, JSON], registry: str) -> Credentials | None:
-    keys = _HUB_KEYS if registry == "docker.io" else (registry, f"https://{registry}", f"https://{registry}/", f"https://{registry}/v1/")
+    keys, auths = keys_of(registry), document.get("auths")
     helpers = document.get("credHelpers")
-    for key in keys:
-        if isinstance(helpers, dict) and isinstance(helper := helpers.get(key), str):
-            return _from_helper(helper, key)
-    auths = document.get("auths")
-    for key in keys:
+    named = isinstance(helpers, dict) and any(key in helpers for key in keys)
+    for key in () if named else keys:
         if isinstance(auths, dict) and isinstance(entry := auths.get(key), dict) and (found := _decode(entry)) is not None:
             return found
-    store = document.get("credsStore")
-    return _from_helper(store, keys[0]) if isinstance(store, str) and store else None
+    keeper = keeper_of(document, registry)
+    answer = keeper[0].get(keeper[1]) if keeper is not None else None
+    if answer is None or not answer[1]:
+        return None
+    username, secret = answer
+    if username == "<token>":
+        return Credentials(username="", identity_token=secret)
+    return Credentials(username=username, password=secret)
 
 
 def _decode(entry: dict[str, JSON]) -> Credentials | None:
@@ -79,37 +110,3 @@ def _decode(entry: dict[str, JSON]) -> Credentials | None:
     if not isinstance(username, str) or not isinstance(password, str) or not (password or token):
         return None
     return Credentials(username=username, password=password.rstrip("\0"), identity_token=token)
-
-
-def _from_helper(name: str, server: str) -> Credentials | None:
-    """Ask ``docker-credential-<name> get`` (its protocol: the server on standard input, JSON on standard output)."""
-    program = shutil.which(f"docker-credential-{name}") if _HELPER.match(name) else None
-    if program is None:
-        raise RegistryError(
-            f"the credential helper {name[:80]!r} of your docker config.json is not there", hint="install it or remove its entry"
-        )
-    environment = {
-        key: os.environ[key] for key in ("HOME", "PATH", "USER", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS") if key in os.environ
-    }
-    try:
-        done = subprocess.run(
-            [os.path.abspath(program), "get"],
-            input=server.encode(),
-            capture_output=True,
-            timeout=_HELPER_TIMEOUT_S,
-            env=environment,
-            cwd="/",
-            start_new_session=True,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise RegistryError(f"the credential helper {name!r} does not answer", hint="run it by hand to see why") from err
-    if done.returncode != 0 or len(done.stdout) > _MAX_HELPER_BYTES:
-        return None
-    with suppress(InvalidDocument):
-        answer = untrusted_json(done.stdout, what=f"the answer of {name}")
-        username, secret = str(answer.get("Username", "")), str(answer.get("Secret", ""))
-        if username == "<token>":
-            return Credentials(username="", identity_token=secret)
-        return Credentials(username=username, password=secret) if secret else None
-    return None

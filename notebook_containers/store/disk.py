@@ -29,6 +29,7 @@ from notebook_containers.store.failpoints import fp
 _DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "tmp", "trash")
 _VOLATILE = "volatile-"
 _OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
+_TURN_POLL_S = 0.05
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ROOT_HINT = "set NBC_ROOT to a directory that you can write"
@@ -156,6 +157,22 @@ class Disk:
             with translated(self.root / "lease.lock"):
                 fcntl.flock(fd, fcntl.LOCK_SH)
             yield
+
+    @contextmanager
+    def turn(self, name: str, stop: threading.Event | None = None, waiting: Callable[[], object] | None = None) -> Iterator[None]:
+        """Let one process and thread at a time do the thing called ``name``, which is safe as a file name; hold a lease around it.
+
+        ``waiting`` is called once when another is at it; ``stop`` ends the wait with StoreError. A dead owner's turn is over at once.
+        """
+        path = self.staging / f"turn-{name}"
+        fd = _take_turn(path, stop, waiting)
+        try:
+            yield
+        finally:
+            # gone while it is locked: who waits for it sees that the name no longer leads to what it has open, and opens anew
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            os.close(fd)
 
     @contextmanager
     def exclusive(self, *, wait_s: float = 0.5) -> Iterator[bool]:
@@ -330,6 +347,29 @@ def _try_lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _take_turn(path: Path, stop: threading.Event | None, waiting: Callable[[], object] | None) -> int:
+    """Return a locked descriptor of the file that the name leads to now."""
+    while True:
+        with translated(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while not _try_lock(fd):
+                if waiting is not None:
+                    waiting()
+                    waiting = None
+                if stop is not None and stop.wait(_TURN_POLL_S):
+                    raise StoreError("the wait for another process was stopped")
+                if stop is None:
+                    time.sleep(_TURN_POLL_S)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), os.fstat(fd)):
+                    return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
 
 
 def _boot_id() -> str:

@@ -117,6 +117,19 @@ class LayerStore:
                 raise Corrupt(f"blob {blob.digest.short} is not the layer {expected.short}: its uncompressed digest is {found}")
             return self.publish(directory, expected, blob, size, root=unpacked.root, warnings=unpacked.warnings)
 
+    def packed(self, diff_id: Digest, media_type: str) -> Descriptor | None:
+        """Return as what of this type the layer was last sent to a registry, if it was."""
+        found = json.loads(self._records.layer(diff_id) or "{}").get("packed", {}).get(media_type)
+        return Descriptor.from_json(found) if found else None
+
+    def remember_packed(self, diff_id: Digest, packed: Descriptor) -> None:
+        """Note as what the layer was sent, compressed; nothing happens when the layer is gone. The bytes are not kept."""
+        with self._records.transaction():
+            document = json.loads(self._records.layer(diff_id) or "{}")
+            if document:
+                document["packed"] = {**document.get("packed", {}), packed.media_type: packed.to_json()}
+                self._records.add_layer(diff_id, json.dumps(document))
+
     def open_tar(self, diff_id: Digest) -> BinaryIO:
         """Open the layer's uncompressed tar for reading; the caller closes it."""
         from notebook_containers.store.compression import uncompressed

@@ -21,6 +21,8 @@ from notebook_containers.store.store import Store
 from tests.needs import need
 from tests.registry.scripted import Answer, Scripted, handler_for
 
+QUICK = "timeouts = {pause_s = 0.01, attempts = 4, read_s = 10, connect_s = 3}\n"
+"""The pauses of a test: as many attempts as it needs to see them, and no waiting."""
 PROGRAM = Path("/usr/bin/docker-registry")
 
 
@@ -35,6 +37,7 @@ def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "store") as opened:
+        (opened.root / "registries.toml").write_text(QUICK)
         yield opened
 
 
@@ -42,6 +45,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def other(tmp_path: Path) -> Iterator[Store]:
     """A second, empty store: another machine."""
     with Store.open(tmp_path / "other") as opened:
+        (opened.root / "registries.toml").write_text(QUICK)
         yield opened
 
 
@@ -52,7 +56,7 @@ MakeImage = Callable[..., ImageRecord]
 def image(store: Store) -> MakeImage:
     """Record an image in ``store`` with one layer (one file) for each content."""
 
-    def make(tag: str, *contents: bytes) -> ImageRecord:
+    def make(tag: str, *contents: bytes, architecture: str = "amd64") -> ImageRecord:
         layers = []
         for number, data in enumerate(contents):
             buffer = io.BytesIO()
@@ -62,7 +66,7 @@ def image(store: Store) -> MakeImage:
                 tar.addfile(info, io.BytesIO(data))
             buffer.seek(0)
             layers.append(store.layers.apply(buffer))
-        config = ImageConfig(architecture="amd64", os="linux", config=ContainerConfig(cmd=("true",)))
+        config = ImageConfig(architecture=architecture, os="linux", config=ContainerConfig(cmd=("true",)))
         return store.images.put(config, layers, tags=[Reference.parse(tag)])
 
     return make

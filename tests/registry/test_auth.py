@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from notebook_containers.errors import RegistryError
-from notebook_containers.registry.auth import parse_challenge, same_site
+from notebook_containers.registry.addresses import is_loopback, is_private, origin, same_site
+from notebook_containers.registry.auth import parse_challenge
 from notebook_containers.registry.credentials import Credentials, find_credentials
-from notebook_containers.registry.transport import is_loopback, is_private, origin
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_challenges_are_read(header: str, scheme: str, parameters: dict[str, str
 @pytest.mark.parametrize(
     "header", ["", '"x"', 'Bearer realm="open', "Bearer realm", "Bearer a=b\r\nX: y", "Bearer " + 'a="b",' * 3000, "Bearer =x"]
 )
-def test_reg_05_strange_challenges_are_refused(header: str) -> None:
+def test_reg05_strange_challenges_are_refused(header: str) -> None:
     with pytest.raises(RegistryError, match="not understood"):
         parse_challenge(header)
 
@@ -86,8 +86,11 @@ def test_credentials_are_found_where_tools_leave_them(tmp_path: Path, monkeypatc
     write(tmp_path / "chosen/config.json", {"auths": {"reg.example": {"username": "u", "password": "", "identitytoken": "tok"}}})
     assert find_credentials("reg.example") == Credentials(username="u", identity_token="tok")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    write(tmp_path / "run/containers/auth.json", {"auths": {"reg.example": {"auth": encoded("podman:pw")}}})
-    assert find_credentials("reg.example") == Credentials(username="podman", password="pw")
+    write(tmp_path / "run/containers/auth.json", {"auths": {"pod.example": {"auth": encoded("podman:pw")}}})
+    assert find_credentials("pod.example") == Credentials(username="podman", password="pw")
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    write(tmp_path / "auth.json", {"auths": {"reg.example": {"auth": encoded("named:pw")}}})
+    assert find_credentials("reg.example") == Credentials(username="named", password="pw")
 
 
 def test_a_secret_is_not_shown() -> None:
@@ -127,7 +130,7 @@ def test_a_credential_helper_is_asked(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", ["../../bin/evil", "a;b", "missing", "-x", "A"])
-def test_reg_12_a_strange_helper_is_not_run(tmp_path: Path, name: str) -> None:
+def test_reg12_a_strange_helper_is_not_run(tmp_path: Path, name: str) -> None:
     write(tmp_path / "home/.docker/config.json", {"credHelpers": {"reg.example": name}})
     with pytest.raises(RegistryError, match="credential helper"):
         find_credentials("reg.example")

@@ -176,7 +176,7 @@ def test_a_manifest_without_its_parts_is_refused(store: Store, image: MakeImage)
         '"schemaVersion":2,"schemaVersion":2',
     ],
 )
-def test_reg_06_doubtful_manifests_are_refused(change: str) -> None:
+def test_reg06_doubtful_manifests_are_refused(change: str) -> None:
     key = change.partition(":")[0]
     base = ['"schemaVersion":2', '"config":{"mediaType":"' + CONFIG + '","digest":"sha256:' + "0" * 64 + '","size":2}', '"layers":[]']
     text = "{" + ",".join([*(part for part in base if not part.startswith(key)), change]) + "}"

@@ -1,0 +1,70 @@
+"""Who a host is: this machine, a private address, the same site as another; pure but for one look-up."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port: what must be equal for credentials to be sent."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def is_loopback(netloc: str) -> bool:
+    """Tell whether ``host[:port]`` is this machine: localhost or a literal loopback address; other names are not looked up."""
+    host = urlsplit(f"//{netloc}").hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private(host: str) -> bool:
+    """Tell whether any address of the host is not a public one; a name that cannot be looked up counts as public (it will fail)."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(not is_public_address(str(address[0])) for *_, address in found)
+
+
+def is_public_address(address: str) -> bool:
+    """Tell whether a literal address is one of the whole internet's; an IPv4 address inside an IPv6 one counts as itself."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return found.is_global and not found.is_multicast
+
+
+def same_site(one: str, other: str) -> bool:
+    """Tell whether two host names belong together: equal, or with the same registrable domain, judged cautiously without a suffix list."""
+    if one == other:
+        return True
+    left, right = one.split("."), other.split(".")
+    # co.uk, com.au, gov.br are suffixes, not sites: a short second label under a country needs a third
+    labels = 3 if len(left[-1]) == 2 and len(left) > 1 and len(left[-2]) <= 3 else 2
+    numeric = one.replace(".", "").isdigit() or ":" in one
+    return not numeric and len(left) >= labels and len(right) >= labels and left[-labels:] == right[-labels:]
+
+
+def bypasses_proxy(host: str, exceptions: str) -> bool:
+    """Tell whether ``NO_PROXY``'s value excepts a host: ``*``, names with everything below them, addresses, networks (10.0.0.0/8)."""
+    name, _, port = host.lower().rpartition(":") if host.count(":") == 1 else (host.lower(), "", "")
+    for word in filter(None, (part.strip().lower() for part in exceptions.split(","))):
+        bare, _, wanted = word.rpartition(":") if word.count(":") == 1 else (word, "", "")
+        bare = bare.removeprefix("*").removeprefix(".")
+        if word == "*" or (wanted in ("", port) and (name == bare or name.endswith(f".{bare}"))) or _in_network(name, word):
+            return True
+    return False
+
+
+def _in_network(host: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False

@@ -1,0 +1,172 @@
+"""Push: an image of the store to a registry.
+
+Layers that are plain tars here are sent compressed, and the store remembers as what: the next push finds out by digest alone that a
+registry has a layer, and the manifest is the same each time. Everything else is sent byte for byte. What another repository of the same
+registry has is mounted instead of sent.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import BinaryIO, Literal, TypeAlias
+
+from notebook_containers.errors import InvalidArgument, RegistryError
+from notebook_containers.oci.image import LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, MANIFEST, Descriptor, Digest
+from notebook_containers.oci.reference import Reference
+from notebook_containers.registry.ahead import ahead
+from notebook_containers.registry.attended import attended, side_by_side
+from notebook_containers.registry.client import Client
+from notebook_containers.registry.progress import Meter, Report, TransferDone, TransferStarted, silent
+from notebook_containers.registry.settings import Settings
+from notebook_containers.registry.upload import Upload, mount, push_manifest
+from notebook_containers.store.images import ImageRecord
+from notebook_containers.store.packing import compressor
+from notebook_containers.store.store import Store
+
+Compression: TypeAlias = Literal["gzip", "zstd", "none"]
+KINDS: dict[str, str] = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD, "none": LAYER_TAR}
+_PARALLEL = 3
+_CHUNK = 1024 * 1024
+_MOST_MOUNTS = 2
+
+
+def push(
+    store: Store, reference: Reference, report: Report = silent, *, compression: str = "gzip", settings: Settings | None = None
+) -> Digest:
+    """Send the image that has this name to the registry in the name, and return the digest of its manifest there.
+
+    Raises ImageNotFound, RegistryError (refused, not there), InvalidArgument for an unknown compression.
+    """
+    reference = reference.tagged()
+    if compression not in KINDS:
+        raise InvalidArgument(f"compression {compression!r} is unknown", hint=f"use {', '.join(KINDS)}")
+    image = store.images.resolve(reference.familiar())
+    with Client(reference.registry, settings=settings or Settings.read(store.root)) as client, store.lease():
+        work = _Push(store, client, reference, report, KINDS[compression])
+        digest = attended(lambda: work.run(image), work.cut, name="nbc-push")
+        store.images.add_digest(image.id, replace(reference, tag="", digest=str(digest)))
+        return digest
+
+
+class _Push:
+    def __init__(self, store: Store, client: Client, reference: Reference, report: Report, kind: str) -> None:
+        self._store, self._client, self._reference, self._report, self._kind = store, client, reference, report, kind
+        self._repository = reference.repository
+        self._stop = threading.Event()
+        self._changed = False
+
+    def cut(self) -> None:
+        """End every request and every compression."""
+        self._stop.set()
+        self._client.transport.cut()
+
+    def run(self, image: ImageRecord) -> Digest:
+        manifest, name = image.manifest, self._reference.familiar()
+        data, kind = self._store.content.read(image.manifest_digest), manifest.media_type or MANIFEST
+        parts = dict(zip(image.diff_ids, manifest.layers, strict=True))
+        meters = {diff_id: Meter(self._report, diff_id, self._store.layers.get(diff_id).size) for diff_id in parts}
+        blobs = tuple((diff_id, meter.total) for diff_id, meter in meters.items())
+        self._report(TransferStarted(name=name, direction="push", manifest=image.manifest_digest, blobs=blobs))
+        for meter in meters.values():
+            meter.phase("waiting")
+        tasks = [self._task(diff_id, blob, meters[diff_id]) for diff_id, blob in parts.items()]
+        sent = dict(zip(parts, side_by_side(tasks, most=_PARALLEL, cut=self.cut, name="nbc-layer"), strict=True))
+        layers = tuple(sent[diff_id] for diff_id in image.diff_ids)
+        self._send_blob(manifest.config, Meter(silent, manifest.config.digest, manifest.config.size))
+        if layers != manifest.layers:
+            data, kind = replace(manifest, layers=layers, media_type=MANIFEST).to_bytes(), MANIFEST
+        digest = push_manifest(self._client, self._repository, self._reference.tag or self._reference.digest, data, kind)
+        self._report(TransferDone(name=name, manifest=digest, changed=self._changed))
+        return digest
+
+    def _task(self, diff_id: Digest, blob: Descriptor, meter: Meter) -> Callable[[], Descriptor]:
+        return lambda: self._layer(diff_id, blob, meter)
+
+    def _layer(self, diff_id: Digest, blob: Descriptor, meter: Meter) -> Descriptor:
+        """Have the layer in the registry, and return what it is there."""
+        if blob.digest != diff_id and self._store.content.has(blob.digest):
+            self._send_blob(blob, meter, diff_id)
+            return blob
+        if self._kind == LAYER_TAR:
+            plain = Descriptor(media_type=LAYER_TAR, digest=diff_id, size=self._store.layers.get(diff_id).size)
+            self._send_layer(diff_id, plain, meter)
+            return plain
+        packed = self._store.layers.packed(diff_id, self._kind)
+        if packed is not None and self._is_there(packed, meter, diff_id):
+            return packed
+        return self._send_layer(diff_id, packed, meter)
+
+    def _send_layer(self, diff_id: Digest, known: Descriptor | None, meter: Meter) -> Descriptor:
+        """Compress and send at once; the digest is known when all of it is there."""
+        if self._kind == LAYER_TAR and known is not None and self._is_there(known, meter, diff_id):
+            return known
+        self._changed = True
+        meter.phase("uploading", done=0)
+        upload = Upload(self._client, self._repository, f"layer {diff_id.short}")
+        digest, size = upload.send(lambda: ahead(self._packed(diff_id, meter)))
+        found = Descriptor(media_type=self._kind, digest=digest, size=size)
+        if self._kind != LAYER_TAR:
+            self._store.layers.remember_packed(diff_id, found)
+        meter.phase("done", done=meter.total, sent_as=digest)
+        return found
+
+    def _packed(self, diff_id: Digest, meter: Meter) -> Generator[bytes, None, None]:
+        packer = compressor({LAYER_GZIP: "gzip", LAYER_ZSTD: "zstd"}.get(self._kind, ""))
+        with self._store.layers.open_tar(diff_id) as tar:
+            while piece := tar.read(_CHUNK):
+                self._check()
+                yield packer.compress(piece)
+                meter.add(len(piece))
+        yield packer.flush()
+
+    def _send_blob(self, blob: Descriptor, meter: Meter, diff_id: Digest | None = None) -> None:
+        """Have a blob of the store in the registry, byte for byte."""
+        if self._is_there(blob, meter, diff_id):
+            return
+        self._changed = True
+        meter.total = blob.size
+        meter.phase("uploading", done=0, sent_as=blob.digest)
+        upload = Upload(self._client, self._repository, f"blob {blob.digest.short}", sent=meter.add)
+        upload.send(lambda: self._bytes(self._store.content.open(blob.digest)), expected=blob.digest)
+        meter.phase("done", done=blob.size, sent_as=blob.digest)
+
+    def _bytes(self, file: BinaryIO) -> Iterator[bytes]:
+        with closing(file):
+            while piece := file.read(_CHUNK):
+                self._check()
+                yield piece
+
+    def _is_there(self, blob: Descriptor, meter: Meter, diff_id: Digest | None) -> bool:
+        """Tell whether the repository has the blob, or can be given it from a neighbour."""
+        if self._client.has_blob(self._repository, blob.digest, push=True):
+            meter.phase("exists", done=meter.total, sent_as=blob.digest)
+            return True
+        for source in self._neighbours(diff_id) if diff_id is not None else ():
+            if self._mounted(blob.digest, source):
+                self._changed = True
+                meter.phase("mounted", done=meter.total, sent_as=blob.digest)
+                return True
+        return False
+
+    def _mounted(self, digest: Digest, source: str) -> bool:
+        try:
+            return mount(self._client, self._repository, digest, source)
+        except RegistryError:
+            self._check()
+            return False  # a neighbour that we may not read: then it is sent
+
+    def _neighbours(self, diff_id: Digest) -> list[str]:
+        """Return other repositories of the registry that an image with this layer has come from or gone to."""
+        found: dict[str, None] = {}
+        for image in self._store.images.list():
+            if image.digests and diff_id in image.diff_ids:
+                names = [Reference.parse(name) for name in image.digests]
+                found |= {n.repository: None for n in names if n.registry == self._reference.registry and n.repository != self._repository}
+        return list(found)[:_MOST_MOUNTS]
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise RegistryError(f"the push of {self._reference.familiar()} was stopped")
