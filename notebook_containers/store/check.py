@@ -1,10 +1,10 @@
-"""Checking a store: every blob hashed again, every row followed; says what is damaged and what is merely garbage."""
+"""Checking a store: every blob hashed again, every tree held against its archive, every row followed; damage told from garbage."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Finding:
 
 
 def check(store: Store, *, quick: bool = False) -> list[Finding]:
-    """Return all findings, damage first; an empty list is a clean store. ``quick`` does not hash blobs. Changes nothing.
+    """Return all findings, damage first; an empty list is a clean store. ``quick`` reads no blob and no layer's files. Changes nothing.
 
     Holds a lease, so nothing is collected meanwhile; what an operation running elsewhere has not published yet shows as garbage.
     """
@@ -38,10 +38,13 @@ def check(store: Store, *, quick: bool = False) -> list[Finding]:
         database = [Finding(kind="database", subject=str(store.records.path), detail=text) for text in check_database(store.records.path)]
         if database:
             return database
+        blobs = list(_blobs(store, quick=quick))
+        damaged = {finding.subject for finding in blobs if not finding.garbage}
         found = [
-            *_blobs(store, quick=quick),
+            *blobs,
             *(finding for image in store.images.list() for finding in _image(store, image)),
             *_layers(store),
+            *([] if quick else _trees(store, damaged)),
             *_volumes(store),
             *_unrecorded(store),
             *_leftovers(store),
@@ -99,6 +102,21 @@ def _layers(store: Store) -> Iterator[Finding]:
             yield Finding(kind="tree-unrecorded", subject=str(store.root / "layers" / name), detail="no row names it", garbage=True)
 
 
+def _trees(store: Store, damaged: set[str]) -> Iterator[Finding]:
+    """Hold each layer's tree against its archive, where that is sound itself."""
+    for layer in store.layers.list():
+        if layer.blob.digest in damaged or not layer.tree.is_dir() or not store.content.has(layer.blob.digest):
+            continue
+        found: Sequence[str]
+        try:
+            found = store.layers.differences(layer)
+        except Error as err:
+            found = [err.message]
+        if found:
+            more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
+            yield Finding(kind="tree-damaged", subject=layer.diff_id, detail="; ".join(found[:3]) + more)
+
+
 def _snapshots(store: Store, known: set[Digest]) -> Iterator[Finding]:
     recorded = {row.id: row.name for row in store.records.containers()}
     for key in store.snapshots.list():
@@ -130,7 +148,10 @@ def _volumes(store: Store) -> Iterator[Finding]:
             yield Finding(kind="volume-missing", subject=name, detail="its directory is not there")
     for name in sorted(os.listdir(store.root / "volumes")):
         if name not in recorded:
-            yield Finding(kind="volume-unrecorded", subject=str(store.root / "volumes" / name), detail="no row names it", garbage=True)
+            data = store.root / "volumes" / name / "_data"
+            empty = not data.is_dir() or not os.listdir(data)
+            detail = "no row names it" if empty else "no row names it, and it holds somebody's files"
+            yield Finding(kind="volume-unrecorded", subject=name, detail=detail, garbage=empty)
 
 
 def _unrecorded(store: Store) -> Iterator[Finding]:

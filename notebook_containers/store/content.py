@@ -90,9 +90,10 @@ class ContentStore:
         return digest
 
     @contextmanager
-    def writer(self, *, expected: Digest | None = None, size: int | None = None) -> Iterator[BlobWriter]:
+    def writer(self, *, expected: Digest | None = None, size: int | None = None, replace: bool = False) -> Iterator[BlobWriter]:
         """Write one blob of any length; durable when the block has ended, and nothing is visible when it fails.
 
+        With ``replace`` what stands there is known to be damaged, and goes once the new bytes are verified and on the disk.
         Raises Corrupt when the digest or the size are not those announced, DiskFull or StoreError from the disk.
         """
         name = f"blob {expected or ''}".rstrip()
@@ -106,7 +107,7 @@ class ContentStore:
                 yield blob
                 _check(blob, expected, size, name)
                 with translated(staged):
-                    self._publish(file, staged, blob)
+                    self._publish(file, staged, blob, replace=replace)
             finally:
                 with suppress(OSError):
                     file.close()
@@ -131,14 +132,14 @@ class ContentStore:
         except OSError:
             return False
 
-    def _publish(self, file: BinaryIO, staged: Path, blob: BlobWriter) -> None:
+    def _publish(self, file: BinaryIO, staged: Path, blob: BlobWriter, *, replace: bool) -> None:
         final = self.path(blob.digest)
         file.flush()
         fp("content.write.before_fsync")
         os.fsync(file.fileno())
         fp("content.write.after_fsync")
-        if not self.disk.publish(staged, final) and not self._present(blob.digest, blob.size):
-            # what is there is damaged (cut off or grown): the bytes just verified take its place
+        if not self.disk.publish(staged, final) and (replace or not self._present(blob.digest, blob.size)):
+            # what is there is damaged (cut off or grown, or said to be): the bytes just verified take its place
             self.disk.discard(final)
             self.disk.publish(staged, final)
 

@@ -63,6 +63,10 @@ _VOLATILE_SCHEMA = (
         network TEXT NOT NULL, address TEXT NOT NULL, container TEXT NOT NULL,
         PRIMARY KEY (network, address), UNIQUE (network, container)) WITHOUT ROWID""",
 )
+_ORPHANS = (
+    "DELETE FROM names WHERE image NOT IN (SELECT id FROM images)",
+    "DELETE FROM addresses WHERE network NOT IN (SELECT id FROM networks)",
+)
 
 
 class Database:
@@ -205,6 +209,23 @@ def check_database(path: Path) -> list[str]:
             return found
     except sqlite3.DatabaseError as err:
         return [str(err)]
+
+
+def mend(path: Path) -> None:
+    """Make every index again and drop the rows that refer to none; raises Corrupt when SQLite still finds damage afterwards."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("REINDEX")
+            for statement in _ORPHANS:
+                connection.execute(statement)
+            fp("repair.before_commit")
+            connection.execute("COMMIT")
+    except sqlite3.DatabaseError as err:
+        raise _store_error(err, path) from err
+    if left := check_database(path):
+        raise Corrupt(f"{path} is damaged: {left[0]}", hint="put back one of its copies (nbc.db.*), or start again: nbc system reset")
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -258,6 +258,7 @@ class Disk:
     def _retire_other_boots(self) -> None:
         for name in os.listdir(self.root / "tmp"):
             if name != self.boot_id:
+                fp("disk.boot.before_rename")
                 with suppress(FileNotFoundError):
                     os.rename(self.root / "tmp" / name, self.trash / os.urandom(12).hex())
 

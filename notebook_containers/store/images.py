@@ -224,6 +224,15 @@ class Images:
         if not gone:
             raise self._not_found(image_id)
 
+    def rewrite(self, image_id: Digest) -> ImageRecord:
+        """Write the image's row again from its config and layers, when it does not agree with them; StoreError when those are gone."""
+        with self._content.disk.lease():
+            _, manifest, *columns = self._row(image_id, self.get(image_id).manifest_digest, parse_config(self._content.read(image_id)))
+            with self._records.transaction() as connection:
+                sql = "UPDATE images SET manifest = ?, created = ?, size = ?, layers = ?, labels = ? WHERE id = ?"
+                connection.execute(sql, (manifest, *columns, image_id))
+        return self.get(image_id)
+
     def _named(self, reference: Reference) -> ImageRecord | None:
         if reference.digest:
             values = [f"{reference.name}@{reference.digest}", reference.digest, f"{reference.name}:"]
@@ -235,10 +244,7 @@ class Images:
     def _record(
         self, image_id: Digest, manifest: Digest, config: ImageConfig, tags: Sequence[Reference], *, newest_manifest: bool
     ) -> ImageRecord:
-        sizes = [f"{diff_id} {self._layer_size(diff_id)}" for diff_id in config.rootfs.diff_ids]
-        total = sum(int(text.partition(" ")[2]) for text in sizes)
-        labels = json.dumps(dict(config.config.labels)) if config.config.labels else ""
-        row = (image_id, manifest, seconds(config.created), total, "\n".join(sizes), labels)
+        row = self._row(image_id, manifest, config)
         fp("images.before_record")
         with self._records.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO images (id, manifest, created, size, layers, labels) VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -246,6 +252,12 @@ class Images:
                 connection.execute("UPDATE images SET manifest = ? WHERE id = ?", (manifest, image_id))
             _write_names(connection, image_id, tags)
         return self.get(image_id)
+
+    def _row(self, image_id: Digest, manifest: Digest, config: ImageConfig) -> tuple[Value, ...]:
+        sizes = [f"{diff_id} {self._layer_size(diff_id)}" for diff_id in config.rootfs.diff_ids]
+        total = sum(int(text.partition(" ")[2]) for text in sizes)
+        labels = json.dumps(dict(config.config.labels)) if config.config.labels else ""
+        return (image_id, manifest, seconds(config.created), total, "\n".join(sizes), labels)
 
     def _layer_size(self, diff_id: Digest) -> int:
         if not self._layers.has(diff_id):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,47 @@ class LayerStore:
         """Make a layer of a blob in the content store (tar, gzip, zstd); Corrupt when its uncompressed digest is not ``expected``."""
         if self.has(expected):
             return self.get(expected)
+        with self.disk.lease(), self.staged() as directory:
+            unpacked, size = self._unpack_blob(blob, expected, directory)
+            return self.publish(directory, expected, blob, size, root=unpacked.root, warnings=unpacked.warnings)
+
+    def rebuild(self, diff_id: Digest) -> Layer:
+        """Unpack the layer's blob again in place of its tree; Corrupt when the blob is not what it should be, and the tree stays.
+
+        Nobody may have the tree mounted. Killed in the middle it can be done again.
+        """
+        blob = self.get(diff_id).blob
+        with self.disk.lease(), self.staged() as directory:
+            unpacked, size = self._unpack_blob(blob, diff_id, directory)
+            self.disk.discard(self.directory(diff_id))
+            return self.publish(directory, diff_id, blob, size, root=unpacked.root, warnings=unpacked.warnings)
+
+    def repack(self, layer: Layer) -> None:
+        """Pack the blob of a layer that was packed here again from its tree; Corrupt when other bytes come out, and nothing changes."""
+        from notebook_containers.store.trees import PackRequest
+
+        with translated(layer.tree):
+            top = self.trees.find([layer.tree], "", "")
+        mode, uid, gid, _ = top or (0, 0, 0, "")
+        # a root that the layer gives is in its archive: then it must differ from what is said to be below
+        below = (stat.S_IMODE(mode), uid, gid) if layer.root is None else (-1, -1, -1)
+        order = PackRequest(upper=layer.tree, below=(), root=below)
+        with self.content.writer(expected=layer.blob.digest, size=layer.blob.size, replace=True) as blob, translated(layer.tree):
+            self.trees.pack(order, blob.write)
+
+    def differences(self, layer: Layer) -> Sequence[str]:
+        """Compare the layer's tree with its blob, file by file; return what differs, in words. Raises for a blob that cannot be read."""
+        from notebook_containers.store.compression import uncompressed
+        from notebook_containers.store.pump import Pump, Tee
+
+        digest = hashlib.new(layer.diff_id.algorithm)
+        with uncompressed(self.content.open(layer.blob.digest)) as stream, Pump(digest.update) as pump, translated(layer.tree):
+            found = self.trees.compare(Tee(stream, pump), layer.tree, lenient=bool(layer.warnings))
+        if digest.hexdigest() != layer.diff_id.hex:
+            return [f"its archive is another one ({digest.hexdigest()[:12]})", *found]
+        return found
+
+    def _unpack_blob(self, blob: Descriptor, expected: Digest, directory: Path) -> tuple[Unpacked, int]:
         from notebook_containers.store.compression import uncompressed
         from notebook_containers.store.pump import Pump, Tee
 
@@ -109,13 +151,12 @@ class LayerStore:
             size += len(piece)
             digest.update(piece)
 
-        with self.disk.lease(), self.staged() as directory:
-            with uncompressed(self.content.open(blob.digest)) as stream, Pump(count) as pump:
-                unpacked = self._unpack(Tee(stream, pump), directory)
-            if digest.hexdigest() != expected.hex:
-                found = digest.hexdigest()[:12]
-                raise Corrupt(f"blob {blob.digest.short} is not the layer {expected.short}: its uncompressed digest is {found}")
-            return self.publish(directory, expected, blob, size, root=unpacked.root, warnings=unpacked.warnings)
+        with uncompressed(self.content.open(blob.digest)) as stream, Pump(count) as pump:
+            unpacked = self._unpack(Tee(stream, pump), directory)
+        if digest.hexdigest() != expected.hex:
+            found = digest.hexdigest()[:12]
+            raise Corrupt(f"blob {blob.digest.short} is not the layer {expected.short}: its uncompressed digest is {found}")
+        return unpacked, size
 
     def packed(self, diff_id: Digest, media_type: str) -> Descriptor | None:
         """Return as what of this type the layer was last sent to a registry, if it was."""

@@ -63,6 +63,14 @@ class MappedTrees:
             warnings=_texts(answer["warnings"]),
         )
 
+    def compare(self, stream: Readable, directory: Path, *, lenient: bool) -> list[str]:
+        """Hold a tree against its archive."""
+        order: dict[str, JSON] = {"op": "compare", "directory": str(directory), "lenient": lenient}
+        answer = self._ask(order, feed=lambda fd: _pour(stream, fd))
+        while stream.read(_PIECE):
+            pass
+        return list(_texts(answer))
+
     def give(self, path: Path, attributes: Attributes) -> None:
         """Set a directory's mode and owner; what is and stays the caller's own needs no worker."""
         status = os.stat(path)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from notebook_containers.store.operations import Operation
     from notebook_containers.store.overlay import Stack
     from notebook_containers.store.tar_reader import Readable
-    from notebook_containers.store.unpack import Unpacked
+    from notebook_containers.store.unpack import Rules, Unpacked
     from notebook_containers.store.upper import Item
 
 # What unpacks, packs and compares is imported where it is used: running a container, where milliseconds count, needs none of it.
@@ -62,6 +62,9 @@ class Trees(Protocol):
 
     def unpack(self, stream: Readable, directory: Path) -> Unpacked:
         """Unpack a layer's archive as ``directory/diff``, which is made; the stream is read to its end."""
+
+    def compare(self, stream: Readable, directory: Path, *, lenient: bool) -> list[str]:
+        """Hold the tree ``directory`` against its archive, which is read to its end; return the differences in words."""
 
     def give(self, path: Path, attributes: Attributes) -> None:
         """Set a directory's mode and owner."""
@@ -115,15 +118,28 @@ class LocalTrees:
         """Unpack a layer's archive."""
         from notebook_containers.linux.paths import SafeRoot
         from notebook_containers.store.tar_reader import Limits, TarReader
-        from notebook_containers.store.unpack import Rules, unpack
+        from notebook_containers.store.unpack import unpack
 
         space = os.statvfs(directory)
         limits = Limits(total_bytes=space.f_bavail * space.f_frsize)
         os.mkdir(directory / "diff", 0o755)
         os.chmod(directory / "diff", 0o755)
         with SafeRoot.at(directory / "diff") as root:
-            rules = Rules(layer=True, single_id=self._single, userxattr=self._userxattr, highest=self._highest)
-            return unpack(TarReader(stream, limits=limits), root, rules)
+            return unpack(TarReader(stream, limits=limits), root, self._rules())
+
+    def compare(self, stream: Readable, directory: Path, *, lenient: bool) -> list[str]:
+        """Hold a tree against its archive."""
+        from notebook_containers.linux.paths import SafeRoot
+        from notebook_containers.store.comparison import compare
+        from notebook_containers.store.tar_reader import TarReader
+
+        with SafeRoot.at(directory) as root:
+            return compare(TarReader(stream), root, self._rules(), lenient=lenient)
+
+    def _rules(self) -> Rules:
+        from notebook_containers.store.unpack import Rules
+
+        return Rules(layer=True, single_id=self._single, userxattr=self._userxattr, highest=self._highest)
 
     def give(self, path: Path, attributes: Attributes) -> None:
         """Set a directory's mode and owner."""

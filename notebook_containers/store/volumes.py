@@ -83,6 +83,20 @@ class Volumes:
         with self._records.transaction() as connection:
             self._finish_removal(connection, name)
 
+    def restore(self, name: str) -> None:
+        """Make the directory of a recorded volume again, empty, when it is not there any more."""
+        with self._disk.lease(), self._records.transaction():
+            if not (self._directory(name) / "_data").is_dir():
+                self._make_directory(name)
+
+    def adopt(self, name: str) -> None:
+        """Record a volume whose directory is there, with all that it holds, when no row names it; InvalidArgument for no volume's name."""
+        if not _NAME.match(name):
+            raise InvalidArgument(f"{name[:80]!r} is no volume name", hint="move it away from the store's volumes by hand")
+        with self._disk.lease(), self._records.transaction() as connection:
+            row = (name, "ready", time.time(), "{}")
+            connection.execute("INSERT OR IGNORE INTO volumes (name, state, created, labels) VALUES (?, ?, ?, ?)", row)
+
     def collect(self) -> None:
         """Finish removals that were killed, and free what creations left that were: directories without a row, which are empty.
 
@@ -110,6 +124,7 @@ class Volumes:
             make_directory(staged)
             make_directory(staged / "_data", 0o755)
             fsync_directory(staged)
+            fp("volumes.create.before_publish")
             if not self._disk.publish(staged, final):
                 # a creation that died before its row: nobody can have used it
                 self._disk.discard(final)

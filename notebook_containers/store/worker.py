@@ -92,6 +92,7 @@ class _Desk:
         self._trees, self._fds, self._single_id = trees, fds, single_id
         self._operations: Mapping[str, Callable[[Table], object]] = {
             "unpack": self._unpack,
+            "compare": lambda r: self._trees.compare(_Pipe(self._fds[0]), _path(r["directory"]), lenient=bool(r["lenient"])),
             "give": self._give,
             "changes": self._changes,
             "usage": lambda r: self._trees.usage(_path(r["upper"])),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
-import notebook_containers.store
 from tests.home import Home
 from tests.reliability.test_kill_sweep import BUILD, created, damage, left_nothing, tidy, truthful
 from tests.reliability.victims import Operation
+from tests.store.steps import durable_steps
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -30,12 +27,7 @@ print("over", flush=True)
 """
 
 
-def failpoints() -> list[str]:
-    folder = Path(notebook_containers.store.__file__).parent
-    return sorted({name for path in folder.glob("*.py") for name in re.findall(r'fp\("([a-z_.]+)"\)', path.read_text())})
-
-
-@pytest.mark.parametrize("point", failpoints())
+@pytest.mark.parametrize("point", durable_steps())
 def test_rel01_a_kill_at_every_durable_step_of_a_life(place: Home, point: str) -> None:
     for skip in (0, 3):
         ended = Operation(LIFE.replace("POINT", point).replace("SKIP", str(skip)), place.variables()).run()

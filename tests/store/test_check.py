@@ -53,7 +53,7 @@ DAMAGE: dict[str, Damage] = {
     "layer-missing": unrecord,
     "layer-missing cache": lambda store, made: store.records.cache_put("k", made.id),
     "row-damaged": change_row,
-    "snapshot-damaged": lambda store, made: blur(store, made),
+    "snapshot-damaged": blur,
     "volume-missing": lambda store, made: shutil.rmtree(store.volumes.create("v").path.parent),
 }
 GARBAGE: dict[str, Damage] = {

@@ -2,20 +2,18 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-import notebook_containers.store
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.check import check
 from notebook_containers.store.collect import collect, sizes
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
+from tests.store.steps import durable_steps
 
 MakeImage = Callable[..., ImageRecord]
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
@@ -121,12 +119,8 @@ def test_unique_and_shared_sizes(store: Store, image: MakeImage) -> None:
     assert sizes([two])[two.id] == (two.size, 0)
 
 
-def failpoints() -> list[str]:
-    """Every failpoint in the store's source, so that a new durable step is swept without being listed here."""
-    folder = Path(notebook_containers.store.__file__).parent
-    return sorted({name for path in folder.glob("*.py") for name in re.findall(r'fp\("([a-z_.]+)"\)', path.read_text())})
-
-
+OTHERS = ("repair.", "database.", "disk.boot.")
+"""Steps that are swept where they are tested."""
 OPERATIONS = """
 import io, os, pathlib, sys, tarfile
 from notebook_containers.oci.image import ImageConfig
@@ -157,8 +151,21 @@ print("collected", flush=True)
 """
 
 
+def test_a_kill_while_what_another_boot_left_is_retired(store: Store, image: MakeImage, run_python: RunPython) -> None:
+    image("kept", b"1")
+    for name in ("one", "two"):
+        (store.root / "tmp" / name).mkdir()
+        (store.root / "tmp" / name / "item").write_bytes(b"half")
+    code = "import pathlib, sys\nfrom notebook_containers.store.store import Store\nStore.open(pathlib.Path(sys.argv[1])).close()"
+    assert run_python(code, store.root, failpoints="disk.boot.before_rename=1*off->kill9").returncode == -9
+    assert run_python(code, store.root).returncode == 0
+    assert os.listdir(store.root / "tmp") == [store.disk.boot_id]
+    collect(store)
+    assert check(store) == []
+
+
 @pytest.mark.parametrize("skip", [0, 2])
-@pytest.mark.parametrize("point", failpoints())
+@pytest.mark.parametrize("point", [point for point in durable_steps() if not point.startswith(OTHERS)])
 def test_rel_01_a_kill_at_every_failpoint(store: Store, image: MakeImage, run_python: RunPython, point: str, skip: int) -> None:
     kept, old = image("kept", b"base", b"kept"), image("old", b"base", b"old")
     done = run_python(OPERATIONS, store.root, point, skip)

@@ -7,6 +7,21 @@ import pytest
 
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.store.failpoints import fp
+from tests.store.steps import durable_steps, steps_without_failpoint
+
+WITHOUT = {
+    "disk.fsync_directory": "the primitive: its callers have one",
+    "disk._fsync_if_readable": "the store's own directory: there is nothing yet that could be half",
+    "disk._make": "the same",
+    "disk._to_trash": "its caller has one",
+    "idmap._write": "the first opening by an ordinary user: one small file, synced and linked",
+    "trees._move": "from one unfinished thing to another: publishing it comes after",
+}
+
+
+def test_every_durable_step_has_a_failpoint() -> None:
+    assert steps_without_failpoint() == set(WITHOUT)
+    assert len(durable_steps()) > 20
 
 
 def test_nothing_happens_without_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
