@@ -26,7 +26,8 @@ from notebook_containers.linux import syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp
 
-_DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "tmp", "trash")
+_DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "cachemounts", "cachemounts/locks")
+_PASSING = ("tmp", "trash")
 _VOLATILE = "volatile-"
 _OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
 _TURN_POLL_S = 0.05
@@ -241,7 +242,7 @@ class Disk:
         if not os.access(self.root, os.W_OK | os.X_OK, effective_ids=True):
             read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
             raise OSError(errno.EROFS if read_only else errno.EACCES, "")
-        for name in (*_DIRECTORIES, f"tmp/{self.boot_id}", f"trash/{self.boot_id}"):
+        for name in (*_DIRECTORIES, *_PASSING, f"tmp/{self.boot_id}", f"trash/{self.boot_id}"):
             made |= make_directory(self.root / name)
         if made:
             fsync_directory(self.root)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from notebook_containers.store.cache_mounts import CacheMounts
 from notebook_containers.store.content import ContentStore
 from notebook_containers.store.disk import Disk
 from notebook_containers.store.idmap import StoreIds, settle
@@ -33,6 +34,7 @@ class Store:
         self.snapshots = Snapshots(self.root, self.layers)
         self.images = Images(self.content, records, self.layers)
         self.volumes = Volumes(disk, records)
+        self.cache_mounts = CacheMounts(disk, self.trees)
         self._stop = threading.Event()
         self._sweeper: threading.Thread | None = None
 
