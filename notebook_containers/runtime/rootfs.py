@@ -32,10 +32,11 @@ _READ_ONLY = mounts.Options(["ro"])
 class Tree:
     """The tree under construction: descriptors of its root and of the mounts that later steps need."""
 
-    __slots__ = ("dev", "mapped", "proc", "pts", "root", "single")
+    __slots__ = ("dev", "mapped", "place", "proc", "pts", "root", "single")
 
-    def __init__(self, root: int, *, mapped: bool, single: bool = False) -> None:
+    def __init__(self, root: int, *, place: str = "", mapped: bool, single: bool = False) -> None:
         self.root = root
+        self.place = place  # the directory of the host that the root is mounted on
         self.single = single  # one id only
         self.mapped = mapped  # inside a user namespace: device nodes cannot be made, only bound
         self.dev = self.proc = self.pts = -1
@@ -60,7 +61,7 @@ def mount_root(path: str, entries: list[Table], *, mapped: bool, single: bool = 
             root = tree
         mounts.attach(tree, target)
         os.close(target)
-    return Tree(root, mapped=mapped, single=single)
+    return Tree(root, place=path, mapped=mapped, single=single)
 
 
 def bind_early(entries: list[Table]) -> dict[int, int]:
@@ -119,6 +120,8 @@ def _mount(tree: Tree, destination: str, entry: Table, early: int) -> None:
         _mount_cgroup(tree.root, destination, words)
         return
     new = early if early >= 0 else _create(kind, source, words, mapped=tree.mapped)
+    if kind == "overlay" and (inside := mounts.Options(words).subpath):
+        new = _part(tree, new, inside)
     target = mounts.open_target(tree.root, destination, directory=mounts.is_directory(new), links=kind not in ("proc", "sysfs"))
     _check_place(tree, destination, "proc" if source == "/proc" else kind, target, new)
     if "tmpcopyup" in words and kind == "tmpfs":
@@ -126,6 +129,24 @@ def _mount(tree: Tree, destination: str, entry: Table, early: int) -> None:
     mounts.attach(new, target)
     os.close(target)
     _remember(tree, destination, kind, new)
+
+
+def _part(tree: Tree, new: int, inside: str) -> int:
+    """Return the mount of a place in a new filesystem: links are followed in it, never out.
+
+    Before Linux 6.15 only a mount that is attached can be cloned: it is attached over the root's mount point, which no later step names.
+    """
+    over = os.open(tree.place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    mounts.attach(new, over)
+    try:
+        found = mounts.open_in_root(new, inside)
+        part = mounts.clone(found)
+        os.close(found)
+    finally:
+        syscalls.umount2(tree.place, syscalls.MNT_DETACH)
+        os.close(over)
+        os.close(new)
+    return part
 
 
 def _unmapped(word: str) -> bool:
