@@ -15,6 +15,7 @@ from notebook_containers.build import keys
 from notebook_containers.build.context import Context
 from notebook_containers.build.execution import Bases, Executor
 from notebook_containers.build.interpret import read
+from notebook_containers.build.mounting import Lent
 from notebook_containers.build.plan import Plan, StagePlan
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.platforms import host_platform
@@ -61,12 +62,14 @@ def build(
     pull: bool = False,
     labels: Mapping[str, str] | None = None,
     network: str = "default",
+    lent: Lent | None = None,
     name: str = "Dockerfile",
     progress: Callable[[Event], None] = silent,
 ) -> BuildResult:
     """Build the image that a Dockerfile's text describes, and tag it.
 
-    ``context`` is the directory that COPY and ADD see; ``name`` is the file's name, for messages and for ``<name>.dockerignore``.
+    ``context`` is the directory that COPY and ADD see; ``lent`` are the secrets and SSH agents that RUN may mount. ``name`` is the
+    file's name, for messages and for ``<name>.dockerignore``.
     Raises DockerfileError at the word that is wrong (all of the text, and all that is taken from the context, is checked before the
     first step runs), BuildError for a RUN that fails, and what ``bases`` and the store raise. After an error, or KeyboardInterrupt,
     no tag has moved and no snapshot is left; the steps that were done stay cached. Building the same again gives the same image id.
@@ -78,7 +81,9 @@ def build(
     goal = stages.target(target)
     with store.lease(), Context.open(context, dockerfile=name) as opened:
         settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=_epoch(given), network=network)
-        job = _Job(Tools(store=store, context=opened, executor=executor, settings=settings, progress=progress), stages, goal)
+        job = _Job(
+            Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=progress), stages, goal
+        )
         made = job.make_plan(bases, given, pull=pull)
         solved = job.solve(made)
         config = ImageConfig(
@@ -143,7 +148,7 @@ class _Job:
     def _start(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
         """Do a stage's FROM, and find the images of its ``COPY --from``."""
         with _told(self._tools.progress, self._first[stage.index], self._total, stage) as results:
-            for origin in (stage.base, *stage.copies.values()):
+            for origin in (stage.base, *stage.origins.values()):
                 if origin.image and origin.image not in self._images:
                     self._images[origin.image] = bases.image(origin.image, pull=pull).config
         self._from_results += results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from notebook_containers.oci.runtime import Mount
@@ -20,18 +20,32 @@ MOUNT_POINTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """One RUN: ``mounts`` make the snapshot's root filesystem on an empty directory, ``binds`` are put inside it afterwards.
+class SecretFile:
+    """A file that exists in memory only, while a RUN runs, read-only at ``path``."""
 
-    ``env`` are ``NAME=value`` texts and complete but for HOME; ``user`` is as USER wrote it (empty: root), resolved in the root filesystem;
+    path: str
+    data: bytes = field(repr=False)
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One RUN: ``mounts`` make the snapshot's root filesystem on an empty directory, ``binds`` and ``secrets`` are put inside afterwards.
+
+    ``env`` are ``NAME=value`` texts and complete but for HOME and ``secret_env``, which is never written to a
+    disk; ``user`` is as USER wrote it (empty: root), resolved in the root filesystem;
     ``cwd`` is absolute and exists.
     """
 
     snapshot: str
     mounts: tuple[Mount, ...]
     binds: tuple[Mount, ...] = ()
+    secrets: tuple[SecretFile, ...] = ()
     args: tuple[str, ...]
     env: tuple[str, ...]
+    secret_env: tuple[str, ...] = field(default=(), repr=False)
     cwd: str
     user: str = ""
     network: str = "default"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from notebook_containers.build import instructions as ins, plan as steps, wording
 from notebook_containers.build.parser import Heredoc, Node
+from notebook_containers.build.run_mounts import expand_mount
 from notebook_containers.build.signals import is_signal
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.words import Expansion, Word, WordError, expand, expand_heredoc
@@ -54,7 +55,7 @@ class Scope:
         return {**self.arguments, **self.environment}
 
 
-def expand_step(instruction: ins.Instruction, scope: Scope, origins: Mapping[int, Origin]) -> steps.Step:
+def expand_step(instruction: ins.Instruction, scope: Scope, origins: Mapping[tuple[int, str], Origin]) -> steps.Step:
     """Turn one instruction into a step and carry its effect into ``scope``; raises DockerfileError at the word that is wrong."""
     operation, created_by = _Expander(instruction.node, scope, origins).do(instruction)
     return steps.Step(
@@ -69,7 +70,7 @@ _Done = tuple["steps.Operation | None", str]
 class _Expander:
     """Expands one instruction; ``variables`` are frozen at its start."""
 
-    def __init__(self, node: Node, scope: Scope, origins: Mapping[int, Origin]) -> None:
+    def __init__(self, node: Node, scope: Scope, origins: Mapping[tuple[int, str], Origin]) -> None:
         self.node, self.scope, self.origins = node, scope, origins
         self.variables = scope.variables
 
@@ -157,8 +158,21 @@ class _Expander:
         operation = steps.Execute(
             args=args, env=tuple(f"{k}={v}" for k, v in env.items()), hidden_env=tuple(f"{k}={v}" for k, v in hidden.items()),
             cwd=self.scope.config.working_dir or "/", user=self.scope.config.user, script=script,
+            mounts=tuple(self._mounts(instruction)), network=instruction.network,
         )  # fmt: skip
         return operation, wording.run(args, arguments)
+
+    def _mounts(self, instruction: ins.Run) -> Iterator[steps.RunMount]:
+        agents = 0
+        for mount in instruction.mounts:
+            values = {key: self._expand(value, mount.flag.offset).text for key, value in mount.values.items()}
+            if "target" in values:
+                values["target"] = self._absolute(values["target"]).rstrip("/") or "/"
+            agents += mount.kind == "ssh"
+            try:
+                yield expand_mount(mount, values, self.origins.get((instruction.line, mount.from_)), agents - 1)
+            except ValueError as err:
+                raise self.node.error(str(err), offset=mount.flag.offset, length=mount.flag.length) from err
 
     def _command_line(self, instruction: ins.Run) -> tuple[tuple[str, ...], steps.InlineFile | None]:
         """The arguments of a RUN (Dockerfile reference, "Here-documents"): a lone document is the script itself."""
@@ -191,8 +205,9 @@ class _Expander:
                 "several sources need a directory as destination", offset=word.offset, length=len(word.text), hint=f"write {destination}/"
             )
         operation = steps.Copy(
-            sources=sources, inline=tuple(self._inline(d) for d in instruction.inline), origin=self.origins.get(instruction.line),
-            destination=self._absolute(destination), unpack=instruction.add, owner=self._flag("chown", instruction.chown),
+            sources=sources, inline=tuple(self._inline(d) for d in instruction.inline),
+            origin=self.origins.get((instruction.line, instruction.from_)), destination=self._absolute(destination),
+            unpack=instruction.add, owner=self._flag("chown", instruction.chown),
             mode=self._mode(self._flag("chmod", instruction.chmod)),
         )  # fmt: skip
         return operation, wording.copy(instruction, operation, destination)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from notebook_containers.build.parser import Heredoc, Node
+from notebook_containers.build.parser import Flag, Heredoc, Node
 from notebook_containers.build.words import Word
 from notebook_containers.oci.image import Healthcheck
 
@@ -47,11 +48,27 @@ class From(Instruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunMount:
+    """``--mount=type=KIND,…``: ``values`` by their long names (``target``, ``readonly``), as written; checked but for variables."""
+
+    kind: str
+    values: Mapping[str, str]
+    flag: Flag
+
+    @property
+    def from_(self) -> str:
+        """The stage, image or context that it takes from; empty for the build context."""
+        return self.values.get("from", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Instruction):
-    """``RUN``: ``command`` as written; the here-documents belong to its shell."""
+    """``RUN``: ``command`` as written; the here-documents belong to its shell; ``network`` is empty for the build's own."""
 
     command: Command
     heredocs: tuple[Heredoc, ...] = ()
+    mounts: tuple[RunMount, ...] = ()
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

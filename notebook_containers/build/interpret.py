@@ -10,6 +10,7 @@ from collections.abc import Callable
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.parser import Dockerfile, Flag, Heredoc, Node, parse
+from notebook_containers.build.run_flags import read_flags
 from notebook_containers.build.words import Word
 from notebook_containers.errors import DockerfileError
 from notebook_containers.oci.image import Healthcheck
@@ -39,7 +40,6 @@ _FORMS = {
     "WORKDIR": "WORKDIR PATH",
 }
 _LATER = {
-    "RUN": ("mount", "network", "security", "device"),
     "COPY": ("link", "parents", "exclude"),
     "ADD": ("link", "exclude", "checksum", "keep-git-dir", "unpack"),
 }
@@ -157,11 +157,11 @@ def _from(node: Node) -> ins.From:
 
 
 def _run(node: Node) -> ins.Run:
-    _flags(node)
+    mounts, network = read_flags(node)
     command = _command(node.arguments)
     if not command.args:
         raise node.error("RUN needs a command")
-    return ins.Run(node=node, command=command, heredocs=node.heredocs)
+    return ins.Run(node=node, command=command, heredocs=node.heredocs, mounts=mounts, network=network)
 
 
 def _copy(node: Node) -> ins.Copy:

@@ -23,6 +23,67 @@ class InlineFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BindMount:
+    """Files of the build context (``origin`` None) or of other layers, seen at ``target``; what is written there is thrown away."""
+
+    target: str
+    origin: Origin | None = None
+    source: str = ""
+    readonly: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheDirectory:
+    """A directory that outlives the build; ``source`` in ``origin`` is what a new one holds."""
+
+    id: str
+    target: str
+    readonly: bool = False
+    sharing: str = "shared"
+    origin: Origin | None = None
+    source: str = ""
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryMount:
+    """A tmpfs; ``size`` as the kernel reads it, empty for its default."""
+
+    target: str
+    size: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A secret of the caller's as a file at ``target``, as the variable ``env``, or both; nothing of it is ever kept."""
+
+    id: str
+    target: str = ""
+    env: str = ""
+    required: bool = False
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """The caller's SSH agent, as a socket at ``target``; ``SSH_AUTH_SOCK`` names the first."""
+
+    id: str
+    target: str
+    required: bool = False
+    mode: int = 0o600
+    uid: int = 0
+    gid: int = 0
+
+
+RunMount: TypeAlias = "BindMount | CacheDirectory | MemoryMount | Secret | Agent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Execute:
     """RUN: ``env`` goes into the cache key, ``hidden_env`` (proxies) does not; ``script`` is the file of a ``#!`` here-document."""
 
@@ -32,6 +93,8 @@ class Execute:
     cwd: str
     user: str
     script: InlineFile | None = None
+    mounts: tuple[RunMount, ...] = ()
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def _steps(stage: Stage, scope: Scope, errors: Gathered) -> Iterator[Step]:
         yield from _trigger_steps(stage, scope, triggers)
     for instruction in stage.instructions:
         with errors.each():
-            yield expand_step(instruction, scope, stage.copies)
+            yield expand_step(instruction, scope, stage.origins)
 
 
 def _trigger_steps(stage: Stage, scope: Scope, triggers: Sequence[str]) -> Iterator[Step]:

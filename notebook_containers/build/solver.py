@@ -14,10 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from notebook_containers.build import keys, plan
+from notebook_containers.build.context import Context
 from notebook_containers.build.execution import MOUNT_POINTS
 from notebook_containers.build.gathering import Gathered
+from notebook_containers.build.mounting import Mounting
 from notebook_containers.build.progress import StepDone, StepFailed, StepStarted, Warned
-from notebook_containers.build.taking import Taken, take
+from notebook_containers.build.stages import Origin
+from notebook_containers.build.taking import Taken, take, take_mounts
 from notebook_containers.build.work import Tools, Work, copy_work, directory_work, run_work
 from notebook_containers.errors import Error
 from notebook_containers.oci.image import Digest, History, ImageConfig
@@ -68,9 +71,10 @@ class Solver:
         errors = Gathered()
         for stage in stages:
             for position, step in enumerate(stage.steps):
-                if isinstance(step.operation, plan.Copy) and step.operation.origin is None:
-                    with errors.each():
-                        self._taken[stage.index, position] = take(step, step.operation, self._tools.context)
+                with errors.each():
+                    taken = _take(step, self._tools.context)
+                    if taken is not None:
+                        self._taken[stage.index, position] = taken
         errors.tell()
 
     def solve(self, stage: plan.StagePlan, numbers: Sequence[int]) -> Solved:
@@ -174,15 +178,19 @@ class Solver:
         match step.operation:
             case plan.Copy() as copy:
                 taken = self._taken.get((stage.index, position))
-                return copy_work(self._tools, step, copy, below, self._origin(copy) if taken is None else taken)
+                return copy_work(self._tools, step, copy, below, self._origin(copy.origin) if taken is None else taken)
             case plan.MakeDirectory() as directory:
                 return directory_work(self._tools, step, directory, below)
             case plan.Execute() as execute:
-                return run_work(self._tools, step, execute, below, index)
+                tools = self._tools
+                mounting = Mounting(
+                    step, execute.mounts, self._taken.get((stage.index, position)), store=tools.store, context=tools.context,
+                    lent=tools.lent, below=self._origin,
+                )  # fmt: skip
+                return run_work(tools, step, execute, below, mounting, index=index)
         raise TypeError(type(step.operation).__name__)
 
-    def _origin(self, copy: plan.Copy) -> keys.Below:
-        origin = copy.origin
+    def _origin(self, origin: Origin | None) -> keys.Below:
         if origin is not None and origin.stage is not None:
             return self.stages[origin.stage].below
         return keys.Below.of(self._images[origin.image].rootfs.diff_ids) if origin is not None else keys.Below()
@@ -195,7 +203,8 @@ class Solver:
             message = "the build context was changed while it was copied: this step is not cached"
             self._tools.progress(Warned(line=step.line, message=message))
         else:
-            self._remember(work, self._place(stage, step), layer, created, time.monotonic() - began)
+            made = {"created": created, "text": step.text[:200]}
+            self._remember(work, self._place(stage, step), layer, made, seconds=time.monotonic() - began)
         return layer, created
 
     def _change(self, work: Work) -> Layer | None:
@@ -204,14 +213,14 @@ class Solver:
         try:
             snapshots.prepare(key, work.below.layers, volatile=True)
             work.change(key)
-            return snapshots.commit(key, ignore=MOUNT_POINTS, epoch=self._tools.settings.epoch)
+            return snapshots.commit(key, ignore=(*MOUNT_POINTS, *work.mount_points), epoch=self._tools.settings.epoch)
         except BaseException:
             snapshots.remove(key)
             raise
 
-    def _remember(self, work: Work, place: str, layer: Layer | None, created: str, seconds: float) -> None:
+    def _remember(self, work: Work, place: str, layer: Layer | None, made: Mapping[str, object], *, seconds: float) -> None:
         """Keep the rows of a step; those of quick steps wait for the next slow one or the stage's end, since a commit costs as much."""
-        document = json.dumps({"created": created, "seconds": round(seconds, 3)})
+        document = json.dumps({**made, "seconds": round(seconds, 3)})
         self._rows.append((work.key, layer.diff_id if layer is not None else None, document))
         self._rows.append((place, None, work.with_files().to_text()))
         if seconds > _SLOW_S:
@@ -224,3 +233,12 @@ class Solver:
                 for row in self._rows:
                     records.cache_put(*row)
         self._rows.clear()
+
+
+def _take(step: plan.Step, context: Context) -> Taken | None:
+    match step.operation:
+        case plan.Copy() as copy if copy.origin is None:
+            return take(step, copy, context)
+        case plan.Execute() as execute:
+            return take_mounts(step, execute, context)
+    return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.gathering import Gathered
-from notebook_containers.build.parser import Node
+from notebook_containers.build.parser import Flag, Node
 from notebook_containers.build.platforms import platform_arguments, platform_text, same_platform
 from notebook_containers.build.words import WordError, expand
 from notebook_containers.errors import InvalidArgument, InvalidReference
@@ -30,14 +30,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage: its number, name (may be empty), base, instructions without FROM, and the origin of each ``COPY --from`` by line."""
+    """A stage: its number, name (may be empty), base, instructions without FROM; ``origins`` of each ``from`` by line and name."""
 
     index: int
     name: str
     base: Origin
     start: ins.From
     instructions: tuple[ins.Instruction, ...]
-    copies: Mapping[int, Origin]
+    origins: Mapping[tuple[int, str], Origin]
 
     @property
     def label(self) -> str:
@@ -46,7 +46,7 @@ class Stage:
 
     def needs(self) -> frozenset[int]:
         """The numbers of the stages that this one needs."""
-        return frozenset(o.stage for o in (self.base, *self.copies.values()) if o.stage is not None)
+        return frozenset(o.stage for o in (self.base, *self.origins.values()) if o.stage is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +139,17 @@ def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], kn
         raise start.node.error(
             f"two stages are named {start.name}", offset=start.node.text.lower().rindex(start.name), length=len(start.name)
         )
-    copies = {i.line: _copy_origin(i, before) for i in body if isinstance(i, ins.Copy) and i.from_}
-    return Stage(index=len(before), name=start.name, base=_base(start, image, before), start=start, instructions=tuple(body), copies=copies)
+    origins = {(i.line, name): _origin(i.node, flag, name, before) for i in body for flag, name in _from_flags(i)}
+    base = _base(start, image, before)
+    return Stage(index=len(before), name=start.name, base=base, start=start, instructions=tuple(body), origins=origins)
+
+
+def _from_flags(instruction: ins.Instruction) -> Iterator[tuple[Flag, str]]:
+    """Each flag of an instruction that names a stage or an image to take from, and the name."""
+    if isinstance(instruction, ins.Copy) and instruction.from_:
+        yield next(f for f in instruction.node.flags if f.name == "from"), instruction.from_
+    elif isinstance(instruction, ins.Run):
+        yield from ((mount.flag, mount.from_) for mount in instruction.mounts if mount.from_)
 
 
 def _check_platform(start: ins.From, known: Mapping[str, str], platform: Platform) -> None:
@@ -164,21 +173,21 @@ def _base(start: ins.From, image: str, before: list[Stage]) -> Origin:
     return Origin(image=_checked(start.node, image, start.image.offset, len(start.image.text)))
 
 
-def _copy_origin(instruction: ins.Copy, before: list[Stage]) -> Origin:
-    node = instruction.node
-    flag = next(f for f in node.flags if f.name == "from")
-    if "$" in instruction.from_:
+def _origin(node: Node, flag: Flag, name: str, before: list[Stage]) -> Origin:
+    if "$" in name:
         raise node.error(
             "variables are not replaced in --from", offset=flag.offset, length=flag.length, hint="name a stage: FROM $IMAGE AS name"
         )
-    found = _find(before, instruction.from_)
+    found = _find(before, name)
     if found is not None:
         return Origin(stage=found)
-    if instruction.from_.isdigit():
-        raise node.error(f"no stage {instruction.from_} comes before this one", offset=flag.offset, length=flag.length)
-    if instruction.from_ == SCRATCH:
-        raise node.error("there is nothing to copy in scratch", offset=flag.offset, length=flag.length)
-    return Origin(image=_checked(node, instruction.from_, flag.offset, flag.length))
+    if name.isdigit():
+        raise node.error(
+            f"no stage {name} comes before this one", offset=flag.offset, length=flag.length, hint="stages count from 0; a name is better"
+        )
+    if name == SCRATCH:
+        raise node.error("there is nothing to take in scratch", offset=flag.offset, length=flag.length, hint="name a stage or an image")
+    return Origin(image=_checked(node, name, flag.offset, flag.length))
 
 
 def _checked(node: Node, image: str, offset: int, length: int) -> str:

@@ -6,6 +6,7 @@ import os
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from notebook_containers.build import plan
 from notebook_containers.build.context import Context, OutsideContext, Source
@@ -55,6 +56,23 @@ def take(step: plan.Step, copy: plan.Copy, context: Context) -> Taken:
                     archives.add(source.path)
     check_several(step, copy, len(found) + len(copy.inline))
     return Taken(sources=tuple(found.values()), archives=frozenset(archives))
+
+
+def take_mounts(step: plan.Step, execute: plan.Execute, context: Context) -> Taken | None:
+    """Find and digest what the mounts of a RUN show of the context, in their order; None when they show nothing of it."""
+    found: list[tuple[Source, TreeDigest]] = []
+    for mount in execute.mounts:
+        if takes_from_context(mount):
+            (source, *_) = _select(step, mount.source or ".", context)
+            found.append((source, _digest(step, source, context)))
+    return Taken(sources=tuple(found), archives=frozenset()) if found else None
+
+
+def takes_from_context(mount: plan.RunMount) -> TypeGuard[plan.BindMount | plan.CacheDirectory]:
+    """Say whether a mount shows files of the build context."""
+    if isinstance(mount, plan.CacheDirectory):
+        return mount.origin is None and bool(mount.source)
+    return isinstance(mount, plan.BindMount) and mount.origin is None
 
 
 def check_several(step: plan.Step, copy: plan.Copy, count: int) -> None:

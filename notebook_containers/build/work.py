@@ -13,6 +13,7 @@ from notebook_containers.build.context import Context
 from notebook_containers.build.copying import Copying
 from notebook_containers.build.execution import Executor, RunRequest
 from notebook_containers.build.failures import Tail, run_failed, start_failed
+from notebook_containers.build.mounting import Lent, Mounting, Ready, mount_points
 from notebook_containers.build.progress import Event, StepOutput
 from notebook_containers.build.taking import Taken
 from notebook_containers.build.view import View
@@ -41,6 +42,7 @@ class Tools:
     context: Context
     executor: Executor
     settings: Settings
+    lent: Lent
     progress: Callable[[Event], None]
 
 
@@ -48,13 +50,15 @@ class Tools:
 class Work:
     """A step to do over the layers ``below``: ``change`` does it to the snapshot of a key; ``taken`` is what it takes from the context.
 
-    ``idle`` says whether it is certain, without a snapshot, that nothing would change.
+    ``mount_points`` are places that the step's mounts make in the snapshot: no part of the change. ``idle`` says whether it is certain,
+    without a snapshot, that nothing would change.
     """
 
     material: keys.Material
     below: keys.Below
     change: Callable[[str], None]
     taken: Taken | None = None
+    mount_points: frozenset[str] = frozenset()
     idle: Callable[[], bool] = lambda: False
     key: str = field(init=False)
 
@@ -94,14 +98,17 @@ def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory,
     return Work(material=_dated(material, tools.settings), below=below, change=change, idle=exists)
 
 
-def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: keys.Below, index: int) -> Work:
+def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: keys.Below, mounting: Mounting, *, index: int) -> Work:
     """Return the work of RUN; its output is told as that of step ``index``."""
 
     def change(key: str) -> None:
-        _run(tools, step, operation, key, index)
+        with mounting.ready() as ready:
+            _run(tools, step, _request(tools, operation, key, ready), index)
 
-    material = keys.Material(parent=below.chain, what=_run_what(operation, tools.settings), variables=_by_name(operation.env))
-    return Work(material=_dated(material, tools.settings), below=below, change=change)
+    what = {**_run_what(operation, tools.settings), **({"mounts": mounting.material()} if operation.mounts else {})}
+    trees = mounting.taken.trees() if mounting.taken is not None else {}
+    material = _dated(keys.Material(parent=below.chain, what=what, variables=_by_name(operation.env), trees=trees), tools.settings)
+    return Work(material=material, below=below, change=change, taken=mounting.taken, mount_points=mount_points(operation.mounts))
 
 
 def _edit(tools: Tools, step: plan.Step, key: str, operations: Sequence[Operation]) -> None:
@@ -122,7 +129,7 @@ def _run_what(operation: plan.Execute, settings: Settings) -> dict[str, JSON]:
         "args": [*operation.args],
         "cwd": operation.cwd,
         "user": operation.user,
-        "network": settings.network,
+        "network": operation.network or settings.network,
         "script": keys.digest_of([operation.script.data]) if operation.script is not None else "",
     }
 
@@ -131,20 +138,27 @@ def _by_name(env: Sequence[str]) -> Mapping[str, str]:
     return dict(entry.partition("=")[::2] for entry in env)
 
 
-def _run(tools: Tools, step: plan.Step, operation: plan.Execute, key: str, index: int) -> None:
+def _request(tools: Tools, operation: plan.Execute, key: str, ready: Ready) -> RunRequest:
+    return RunRequest(
+        snapshot=key, mounts=tools.store.snapshots.mounts(key, volatile=True), binds=tuple(ready.binds), secrets=tuple(ready.secrets),
+        args=operation.args, env=(*operation.hidden_env, *operation.env), secret_env=tuple(ready.env), cwd=operation.cwd,
+        user=operation.user,
+        network=operation.network or tools.settings.network,
+    )  # fmt: skip
+
+
+def _run(tools: Tools, step: plan.Step, request: RunRequest, index: int) -> None:
     tail = Tail()
 
     def output(stream: str, data: bytes) -> None:
         tail.add(data)
         tools.progress(StepOutput(index=index, stream=stream, data=data))
 
+    operation = step.operation
+    assert isinstance(operation, plan.Execute)
     with _script(operation) as binds:
-        request = RunRequest(
-            snapshot=key, mounts=tools.store.snapshots.mounts(key, volatile=True), binds=binds, args=operation.args,
-            env=(*operation.hidden_env, *operation.env), cwd=operation.cwd, user=operation.user, network=tools.settings.network,
-        )  # fmt: skip
         try:
-            status = tools.executor.run(request, output)
+            status = tools.executor.run(replace(request, binds=(*request.binds, *binds)), output)
         except StartFailed as err:
             raise start_failed(step, err) from err
     if status:

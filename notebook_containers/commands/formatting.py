@@ -156,6 +156,14 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="SIZE", name="Size", text=_size("size")),
         Column(heading="RECLAIMABLE", name="Reclaimable", text=_reclaimable),
     ),
+    "builder": (
+        Column(heading="ID", name="ID", text=lambda row: str(row["id"])[:25]),
+        Column(heading="RECLAIMABLE", name="Reclaimable", text=lambda row: str(row["reclaimable"]).lower()),
+        Column(heading="SIZE", name="Size", text=_size("size")),
+        Column(heading="LAST ACCESSED", name="LastUsedAt", text=_time("last_used")),
+        Column(heading="TYPE", name="CacheType", text=_plain("type")),
+        Column(heading="DESCRIPTION", name="Description", text=lambda row: _cut(str(row["description"]), 60)),
+    ),
     "port": (
         Column(heading="CONTAINER", name="Container", text=_plain("container")),
         Column(heading="HOST", name="Host", text=_plain("host")),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,63 +12,11 @@ from notebook_containers.commands.face import face
 from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
-from notebook_containers.commands.results import Built, Layers, Names, Result, Row, Table, Text
-from notebook_containers.errors import Error, InvalidArgument
+from notebook_containers.commands.results import Layers, Names, Result, Row, Table, Text
+from notebook_containers.errors import Error
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image
-
-
-def _build(context: str | None, **given: object) -> Result:
-    """Build an image from a Dockerfile."""
-    here = face()
-    directory, text, file = _source(context, given["file"])
-    args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
-    labels = dict(_pair("--label", word) for word in _many(given["label"]))
-    mode = "quiet" if given["quiet"] else str(given["progress"])
-    with here.build_view(mode) as progress:
-        result = here.engine.images.build(
-            directory,
-            text=text,
-            dockerfile=file,
-            tag=_many(given["tag"]),
-            buildargs=args,
-            target=str(given["target"] or ""),
-            nocache=bool(given["no_cache"]),
-            pull=bool(given["pull"]),
-            labels=labels,
-            network=str(given["network"]),
-            progress=progress,
-        )
-    if given["iidfile"]:
-        (here.cwd / str(given["iidfile"])).write_text(result.image.id)
-    return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]))
-
-
-def _source(context: str | None, file: object) -> tuple[Path, str | None, Path | None]:
-    """Return the context directory, the Dockerfile's text (from a cell or standard input) and its path otherwise."""
-    here = face()
-    directory = here.cwd / (context or ".")
-    if here.cell is not None:
-        return directory, here.cell, None
-    if context is None:
-        raise click.UsageError("the build context is missing: give a directory, for example 'nbc build -t hello .'")
-    if context == "-" or file == "-":
-        return here.cwd if context == "-" else directory, sys.stdin.read(), None
-    return directory, None, here.cwd / str(file) if file else None
-
-
-def _many(value: object) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, tuple) else []
-
-
-def _pair(option: str, word: str) -> tuple[str, str]:
-    import os
-
-    name, equals, value = word.partition("=")
-    if not name:
-        raise InvalidArgument(f"{option} {word!r} has no name", hint="write NAME=VALUE")
-    return name, value if equals else os.environ.get(name, "")
 
 
 def image_rows(images: list[Image], *, full: bool = False) -> list[Row]:
@@ -175,22 +121,6 @@ _ALL = click.Option(["-a", "--all"], is_flag=True, help="Also those without a na
 _IMAGE = click.Argument(["image"])
 
 COMMANDS: Mapping[str, click.Command] = {
-    "build": _command(
-        "build",
-        _build,
-        click.Option(["-t", "--tag"], multiple=True, metavar="NAME[:TAG]", help="Name of the image."),
-        click.Option(["-f", "--file"], help="The Dockerfile (CONTEXT/Dockerfile), or - for standard input."),
-        click.Option(["--build-arg"], multiple=True, metavar="NAME=VALUE", help="Set an ARG."),
-        click.Option(["--target"], help="Stage to build."),
-        click.Option(["--no-cache"], is_flag=True, help="Run every step again."),
-        click.Option(["--pull"], is_flag=True, help="Ask the registry for newer base images."),
-        click.Option(["--label"], multiple=True, metavar="NAME=VALUE", help="Set a label."),
-        click.Option(["--network"], default="default", show_default=True, help="Network of RUN: default, none or host."),
-        click.Option(["--progress"], default="auto", show_default=True, help="auto, plain or quiet."),
-        click.Option(["--iidfile"], help="Write the image id to this file."),
-        QUIET,
-        click.Argument(["context"], required=False),
-    ),
     "images": _command("images", _images, _ALL, QUIET, FORMAT, NO_TRUNC, click.Argument(["name"], required=False)),
     "history": _command("history", _history, QUIET, FORMAT, NO_TRUNC, _IMAGE),
     "layers": _command("layers", _layers, click.Argument(["images"], nargs=-1)),

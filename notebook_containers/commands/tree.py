@@ -34,7 +34,7 @@ _CONTAINER = {
     "wait": "lifecycle",
 }
 _IMAGE = {
-    "build": "images",
+    "build": "building",
     "history": "images",
     "import": "files",
     "layers": "images",
@@ -49,6 +49,7 @@ _IMAGE = {
 ROOT: Mapping[str, str] = {
     **_CONTAINER,
     **_IMAGE,
+    "builder": "builder",
     "compose": "compose",
     "events": "events",
     "container": "tree",

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from notebook_containers import __version__
+from notebook_containers.engine.builder import Builder
 from notebook_containers.engine.containers import Containers
 from notebook_containers.engine.images import Images
 from notebook_containers.engine.networks import Networks
@@ -58,6 +59,7 @@ class Engine:
         self.volumes = Volumes(self._parts)
         self.images = Images(self._parts, self.networks)
         self.manifests = Manifests(self._parts)
+        self.builder = Builder(self._parts)
         self.containers = Containers(self._parts, self.images, self.networks, self.volumes)
 
     @property

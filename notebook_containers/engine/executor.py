@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
-from notebook_containers.engine import installers, launch, specgen, users
+from notebook_containers.engine import installers, launch, memory, specgen, users
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -35,7 +35,8 @@ class RuntimeExecutor:
         """Run one command on a snapshot; every byte goes to ``output(stream, data)``; returns the exit status."""
         container_id = new_id()
         with ExitStack() as undo:
-            directory = self.parts.store.disk.staged_path()
+            hidden = bool(request.secrets or request.secret_env)
+            directory = memory.fresh_directory(self.parts.run) if hidden else self.parts.store.disk.staged_path()
             undo.callback(shutil.rmtree, directory, ignore_errors=True)
             directory.mkdir(mode=0o700)
             undo.enter_context(self.networks.held())
@@ -60,7 +61,7 @@ class RuntimeExecutor:
     def _bundle(self, container_id: str, path: Path, request: RunRequest, resolver: str) -> Bundle:
         options = ContainerOptions(
             command=request.args,
-            environment=request.env,
+            environment=(*request.env, *request.secret_env),
             working_dir=request.cwd,
             user=request.user,
             network=self._network(request),
@@ -80,13 +81,27 @@ class RuntimeExecutor:
             gid=identity.gid,
             groups=identity.groups,
             home=identity.home,
-            mounts=(*self._files(path, request, resolver), *apt, *request.binds),
+            mounts=(*self._files(path, request, resolver), *apt, *request.binds, *self._secrets(path, request)),
             network=options.network,
             hostname=request.hostname,
             seccomp=installers.profile(launch.seccomp_profile("default", capabilities), pretending=pretending),
         )
         spec = specgen.generate(options, ContainerConfig(), resolved, self.parts.host)
         return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path="", volatile=True, tied=True))
+
+    def _secrets(self, directory: Path, request: RunRequest) -> list[Mount]:
+        """Write secrets as files that only the owner inside may read; an owner that does not exist inside becomes everybody inside."""
+        mounts = []
+        for number, secret in enumerate(request.secrets):
+            path = directory / f"secret-{number}"
+            path.write_bytes(secret.data)
+            if self.parts.host.single and secret.uid:
+                path.chmod(secret.mode | 0o444)
+            else:
+                self.parts.store.trees.give(path, (secret.mode, secret.uid, secret.gid))
+            options = ("bind", "ro", "nosuid", "nodev", "noexec")
+            mounts.append(Mount(destination=secret.path, type="bind", source=str(path), options=options))
+        return mounts
 
     @staticmethod
     def _files(directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:

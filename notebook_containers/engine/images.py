@@ -181,14 +181,18 @@ class Images:
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
+        secrets: Mapping[str, bytes] | None = None,
+        ssh: Mapping[str, str] | None = None,
         progress: Callable[[Event], None] | None = None,
     ) -> BuildResult:
         """Build an image from the context directory ``path`` (docker-py's keywords) and its Dockerfile, or from ``text``.
 
+        ``secrets`` (id → value) and ``ssh`` (id → an agent's socket) are there for ``RUN --mount`` only and are never kept.
         Raises DockerfileError for a file that cannot be understood, BuildError when a step fails; nothing is tagged then, and the steps
         that succeeded stay cached.
         """
         from notebook_containers.build import build as builder
+        from notebook_containers.build.mounting import Lent
         from notebook_containers.engine.executor import RuntimeExecutor
 
         if network not in BUILD_NETWORKS:
@@ -213,6 +217,7 @@ class Images:
             pull=pull,
             labels=dict(labels or {}),
             network=network,
+            lent=Lent(secrets=dict(secrets or {}), agents=dict(ssh or {})),
             progress=tell,
         )
         for each in names or ("",):

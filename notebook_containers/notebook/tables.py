@@ -146,6 +146,20 @@ STATS = Table(
     },
 )
 DF = Table(name="df", columns={"type": "text", "total": "count", "active": "count", "size": "bytes", "reclaimable": "bytes"})
+BUILDER = Table(
+    name="builder",
+    columns={
+        "id": "text",
+        "type": "text",
+        "description": "text",
+        "size": "bytes",
+        "created": "time",
+        "last_used": "time",
+        "in_use": "flag",
+        "shared": "flag",
+        "reclaimable": "flag",
+    },
+)
 PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
@@ -156,7 +170,7 @@ DOCTOR = Table(
 )
 
 TABLES: Mapping[str, Table] = {
-    t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, PORT, EVENTS, DOCTOR, SEARCH)
+    t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, BUILDER, PORT, EVENTS, DOCTOR, SEARCH)
 }
 
 

@@ -55,7 +55,7 @@ def _plan(text: str) -> SourceError | None:
     try:
         stages = cut(read(text)[1], build_args={}, platform=dump.PLATFORM)
         goal = stages.target("")
-        images = {o.image: dump.BASE for s in stages.needed(goal) for o in (s.base, *s.copies.values()) if o.image}
+        images = {o.image: dump.BASE for s in stages.needed(goal) for o in (s.base, *s.origins.values()) if o.image}
         make_plan(stages, goal, images, {})
     except SourceError as err:
         return err

@@ -31,7 +31,7 @@ def test_unknown_instruction_gets_a_suggestion() -> None:
         ("# only a comment\n", 0, 0, "no instruction"),
         ("FROM a b\n", 1, 8, "unexpected 'b'"),
         ("FROM a AS 1x\n", 1, 11, "no stage name"),
-        ("FROM a\nRUN \\\n  --mount=type=cache,target=/x \\\n  true\n", 3, 3, "--mount is not supported yet"),
+        ("FROM a\nRUN \\\n  --mount=type=cash,target=/x \\\n  true\n", 3, 3, "no type 'cash'"),
         ("FROM a\nRUN --mont=x true\n", 2, 5, "no flag --mont"),
         ("FROM a\nCOPY --form=b x y\n", 2, 6, "no flag --form"),
         ("FROM a\nCOPY --link x y\n", 2, 6, "--link is not supported yet"),

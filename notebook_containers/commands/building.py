@@ -1,0 +1,94 @@
+"""The verb build: its options, and what they mean to the engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from notebook_containers.commands.face import face
+from notebook_containers.commands.looking import QUIET
+from notebook_containers.commands.results import Built, Result
+from notebook_containers.errors import InvalidArgument
+
+
+def _build(context: str | None, **given: object) -> Result:
+    """Build an image from a Dockerfile."""
+    from notebook_containers.engine import lending
+
+    here = face()
+    directory, text, file = _source(context, given["file"])
+    args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
+    labels = dict(_pair("--label", word) for word in _many(given["label"]))
+    mode = "quiet" if given["quiet"] else str(given["progress"])
+    with here.build_view(mode) as progress:
+        result = here.engine.images.build(
+            directory,
+            text=text,
+            dockerfile=file,
+            tag=_many(given["tag"]),
+            buildargs=args,
+            target=str(given["target"] or ""),
+            nocache=bool(given["no_cache"]),
+            pull=bool(given["pull"]),
+            labels=labels,
+            network=str(given["network"]),
+            secrets=lending.read_secrets(_many(given["secret"]), here.cwd, os.environ),
+            ssh=lending.read_agents(_many(given["ssh"]), here.cwd, os.environ),
+            progress=progress,
+        )
+    if given["iidfile"]:
+        (here.cwd / str(given["iidfile"])).write_text(result.image.id)
+    return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]))
+
+
+def _source(context: str | None, file: object) -> tuple[Path, str | None, Path | None]:
+    """Return the context directory, the Dockerfile's text (from a cell or standard input) and its path otherwise."""
+    here = face()
+    directory = here.cwd / (context or ".")
+    if here.cell is not None:
+        return directory, here.cell, None
+    if context is None:
+        raise click.UsageError("the build context is missing: give a directory, for example 'nbc build -t hello .'")
+    if context == "-" or file == "-":
+        return here.cwd if context == "-" else directory, sys.stdin.read(), None
+    return directory, None, here.cwd / str(file) if file else None
+
+
+def _many(value: object) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, tuple) else []
+
+
+def _pair(option: str, word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not name:
+        raise InvalidArgument(f"{option} {word!r} has no name", hint="write NAME=VALUE")
+    return name, value if equals else os.environ.get(name, "")
+
+
+COMMANDS: Mapping[str, click.Command] = {
+    "build": click.Command(
+        "build",
+        callback=_build,
+        help=_build.__doc__,
+        params=[
+            click.Option(["-t", "--tag"], multiple=True, metavar="NAME[:TAG]", help="Name of the image."),
+            click.Option(["-f", "--file"], help="The Dockerfile (CONTEXT/Dockerfile), or - for standard input."),
+            click.Option(["--build-arg"], multiple=True, metavar="NAME=VALUE", help="Set an ARG."),
+            click.Option(["--target"], help="Stage to build."),
+            click.Option(["--no-cache"], is_flag=True, help="Run every step again."),
+            click.Option(["--pull"], is_flag=True, help="Ask the registry for newer base images."),
+            click.Option(["--label"], multiple=True, metavar="NAME=VALUE", help="Set a label."),
+            click.Option(["--network"], default="default", show_default=True, help="Network of RUN: default, none or host."),
+            click.Option(["--secret"], multiple=True, metavar="id=NAME[,src=FILE]", help="Lend a secret to RUN --mount=type=secret."),
+            click.Option(["--ssh"], multiple=True, metavar="default|ID=SOCKET", help="Lend an SSH agent to RUN --mount=type=ssh."),
+            click.Option(["--progress"], default="auto", show_default=True, help="auto, plain or quiet."),
+            click.Option(["--iidfile"], help="Write the image id to this file."),
+            QUIET,
+            click.Argument(["context"], required=False),
+        ],
+    ),
+}
