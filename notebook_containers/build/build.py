@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from notebook_containers.build import keys
@@ -25,6 +24,7 @@ from notebook_containers.build.stages import Stage, Stages, cut
 from notebook_containers.build.wording import one_line
 from notebook_containers.build.work import Settings, Tools
 from notebook_containers.errors import Error, ImageNotFound, InvalidArgument
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.image import Digest, ImageConfig, RootFS
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord

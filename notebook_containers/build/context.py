@@ -12,7 +12,6 @@ import os
 import posixpath
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +20,7 @@ from notebook_containers.build.digests import FileDigests, TreeDigest
 from notebook_containers.build.ignore import MAX_BYTES, IgnoreRules, read_rules
 from notebook_containers.build.patterns import Automaton
 from notebook_containers.errors import InvalidArgument, InvalidDocument, NotFound
+from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
 
 MAGIC = "*?["

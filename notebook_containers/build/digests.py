@@ -6,10 +6,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from notebook_containers.build.ignore import IgnoreRules
 from notebook_containers.build.patterns import State
+from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
 
 _CHUNK = 1024 * 1024

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.images import ImageRecord
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 
 from notebook_containers.build import instructions as ins, plan as steps, wording
 from notebook_containers.build.parser import Heredoc, Node
@@ -16,6 +15,7 @@ from notebook_containers.build.run_mounts import expand_mount
 from notebook_containers.build.signals import is_signal
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.words import Expansion, Word, WordError, expand, expand_heredoc
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.image import ContainerConfig
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

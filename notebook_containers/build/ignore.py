@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 
 from notebook_containers.build.patterns import Automaton, PatternError, State
 from notebook_containers.errors import InvalidDocument
+from notebook_containers.lean import dataclass
 
 MAX_BYTES = 1024 * 1024
 

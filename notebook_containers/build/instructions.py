@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from notebook_containers.build.parser import Flag, Heredoc, Node
 from notebook_containers.build.words import Word
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Healthcheck
 
 

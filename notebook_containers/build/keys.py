@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Self
 
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest, chain_id
 

@@ -11,7 +11,6 @@ import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from notebook_containers.build import keys, plan
@@ -21,6 +20,7 @@ from notebook_containers.build.execution import SecretFile
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.taking import Taken, error_at, takes_from_context
 from notebook_containers.build.view import View
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.runtime import Mount

@@ -10,11 +10,11 @@ import bisect
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.words import Word, WordError, expand, split
 from notebook_containers.errors import DockerfileError
+from notebook_containers.lean import dataclass, field
 
 MAX_BYTES = 4 * 1024 * 1024
 

@@ -6,11 +6,11 @@ stages it copies from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from notebook_containers.build.parser import Node
 from notebook_containers.build.stages import Origin
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import ContainerConfig
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.expanding import DEFAULT_PATH, PROXY_ARGUMENTS, Scope, expand_step
@@ -13,6 +12,7 @@ from notebook_containers.build.interpret import read
 from notebook_containers.build.plan import Plan, StagePlan, Step
 from notebook_containers.build.stages import Stage, Stages
 from notebook_containers.errors import DockerfileError
+from notebook_containers.lean import replace
 from notebook_containers.oci.image import ContainerConfig, ImageConfig
 
 _BUILDER_ARGUMENTS = ("SOURCE_DATE_EPOCH",)

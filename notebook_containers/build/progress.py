@@ -7,9 +7,9 @@ included. The triggers of an ONBUILD image have the number of their FROM.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
 
 

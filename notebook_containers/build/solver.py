@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from notebook_containers.build import keys, plan
@@ -23,6 +22,7 @@ from notebook_containers.build.stages import Origin
 from notebook_containers.build.taking import Taken, take, take_mounts
 from notebook_containers.build.work import Tools, Work, copy_work, directory_work, run_work
 from notebook_containers.errors import Error
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.image import Digest, History, ImageConfig
 from notebook_containers.store.layers import Layer
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.gathering import Gathered
@@ -13,6 +12,7 @@ from notebook_containers.build.parser import Flag, Node
 from notebook_containers.build.platforms import platform_arguments, platform_text, same_platform
 from notebook_containers.build.words import WordError, expand
 from notebook_containers.errors import InvalidArgument, InvalidReference
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Platform
 from notebook_containers.oci.reference import Reference
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeGuard
 
 from notebook_containers.build import plan
@@ -13,6 +12,7 @@ from notebook_containers.build.context import Context, OutsideContext, Source
 from notebook_containers.build.digests import TreeDigest
 from notebook_containers.build.patterns import PatternError
 from notebook_containers.errors import DockerfileError, Error
+from notebook_containers.lean import dataclass
 from notebook_containers.store.compression import uncompressed
 
 _BLOCK = 512

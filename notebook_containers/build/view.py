@@ -6,12 +6,12 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from notebook_containers.build.context import MAGIC, Source, clean
 from notebook_containers.build.patterns import Automaton
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.layers import LayerStore
 from notebook_containers.store.merged import Merged

@@ -7,9 +7,9 @@ an offset into the text; the parser's callers turn the offset into a line and a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from notebook_containers.build import substitutions
+from notebook_containers.lean import dataclass
 
 MAX_NESTING = 50
 _SPECIAL = "@*#?-$!"

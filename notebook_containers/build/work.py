@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from notebook_containers.build import keys, plan
@@ -18,6 +17,7 @@ from notebook_containers.build.progress import Event, StepOutput
 from notebook_containers.build.taking import Taken
 from notebook_containers.build.view import View
 from notebook_containers.errors import DockerfileError, InvalidArgument, NotFound, StartFailed
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.operations import MakeDirectory, Operation

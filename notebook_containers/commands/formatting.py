@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Row
 from notebook_containers.engine.quantities import ago, rfc3339
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass
 
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from notebook_containers.commands import figures
 from notebook_containers.commands.text import one_line
+from notebook_containers.lean import dataclass
 
 _SHELL = re.compile(r"(?:\|\d+ (?:\S+=\S* )*)?/bin/(?:ba)?sh -c\s+")
 _NOP = re.compile(r"/bin/(?:ba)?sh -c #\(nop\)\s+")

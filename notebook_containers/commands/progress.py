@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self, TextIO
 
@@ -25,6 +24,7 @@ from notebook_containers.build.progress import (
 )
 from notebook_containers.commands import figures
 from notebook_containers.commands.text import LineFilter, one_line, plain
+from notebook_containers.lean import dataclass, field
 
 TAIL_LINES = 12
 """Lines of a step's output that are kept for showing; the whole output is not the view's business."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
     from notebook_containers.build.solver import StepResult

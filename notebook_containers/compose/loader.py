@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import yaml
 
 from notebook_containers.compose import interpolation
 from notebook_containers.errors import ComposeError, InvalidArgument
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import JSON
 
 _MAX_NODES = 100_000

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from notebook_containers.compose import values
 from notebook_containers.compose.loader import Source
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import JSON
 
 HONOURED = (

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import notebook_containers
@@ -22,6 +21,7 @@ from notebook_containers.engine.archiver import Table, Talk, table, text, texts
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.places import Place, Source
 from notebook_containers.errors import Conflict, RuntimeFailure
+from notebook_containers.lean import dataclass, field
 from notebook_containers.linux import namespaces, process as processes
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import IDMapping, Spec

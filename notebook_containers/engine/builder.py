@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from notebook_containers.engine.log_words import duration
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass
 from notebook_containers.store.cache_mounts import CacheMount
 from notebook_containers.store.records import CacheRow
 

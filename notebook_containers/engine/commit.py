@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.expanding import Scope, expand_step
@@ -16,6 +15,7 @@ from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import rfc3339
 from notebook_containers.errors import ImageNotFound, InvalidArgument, Unsupported
+from notebook_containers.lean import replace
 from notebook_containers.oci.image import ContainerConfig, History, ImageConfig
 from notebook_containers.oci.reference import Reference
 from notebook_containers.runtime.bundle import Bundle

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +18,7 @@ from notebook_containers.engine.telling import Telling
 from notebook_containers.engine.usage import Usage
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, environment_list
 from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.runtime import Capabilities, Process, User

@@ -9,10 +9,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from notebook_containers.engine.quantities import parse_bytes
 from notebook_containers.errors import InvalidArgument, Unsupported
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import Document
 from notebook_containers.oci.runtime import BlockIO, Device, DeviceRule, ThrottleDevice, WeightDevice
 

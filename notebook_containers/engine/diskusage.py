@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.parts import Parts
+from notebook_containers.lean import dataclass
 from notebook_containers.store.volumes import Volume
 
 

@@ -11,11 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import notebook_containers
 from notebook_containers.engine.parts import default_root
+from notebook_containers.lean import dataclass
 from notebook_containers.linux import cgroups, delegation, idmaps
 from notebook_containers.network import userland
 from notebook_containers.oci.documents import JSON

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from notebook_containers.engine.options import ContainerOptions
+from notebook_containers.lean import dataclass, field
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import Document
 from notebook_containers.oci.image import ContainerConfig, Digest

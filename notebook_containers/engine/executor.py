@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
@@ -17,6 +16,7 @@ from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
+from notebook_containers.lean import dataclass
 from notebook_containers.network import names
 from notebook_containers.oci.image import ContainerConfig
 from notebook_containers.oci.runtime import Mount

@@ -10,7 +10,6 @@ import json
 import posixpath
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from notebook_containers.build.platforms import host_platform
@@ -18,6 +17,7 @@ from notebook_containers.engine.commit import apply_changes
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import rfc3339
 from notebook_containers.errors import Corrupt, InvalidDocument, InvalidReference
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.documents import JSON, MAX_DOCUMENT_BYTES, untrusted_json
 from notebook_containers.oci.image import (
     CONFIG,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -12,6 +11,7 @@ from notebook_containers.engine import dockerfiles, registries
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.reference import Reference

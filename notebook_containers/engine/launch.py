@@ -12,7 +12,6 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from notebook_containers.build.platforms import host_platform, platform_text
@@ -26,6 +25,7 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id, new_name
 from notebook_containers.engine.volumes import Volumes
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
+from notebook_containers.lean import replace
 from notebook_containers.linux import cgroups, seccomp
 from notebook_containers.network import forward, names, ports
 from notebook_containers.network.ports import PortMapping

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from notebook_containers.engine.quantities import parse_bytes
 from notebook_containers.errors import InvalidArgument, Unsupported
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.documents import Document
 from notebook_containers.oci.image import Healthcheck
 

@@ -7,7 +7,6 @@ its namespaces were joined it is checked that it lives still, for its number cou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TypeAlias
 
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
@@ -15,6 +14,7 @@ from notebook_containers.engine.namespace_words import JOIN, joined
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
+from notebook_containers.lean import replace
 from notebook_containers.linux import namespaces, process as processes
 from notebook_containers.oci.documents import untrusted_json
 from notebook_containers.runtime.state import ContainerState

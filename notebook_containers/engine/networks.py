@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from notebook_containers.engine.documents import Endpoint
@@ -17,6 +16,7 @@ from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.turns import OnceForAll
 from notebook_containers.engine.words import check_name
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, NetworkNotFound, Unsupported
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.network import bridge, ipam, machine, userland
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from notebook_containers.engine import device_words, limit_words, log_words, mount_words, namespace_words, runtimes, words
 from notebook_containers.engine.device_words import DeviceValue, DeviceWord
@@ -16,6 +15,7 @@ from notebook_containers.engine.log_words import LogOptions
 from notebook_containers.engine.mount_words import VolumeMount
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT
 from notebook_containers.errors import InvalidArgument, Unsupported
+from notebook_containers.lean import dataclass, field
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import Document
 from notebook_containers.oci.image import Healthcheck

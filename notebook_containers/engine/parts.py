@@ -6,12 +6,12 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from notebook_containers.engine.host import Host
 from notebook_containers.engine.limit_words import highest_ulimits
 from notebook_containers.errors import ContainerNotFound, StoreError, Unsupported
+from notebook_containers.lean import dataclass
 from notebook_containers.linux import capabilities
 from notebook_containers.linux.idmaps import IdMaps
 from notebook_containers.runtime.journal import Journal

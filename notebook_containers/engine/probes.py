@@ -11,9 +11,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from notebook_containers.lean import dataclass
 from notebook_containers.linux import mounts, namespaces, syscalls
 
 Work: TypeAlias = Callable[[str], None]

@@ -7,11 +7,11 @@ import pwd
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

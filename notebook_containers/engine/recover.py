@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from notebook_containers.engine import actors, launch
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import ContainerNotFound, Error
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.linux.boot import boot_id
 from notebook_containers.oci.documents import Document
 from notebook_containers.runtime import document as documents

@@ -6,7 +6,6 @@ Everything that depends on the machine enters as :class:`Host`; everything that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from notebook_containers.engine import limit_words, namespace_words
 from notebook_containers.engine.device_words import DeviceWord
@@ -15,6 +14,7 @@ from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.posture import DEFAULT_CAPABILITIES, MASKED_PATHS, PATH, READONLY_PATHS
 from notebook_containers.engine.resources import resources
 from notebook_containers.errors import InvalidArgument, Unsupported
+from notebook_containers.lean import dataclass, field
 from notebook_containers.linux.idmaps import IdMaps, Line
 from notebook_containers.oci.image import ContainerConfig
 from notebook_containers.oci.runtime import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from notebook_containers.engine import launch, words
 from notebook_containers.engine.documents import ContainerDocument
@@ -12,6 +11,7 @@ from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.resources import resources
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import replace
 from notebook_containers.oci.runtime import Resources
 from notebook_containers.runtime.bundle import Bundle
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.linux.idmaps import IdMaps
 
 _NUMBER = re.compile(r"[0-9]{1,10}\Z", re.ASCII)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import signal as signals
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from notebook_containers.lean import dataclass
 from notebook_containers.runtime.state import ContainerState, SignalRequest
 
 Cause = Literal[

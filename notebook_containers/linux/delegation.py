@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from notebook_containers.lean import dataclass
 from notebook_containers.linux.cgroups import files
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from notebook_containers.lean import dataclass
 from notebook_containers.linux import namespaces
 
 Line: TypeAlias = tuple[int, int, int]

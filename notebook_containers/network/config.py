@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import Document, always
 
 

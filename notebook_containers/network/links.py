@@ -6,8 +6,8 @@ import errno
 import ipaddress
 import socket
 import struct
-from dataclasses import dataclass
 
+from notebook_containers.lean import dataclass
 from notebook_containers.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_DUMP,

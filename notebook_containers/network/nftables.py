@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from notebook_containers.lean import dataclass
 from notebook_containers.linux.netlink import (
     NLM_F_APPEND,
     NLM_F_CREATE,

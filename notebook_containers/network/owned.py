@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Self
 
+from notebook_containers.lean import dataclass
 from notebook_containers.linux.netlink import NetlinkSocket
 from notebook_containers.network import links
 from notebook_containers.network.config import NetworkConfig

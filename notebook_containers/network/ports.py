@@ -9,9 +9,9 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkError
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import Document, always
 
 LOOPBACK = "127.0.0.1"

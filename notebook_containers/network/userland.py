@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from notebook_containers.errors import NetworkError, Unsupported
+from notebook_containers.lean import dataclass
 from notebook_containers.network.spawn import spawn
 
 _DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")

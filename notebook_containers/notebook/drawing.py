@@ -5,10 +5,11 @@ Text stands only on filled shapes, so that it can be read whatever the page's ba
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
 
 from notebook_containers.commands.text import plain
+from notebook_containers.lean import dataclass
 from notebook_containers.notebook.html import Markup, element
 
 PALETTE = ("#1f6fb2", "#b3541e", "#2e7d4f", "#8e4a9e", "#8a6100", "#b03a5b", "#0f7680", "#5f6b1f")

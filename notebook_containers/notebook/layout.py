@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from notebook_containers.commands import figures
 from notebook_containers.commands.layers import ImageStack, LayerBox, Shared, Sharing, instruction_words
 from notebook_containers.commands.text import one_line
+from notebook_containers.lean import dataclass
 from notebook_containers.notebook.drawing import Drawing, Shape, fit
 
 MOST_STACKS = 5

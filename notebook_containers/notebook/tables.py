@@ -6,9 +6,10 @@ pandas is imported when the first table is made, so that loading the extension s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
+
+from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
     import pandas as pd

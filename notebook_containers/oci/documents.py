@@ -7,7 +7,6 @@ Untrusted bytes enter through :func:`untrusted_json` only.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import types
 import typing
@@ -16,6 +15,7 @@ from functools import cache
 from typing import Self, TypeAlias
 
 from notebook_containers.errors import InvalidDocument
+from notebook_containers.lean import MISSING, Field, dataclass, fields
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -83,7 +83,7 @@ def always(json_name: str = "") -> dict[str, str]:
     return {"always": "yes", **({"json": json_name} if json_name else {})}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Shape:
     """What a type hint asks of a JSON value, worked out once: ``kind`` is free, list, map, document or scalar."""
 
@@ -92,33 +92,31 @@ class _Shape:
     inner: _Shape | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Member:
     """One field of a document class."""
 
     name: str
     json_name: str
-    shape: _Shape
-    field: dataclasses.Field[object]
+    field: Field[object]
     always: bool
     required: bool
 
 
 @cache
-def _plan(cls: type[Document]) -> tuple[_Member, ...]:
-    hints = typing.get_type_hints(cls)
-    return tuple(_member(f, hints[f.name]) for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+def _members(cls: type[Document]) -> tuple[_Member, ...]:
+    return tuple(_member(field) for field in fields(cls))  # type: ignore[arg-type]
 
 
-def _member(field: dataclasses.Field[object], hint: object) -> _Member:
-    return _Member(
-        name=field.name,
-        json_name=field.metadata.get("json", field.name),
-        shape=_shape(hint),
-        field=field,
-        always="always" in field.metadata,
-        required=field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
-    )
+def _member(field: Field[object]) -> _Member:
+    json_name, required = field.metadata.get("json", field.name), field.default is MISSING and field.default_factory is MISSING
+    return _Member(field.name, json_name, field, "always" in field.metadata, required)
+
+
+@cache
+def _shapes(cls: type[Document]) -> Mapping[str, _Shape]:
+    """Return name → shape; asked for when a document is read: to resolve the hints takes longer than all the rest."""
+    return {name: _shape(hint) for name, hint in typing.get_type_hints(cls).items()}
 
 
 def _shape(hint: object) -> _Shape:
@@ -146,7 +144,7 @@ class Document:
     __slots__ = ()
 
     def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__dataclass_fields__)  # type: ignore[attr-defined]
+        return tuple(getattr(self, member.name) for member in _members(type(self)))  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
         """Tell whether the other is of the same class and has the same values."""
@@ -158,17 +156,17 @@ class Document:
 
     def __repr__(self) -> str:
         """Return the call that makes it."""
-        shown = [field.name for field in dataclasses.fields(self) if field.repr]  # type: ignore[arg-type]
+        shown = [field.name for field in fields(self) if field.repr]  # type: ignore[arg-type]
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     @classmethod
     def from_json(cls, data: Mapping[str, JSON]) -> Self:
         """Build the value from a parsed JSON object; raises InvalidDocument naming the member of a wrong type."""
         values: dict[str, object] = {}
-        for member in _plan(cls):  # type: ignore[arg-type]
+        for member in _members(cls):  # type: ignore[arg-type]
             raw = data.get(member.json_name)
             if raw is not None:
-                values[member.name] = _decode(member.shape, raw, cls, member.json_name)
+                values[member.name] = _decode(_shapes(cls)[member.name], raw, cls, member.json_name)  # type: ignore[arg-type]
             elif member.required:
                 raise InvalidDocument(f"{cls.__name__} has no {member.json_name}")
         return cls(**values)
@@ -176,9 +174,9 @@ class Document:
     def to_json(self) -> dict[str, JSON]:
         """Return the JSON object; members equal to their default are left out."""
         result: dict[str, JSON] = {}
-        for member in _plan(type(self)):  # type: ignore[arg-type]
+        for member in _members(type(self)):  # type: ignore[arg-type]
             value, field = getattr(self, member.name), member.field
-            default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+            default = field.default_factory() if field.default_factory is not MISSING else field.default
             if value != default or member.always:
                 result[member.json_name] = _encode(value)
         return result

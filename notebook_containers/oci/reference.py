@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Self
 
 from notebook_containers.errors import InvalidReference
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.image import Digest
 
 DEFAULT_REGISTRY = "docker.io"

@@ -6,8 +6,8 @@ Only members this project reads or writes are here; names in JSON are the specif
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import Document, always, named
 
 SPEC_VERSION = "1.2.0"

@@ -10,10 +10,10 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
 from notebook_containers.errors import RegistryError
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import untrusted_json
 from notebook_containers.registry.addresses import is_loopback, is_private, origin, same_site
 from notebook_containers.registry.credentials import Credentials

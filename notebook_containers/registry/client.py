@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from notebook_containers.errors import RegistryError
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import MAX_DOCUMENT_BYTES, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Descriptor, Digest
 from notebook_containers.registry.auth import Authenticator, needs_login

@@ -7,10 +7,10 @@ import binascii
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from notebook_containers.errors import InvalidDocument, RegistryError
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.registry.keeper import Keeper
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from notebook_containers.errors import InvalidArgument, RegistryError
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import JSON, MAX_DOCUMENT_BYTES, untrusted_json
 from notebook_containers.oci.image import INDEX, Descriptor, Digest, Index
 from notebook_containers.registry.client import Client, pull_scope

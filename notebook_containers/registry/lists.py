@@ -7,10 +7,10 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, Descriptor, Digest, Index, Manifest, Platform
 from notebook_containers.oci.reference import Reference

@@ -6,10 +6,10 @@ import base64
 import json
 import os
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from notebook_containers.errors import InvalidArgument, RegistryError
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import JSON
 from notebook_containers.registry.attended import attended
 from notebook_containers.registry.client import Client

@@ -9,9 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
 
 PullPhase = Literal["waiting", "downloading", "verifying", "extracting", "done", "exists"]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from notebook_containers.errors import Corrupt, InvalidDocument, RegistryError
+from notebook_containers.lean import replace
 from notebook_containers.oci.documents import MAX_DOCUMENT_BYTES, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, INDEX, LAYER_TYPES, Descriptor, Digest, ImageConfig, Index, Manifest, Platform
 from notebook_containers.oci.platforms import best, host_platform, normal, platform_text

@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import BinaryIO, Literal, TypeAlias
 
 from notebook_containers.errors import InvalidArgument, RegistryError
+from notebook_containers.lean import replace
 from notebook_containers.oci.image import LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, MANIFEST, Descriptor, Digest
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.ahead import ahead

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 from notebook_containers.errors import Error, RegistryError
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.image import Descriptor
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.client import Client

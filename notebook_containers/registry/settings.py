@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
 from notebook_containers.errors import InvalidArgument, InvalidDocument
+from notebook_containers.lean import dataclass, field, fields
 from notebook_containers.oci.documents import JSON, Document
 from notebook_containers.oci.reference import Reference
 

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 from notebook_containers.errors import DiskFull, InvalidArgument, RuntimeFailure, Unsupported
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import Document, always, named, untrusted_json
 from notebook_containers.oci.runtime import Linux, Mount, Resources, Spec
 from notebook_containers.runtime import document

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.linux import process as processes
 from notebook_containers.linux.boot import boot_id
 from notebook_containers.oci.documents import JSON, Document, always, named, untrusted_json

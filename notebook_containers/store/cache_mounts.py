@@ -13,9 +13,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from notebook_containers.lean import dataclass
 from notebook_containers.store.disk import Disk, make_directory, translated
 from notebook_containers.store.trees import Attributes, Trees
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from notebook_containers.lean import dataclass
 from notebook_containers.store.merged import Merged, MergedDirectory
 from notebook_containers.store.upper import Item
 

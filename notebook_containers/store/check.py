@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from notebook_containers.errors import Corrupt, Error, NotFound
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Descriptor, Digest
 from notebook_containers.store.collect import reachable_blobs, reachable_layers, unrecorded
 from notebook_containers.store.database import check_database

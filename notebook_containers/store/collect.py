@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.images import ImageRecord

@@ -6,8 +6,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
+from notebook_containers.lean import dataclass, field
 from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.store import attributes
 from notebook_containers.store.tar_reader import Entry, TarReader

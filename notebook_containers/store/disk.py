@@ -18,10 +18,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from notebook_containers.errors import DiskFull, Error, StoreError
+from notebook_containers.lean import dataclass, field
 from notebook_containers.linux import syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp

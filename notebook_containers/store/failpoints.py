@@ -13,10 +13,10 @@ import re
 import signal
 import threading
 import time
-from dataclasses import dataclass, field
 from functools import cache
 
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass, field
 
 VARIABLE = "NBC_FAILPOINTS"
 _TERM = re.compile(r"(?:(\d+)\*)?(off|error|kill9|delay)(?:\(([A-Za-z0-9]*)\))?\Z")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notebook_containers.errors import Corrupt, Error, StoreError
+from notebook_containers.lean import dataclass
 from notebook_containers.store.disk import Disk, fsync_directory, translated
 from notebook_containers.store.trees import LocalTrees, Trees
 

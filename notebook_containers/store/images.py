@@ -11,12 +11,12 @@ import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TypeAlias
 
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument, InvalidDocument, InvalidReference, StoreError
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import untrusted_json
 from notebook_containers.oci.image import (
     CONFIG,

@@ -12,11 +12,11 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from notebook_containers.errors import Corrupt, StoreError
+from notebook_containers.lean import dataclass
 from notebook_containers.linux import syscalls
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.store.content import ContentStore

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.image import Digest
 
 

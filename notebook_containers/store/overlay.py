@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from notebook_containers.lean import dataclass
 from notebook_containers.linux import mounts
 
 FIXED_OPTIONS = ("metacopy=off", "redirect_dir=nofollow", "index=off")

@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from notebook_containers.errors import StoreError
+from notebook_containers.lean import dataclass
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.store import attributes

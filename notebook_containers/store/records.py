@@ -8,9 +8,9 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from notebook_containers.errors import Conflict, ContainerNotFound, NetworkNotFound
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.database import Database, Value
 

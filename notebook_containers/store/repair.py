@@ -6,10 +6,10 @@ Each repair is one of the store's own durable operations, so a repair that is ki
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from notebook_containers.errors import Corrupt, Error, StoreError
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Descriptor, Digest
 from notebook_containers.store.check import Finding, check
 from notebook_containers.store.collect import collect

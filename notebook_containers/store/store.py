@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
+from notebook_containers.lean import replace
 from notebook_containers.store.cache_mounts import CacheMounts
 from notebook_containers.store.content import ContentStore
 from notebook_containers.store.disk import Disk

@@ -10,10 +10,10 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from notebook_containers.errors import DiskFull, InvalidDocument
+from notebook_containers.lean import dataclass, field
 
 BLOCK = 512
 _CHUNK = 1 << 20

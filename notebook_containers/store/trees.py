@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from notebook_containers.lean import dataclass
 from notebook_containers.store.merged import Merged
 
 if TYPE_CHECKING:

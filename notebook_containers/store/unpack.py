@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from notebook_containers.errors import InvalidArgument, InvalidDocument
+from notebook_containers.lean import dataclass
 from notebook_containers.linux import syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.linux.paths import SafeRoot

@@ -9,10 +9,10 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from notebook_containers.errors import InvalidArgument, VolumeNotFound
+from notebook_containers.lean import dataclass, field
 from notebook_containers.store.database import Value
 from notebook_containers.store.disk import Disk, fsync_directory, make_directory, translated
 from notebook_containers.store.failpoints import fp

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 
 import pytest
 
 from notebook_containers.errors import InvalidDocument
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import MAX_DEPTH, MAX_DOCUMENT_BYTES, Document, always, named, untrusted_json
 from notebook_containers.oci.image import ContainerConfig, Digest, History, ImageConfig, Index, Manifest, RootFS
 from notebook_containers.oci.runtime import Linux, Namespace, Process, Root, Spec

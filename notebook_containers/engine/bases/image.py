@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from notebook_containers.engine.bases.interpreter import add_interpreter, version
@@ -18,6 +17,7 @@ from notebook_containers.engine.bases.programs import add_programs
 from notebook_containers.engine.bases.skeleton import PATH, add_shared_data, add_skeleton, host_release, release_name
 from notebook_containers.engine.bases.tree import MADE, Entry, Tree, write_tar
 from notebook_containers.errors import ImageNotFound, Unsupported
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import ContainerConfig, ImageConfig
 
 BASES = ("localhost/base", "localhost/python")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import replace
 
 from notebook_containers.engine.bases.image import LayerSource, make
+from notebook_containers.lean import replace
 from notebook_containers.oci.image import History, RootFS
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord

@@ -5,13 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
 from notebook_containers.engine.bases.tree import image_path, readable
+from notebook_containers.lean import dataclass
 
 _ALWAYS = ("libgcc_s.so.1", "libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2")
 """What glibc opens by name at run time, so no file says that it needs it: thread cancellation, and name look-ups before 2.34."""

@@ -7,10 +7,10 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from notebook_containers.errors import StoreError
+from notebook_containers.lean import dataclass
 
 MADE = "made"
 """The ``source`` of an entry that is no copy of a host file."""
