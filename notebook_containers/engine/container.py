@@ -309,6 +309,8 @@ class Container(Contents, Usage, Telling):
         actors.tell(self._parts, self.id, f"exec_create: {shlex.join(args)}", told)
         session = self._parts.runtime.exec(self.id, process, stdin=stdin, detach=detach, exec_id=exec_id)
         actors.tell(self._parts, self.id, f"exec_start: {shlex.join(args)}", told)
+        if session is not None:
+            session.on_detach = lambda: actors.tell(self._parts, self.id, "exec_detach", told)
         return session
 
     def _exec_process(

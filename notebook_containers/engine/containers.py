@@ -149,6 +149,7 @@ class Containers:
                 freed += container.size_rw()
                 container.remove()
                 deleted.append(container.id)
+        self._parts.emit("container", "prune", "", {"reclaimed": freed})
         return {"ContainersDeleted": deleted, "SpaceReclaimed": freed}
 
 

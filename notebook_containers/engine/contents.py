@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from notebook_containers.engine import actors
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.oci.documents import JSON
@@ -32,13 +33,16 @@ class Contents:
         """
         from notebook_containers.engine import copying
 
-        return copying.take(self._parts, self.id, path)
+        taken = copying.take(self._parts, self.id, path)
+        actors.tell(self._parts, self.id, "archive-path")
+        return taken
 
     def put_archive(self, path: str, data: bytes | BinaryIO | Iterator[bytes]) -> bool:
         """Unpack a tar (plain, gzip, bzip2, xz or zstd) in the existing directory ``path``; owners are as in the archive."""
         from notebook_containers.engine import copying
 
         copying.put(self._parts, self.id, path, data)
+        actors.tell(self._parts, self.id, "extract-to-dir")
         return True
 
     def stat_path(self, path: str) -> dict[str, JSON]:
@@ -51,6 +55,7 @@ class Contents:
         """Return the whole file system as a tar stream, without what is mounted in it (volumes, /proc, /dev), as ``docker export``."""
         from notebook_containers.engine import archive
 
+        actors.tell(self._parts, self.id, "export")
         return archive.export(self._parts, self.id)
 
     def copy_to(self, source: str | os.PathLike[str], path: str, *, archive: bool = False, follow: bool = False) -> list[str]:
@@ -61,7 +66,9 @@ class Contents:
         """
         from notebook_containers.engine import copying
 
-        return copying.to_container(self._parts, self.id, os.fspath(source), path, archive_mode=archive, follow=follow)
+        warnings = copying.to_container(self._parts, self.id, os.fspath(source), path, archive_mode=archive, follow=follow)
+        actors.tell(self._parts, self.id, "extract-to-dir")
+        return warnings
 
     def copy_from(self, path: str, target: str | os.PathLike[str], *, archive: bool = False, follow: bool = False) -> list[str]:
         """Copy a file or directory of the container to this machine by ``docker cp``'s rules; returns warnings.
@@ -71,7 +78,9 @@ class Contents:
         """
         from notebook_containers.engine import copying
 
-        return copying.from_container(self._parts, self.id, path, os.fspath(target), archive_mode=archive, follow=follow)
+        warnings = copying.from_container(self._parts, self.id, path, os.fspath(target), archive_mode=archive, follow=follow)
+        actors.tell(self._parts, self.id, "archive-path")
+        return warnings
 
     def commit(
         self,
@@ -93,4 +102,8 @@ class Contents:
         lines = changes.splitlines() if isinstance(changes, str) else list(changes or ())
         tags = commit.target(repository, tag)
         record = commit.commit(self._parts, self.document, tags=tags, message=message, author=author, pause=pause, changes=lines)
+        name = tags[0].familiar() if tags else ""
+        if tags:
+            self._parts.emit_image("tag", record.id, name)
+        actors.tell(self._parts, self.id, "commit", {"comment": message, "imageID": record.id, "imageRef": name})
         return Image(self._parts, record)

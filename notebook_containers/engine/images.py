@@ -350,6 +350,7 @@ class Images:
         self._forget_cache(all=all)
         reclaimed = collect(self._parts.store)
         self._parts.runtime.collect()
+        self._parts.emit("image", "prune", "", {"reclaimed": reclaimed.bytes})
         return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes}
 
     def _forget_cache(self, *, all: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, overload
 
+from notebook_containers.engine import actors
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Conflict
@@ -73,7 +74,9 @@ class Usage:
         from notebook_containers.engine import processes
 
         self._running("look into")
-        return processes.read(self._parts.runtime.pids(self.id))
+        found = processes.read(self._parts.runtime.pids(self.id))
+        actors.tell(self._parts, self.id, "top")
+        return found
 
     def update(
         self,
@@ -111,6 +114,7 @@ class Usage:
                 restart_policy=restart_policy,
             )
             self.document, warnings = update.update(self._parts, self.document, options)
+        actors.tell(self._parts, self.id, "update")
         return {"Warnings": [*warnings]}
 
     def reload(self) -> None:

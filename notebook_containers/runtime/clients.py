@@ -215,10 +215,23 @@ class Clients:
     def _guarded(self, client: Client, action: Callable[[], None]) -> None:
         try:
             action()
-        except (OSError, ValueError):
+        except ValueError:
+            self.drop(client)
+        except OSError:
+            self._hear_out(client)
             self.drop(client)
         if client.sock.fileno() in self._all:
             self._loop.change(client.sock.fileno(), client.events())
+
+    def _hear_out(self, client: Client) -> None:
+        """Do what a client asked for before it hung up: it may have said that it only detaches."""
+        with suppress(OSError, ValueError):
+            while data := client.sock.recv(_CHUNK):
+                client.reader.feed(data)
+        with suppress(ValueError):
+            for kind, payload in client.reader.frames():
+                if kind == wire.REQUEST:
+                    self._on_request(client, wire.parse(payload))
 
     def _hear(self, fd: int) -> None:
         client = self._all[fd]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import socket
 
@@ -37,14 +38,37 @@ def main(conn: socket.socket, stdio: list[int]) -> None:
         _tell(conn, wire.json_frame(wire.ANSWER, {"error": wire.error_table(RuntimeFailure(f"cannot exec: {err}"))}), [])
         return
     _tell(conn, wire.json_frame(wire.ANSWER, {"pid": pid, "terminal": bool(master)}), master)
-    for fd in [*stdio, *master]:
+    for fd in stdio:
         os.close(fd)
     processes.stdio_to_null()
+    if master:
+        _mind_terminal(conn, pid, master[0])
     code = processes.exit_code(os.waitpid(pid, 0)[1])
     _tell(conn, wire.json_frame(wire.EXIT, {"exitCode": code}), [])
     if identity := document.text(request, "execId"):
         told = Actor(document.text(request, "run"), document.text(request, "bundle"))
         told.tell("exec_die", {"execID": identity, "exitCode": code})
+
+
+def _mind_terminal(conn: socket.socket, pid: int, master: int) -> None:
+    """Hold the command's terminal until it ends: its caller's going is no hang-up, and what it prints from then on is dropped."""
+    ended = os.pidfd_open(pid)
+    poll = select.poll()
+    poll.register(ended, select.POLLIN)
+    poll.register(conn, select.POLLRDHUP)
+    while ended not in (ready := [fd for fd, _event in poll.poll()]):
+        if conn.fileno() in ready:
+            poll.unregister(conn)
+            poll.register(master, select.POLLIN)
+        elif not _swallow(master):
+            poll.unregister(master)
+
+
+def _swallow(terminal: int) -> bool:
+    try:
+        return bool(os.read(terminal, 65536))
+    except OSError:  # nobody holds its other side any more
+        return False
 
 
 def _tell(conn: socket.socket, data: bytes, fds: list[int]) -> None:

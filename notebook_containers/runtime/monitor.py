@@ -228,20 +228,27 @@ class Monitor:
             self._options.update(restart=document.text(request, "restart"), restartMax=document.number(request, "restartMax"))
         if op == "detach":
             client.ends_input = False
+            self._actor.tell("detach")
         if op == "kill":
             self._note_request(client, request)
             self._kill(document.number(request, "signal"), everyone=document.flag(request, "all"))
         elif op in ("pause", "resume"):
             self._freeze(frozen=op == "pause")
-        elif op == "resize" and self._life is not None and self._life.master >= 0:
-            processes.set_window(self._life.master, document.number(request, "rows"), document.number(request, "cols"))
+        elif op == "resize":
+            self._resize(document.number(request, "rows"), document.number(request, "cols"))
         return {}
+
+    def _resize(self, rows: int, columns: int) -> None:
+        if self._life is not None and self._life.master >= 0:
+            processes.set_window(self._life.master, rows, columns)
+            self._actor.tell("resize", {"height": rows, "width": columns})
 
     def _has_terminal(self) -> bool:
         return document.flag(self._bundle.process(), "terminal")
 
     def _attach(self, client: Client, request: Table) -> None:
         client.waits = client.attached = True
+        self._actor.tell("attach")
         client.sends_input = document.flag(request, "stdin")
         client.ends_input = client.sends_input and not self._has_terminal()  # a terminal outlives whoever looks at it
 

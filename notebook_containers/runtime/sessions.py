@@ -254,6 +254,7 @@ class ExecSession(Session):
         self._connection = connection
         self._streams = streams
         self._stdin = stdin
+        self.on_detach: Callable[[], None] | None = None
         self._detached = False
         self._epoll = select.epoll()
         for fd in [*streams, connection.fileno()]:
@@ -329,6 +330,8 @@ class ExecSession(Session):
         """End the iteration from another thread; the process goes on."""
         self._detached = True
         self._connection.hang_up()
+        if self.on_detach is not None:
+            self.on_detach()
 
     def close(self) -> None:
         """Let go of the process; it goes on, without readers."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.events import EventStream, matcher
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.oci.documents import JSON
 from tests.home import BASE, Home
 
 pytestmark = pytest.mark.root
@@ -58,6 +60,50 @@ def test_a_whole_life(engine: Engine) -> None:
     assert isinstance(dead["Actor"], dict)
     assert isinstance(dead["Actor"]["Attributes"], dict)
     assert dead["Actor"]["Attributes"]["exitCode"] == "137"
+
+
+def test_what_is_done_with_it_is_told(engine: Engine, tmp_path: Path) -> None:
+    began = time.time()
+    container = detached(engine, "sleep", "1000", name="used", stdin_open=True, tty=True)
+    (tmp_path / "file").write_text("x")
+    container.copy_to(tmp_path / "file", "/tmp/")
+    container.put_archive("/tmp", b"".join(container.get_archive("/etc/passwd")[0]))
+    container.copy_from("/etc/passwd", tmp_path)
+    assert b"".join(container.export())
+    image = container.commit("used-image", "1", message="why")
+    container.update(mem_limit="100m", memswap_limit="200m")
+    container.top()
+    with container.attach() as session:
+        session.resize(20, 70)
+        session.detach()
+    typed = container.exec_session(["cat"], tty=True, stdin=True)
+    assert typed is not None
+    with typed:
+        typed.detach()
+    assert "cat" in str(container.top())
+    container.remove(force=True)
+    engine.images.remove("used-image:1")
+    engine.containers.prune()
+    wanted = ["extract-to-dir", "archive-path", "extract-to-dir", "archive-path", "export", "commit", "update", "top"]
+    wanted += ["attach", "resize", "detach", "exec_create: cat", "exec_start: cat", "exec_detach", "top"]
+    with engine.events(since=began, until="0s", filters={"type": "container"}) as stream:
+        events = list(stream)
+    told = [str(event["Action"]) for event in events if event["Action"] != "exec_die"]
+    # who detaches does not wait for the monitor to hear of it
+    assert sorted(told) == sorted(["create", "start", *wanted, "kill", "die", "destroy", "prune"])
+    attributes = {str(event["Action"]): event["Actor"] for event in events}
+
+    def has(action: str) -> dict[str, JSON]:
+        actor = attributes[action]
+        assert isinstance(actor, dict)
+        found = actor["Attributes"]
+        assert isinstance(found, dict)
+        return found
+
+    assert (has("resize")["height"], has("resize")["width"]) == ("20", "70")
+    assert (has("commit")["imageID"], has("commit")["imageRef"], has("commit")["comment"]) == (image.id, "used-image:1", "why")
+    assert len(str(has("exec_detach")["execID"])) == 64
+    assert attributes["prune"] == {"ID": "", "Attributes": {"reclaimed": "0"}}
 
 
 @pytest.mark.netns
