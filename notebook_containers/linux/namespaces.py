@@ -55,8 +55,8 @@ def spawn(
     if middle == 0:
         _middle(child, new, pairs, writing, before_join)
     os.close(writing)
-    with open(reading, "rb") as file:
-        answer = file.read()
+    answer = os.read(reading, 4096)  # not to the end: the child holds the other side too
+    os.close(reading)
     os.waitpid(middle, 0)
     if not answer.startswith(b"+"):
         number, _, text = answer.decode().partition(" ")

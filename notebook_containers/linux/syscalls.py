@@ -10,7 +10,7 @@ import ctypes
 import os
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.restype = ctypes.c_long
+_libc.syscall.restype = _libc.ptrace.restype = ctypes.c_long
 
 _X86 = os.uname().machine == "x86_64"  # "import platform" would cost 3 ms, mostly for regular expressions
 _NUMBERS = {
@@ -58,6 +58,9 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_CAPBSET_DROP = 1, 4, 15, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
 
 CLOSE_RANGE_CLOEXEC = 0x4
+
+PTRACE_CONT, PTRACE_DETACH, PTRACE_SEIZE = 7, 17, 0x4206
+PTRACE_O_TRACEEXEC, PTRACE_O_EXITKILL, PTRACE_EVENT_EXEC = 0x10, 0x100000, 4
 
 
 def check(name: str, result: int, path: str = "") -> int:
@@ -162,6 +165,12 @@ def mount_setattr(directory: int, path: str, flags: int, *, set_: int = 0, clear
     """mount_setattr(2), Linux 5.12."""
     attr = (ctypes.c_uint64 * 4)(set_, clear, propagation, 0)
     syscall("mount_setattr", directory, os.fsencode(path), flags, attr, ctypes.sizeof(attr), path=path)
+
+
+def ptrace(request: int, pid: int, data: int = 0) -> None:
+    """ptrace(2) for requests without an address."""
+    arguments = (ctypes.c_long(request), ctypes.c_long(pid), ctypes.c_void_p(0), ctypes.c_void_p(data))
+    check("ptrace", int(_libc.ptrace(*arguments)))
 
 
 def filesystem_type(fd: int) -> int:

@@ -1,7 +1,8 @@
 """A further process in a running container: joins its namespaces and its cgroup, takes the asked-for rights, execve.
 
 One small process per exec stays outside as the command's parent and reports its exit code. The one that is half inside is not dumpable,
-so the container can neither trace it nor read what it holds (CVE-2016-9962), and is gone when the command runs.
+so the container can neither trace it nor read what it holds (CVE-2016-9962), and is gone when the command runs; a container that may
+trace all the same stands still meanwhile (:mod:`.unseen`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 
 from notebook_containers.errors import Error, RuntimeFailure, StartFailed
 from notebook_containers.linux import namespaces, process as processes, syscalls
-from notebook_containers.runtime import console, container, document, launch, limits, wire
+from notebook_containers.runtime import console, container, document, launch, limits, unseen, wire
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.document import Table
 
@@ -104,16 +105,49 @@ def join(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     entry = _Entry(process, theirs, stdio, bundle.seccomp, set_groups=not mapped or _may_set_groups(init))
     entry.preserved, entry.foreign = preserved, foreign
-    pid = namespaces.spawn(entry.run, new=0, join=places, before_join=limits.restore(state).enter)
-    theirs.close()
+    group = limits.restore(state)
     try:
-        return pid, _await_start(ours)
+        if not mapped and _may_trace(bundle) and group.can_freeze():
+            return _start_unseen(entry, places, group, ours)
+        pid = namespaces.spawn(entry.run, new=0, join=places, before_join=group.enter)
+        return pid, _follow(pid, ours, theirs)
+    finally:
+        ours.close()
+        theirs.close()
+        os.close(pidfd)
+
+
+def _follow(pid: int, ours: socket.socket, theirs: socket.socket) -> list[int]:
+    theirs.close()
+    ours.sendall(b"g")
+    try:
+        return _await_start(ours)
     except BaseException:
         processes.kill_and_reap(pid)
         raise
-    finally:
-        ours.close()
-        os.close(pidfd)
+
+
+def _start_unseen(entry: _Entry, places: list[tuple[int, int]], group: limits.Limits, ours: socket.socket) -> tuple[int, list[int]]:
+    with unseen.standing_still(group):
+        pid = namespaces.spawn(entry.run, new=0, join=places, before_join=group.enter_unfrozen)
+        try:
+            unseen.hold(pid)
+            master = _follow(pid, ours, entry.channel)
+            stands = unseen.executed(pid)
+            if stands:
+                group.add(pid)
+        except BaseException:
+            processes.kill_and_reap(pid)
+            raise
+    if stands:
+        unseen.let_go(pid)
+    return pid, master
+
+
+def _may_trace(bundle: document.PlainBundle) -> bool:
+    """Whether the container's root may trace what it sees (see :mod:`.unseen`)."""
+    caps = document.table(bundle.process(), "capabilities")
+    return "CAP_SYS_PTRACE" in (*document.texts(caps, "bounding"), *document.texts(caps, "permitted"))
 
 
 def _may_set_groups(pid: int) -> bool:
@@ -145,10 +179,10 @@ def _await_start(channel: socket.socket) -> list[int]:
 class _Entry:
     """The process that enters the container; its namespaces are the container's from birth."""
 
-    __slots__ = ("_channel", "_process", "_seccomp", "_set_groups", "_stdio", "foreign", "preserved")
+    __slots__ = ("_process", "_seccomp", "_set_groups", "_stdio", "channel", "foreign", "preserved")
 
     def __init__(self, process: Table, channel: socket.socket, stdio: list[int], seccomp: bytes, *, set_groups: bool) -> None:
-        self._process, self._channel, self._stdio = process, channel, stdio
+        self._process, self.channel, self._stdio = process, channel, stdio
         self._seccomp, self._set_groups = seccomp, set_groups
         self.preserved, self.foreign = 0, False
 
@@ -158,6 +192,8 @@ class _Entry:
         try:
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # until the command runs: half a process helps nobody
+            if self.channel.recv(1) != b"g":  # not before our parent watches, if it does
+                os._exit(125)
             os.setsid()
             step = "set up its streams"
             self._connect()
@@ -184,7 +220,7 @@ class _Entry:
     def _connect(self) -> None:
         for number, fd in enumerate(self._stdio):
             os.dup2(fd, number)
-        processes.keep_only([self._channel.fileno(), *range(3, 3 + self.preserved)])
+        processes.keep_only([self.channel.fileno(), *range(3, 3 + self.preserved)])
         uid = document.number(document.table(self._process, "user"), "uid")
         if not document.flag(self._process, "terminal"):
             console.give_pipes(uid)
@@ -192,10 +228,10 @@ class _Entry:
         pts = syscalls.openat2(syscalls.AT_FDCWD, "/dev/pts", os.O_PATH | os.O_DIRECTORY, resolve=syscalls.RESOLVE_NO_SYMLINKS)
         master, slave = console.open_pty(pts)
         console.set_up(slave, document.table(self._process, "consoleSize"), uid)
-        processes.send_fds(self._channel, b"t", [master])
+        processes.send_fds(self.channel, b"t", [master])
         os.close(master)
         processes.take_terminal(slave)
 
     def _report(self, failure: Table) -> None:
-        self._channel.sendall(json.dumps(failure).encode())
+        self.channel.sendall(json.dumps(failure).encode())
         os._exit(document.number(failure, "status", 125))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 from notebook_containers.errors import Unsupported
@@ -74,6 +75,27 @@ class Limits:
         if self._cgroup is not None:
             self._cgroup.enter()
 
+    def enter_unfrozen(self) -> None:
+        """Put the calling process in but for what freezes; :meth:`add` does that later."""
+        if self._cgroup is not None:
+            self._cgroup.enter(freezer=False)
+
+    def add(self, pid: int) -> None:
+        """Put another process in."""
+        if self._cgroup is not None:
+            self._cgroup.add(pid)
+
+    def can_freeze(self) -> bool:
+        """Tell whether there is a group that can stand still."""
+        return bool({"freezer", "unified"} & self.locations.keys())
+
+    def lock_freezer(self) -> int:
+        """Return a descriptor that keeps every other process from freezing and thawing until it is closed."""
+        directory = self.locations.get("freezer") or self.locations["unified"]
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return fd
+
     def pids(self) -> list[int]:
         """Return the processes in it."""
         return self._cgroup.pids() if self._cgroup is not None else []
@@ -90,6 +112,17 @@ class Limits:
         """Stop or continue everything in it."""
         if self._cgroup is None:
             raise Unsupported("pausing needs a cgroup, and none can be made here")
+        lock = self.lock_freezer() if self.can_freeze() else -1
+        try:
+            self.change_state(frozen=frozen)
+        finally:
+            if lock >= 0:
+                os.close(lock)
+
+    def change_state(self, *, frozen: bool) -> None:
+        """As :meth:`freeze`, for who holds :meth:`lock_freezer`."""
+        if self._cgroup is None:
+            return
         try:
             if frozen:
                 self._cgroup.freeze()

@@ -18,7 +18,7 @@ import pytest
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import CreateKeywords
-from notebook_containers.errors import Error, InvalidArgument
+from notebook_containers.errors import Error, InvalidArgument, StartFailed
 from tests.engine.races import flipping, look
 from tests.home import BASE, Home
 from tests.needs import need
@@ -237,34 +237,57 @@ def test_rt11_the_callers_groups_stay_outside(home: Home, engine: Engine, tree_e
 # the kernel's interfaces ------------------------------------------------------------------------------------------------------------
 
 
+_SPY = """
+    import os
+    own = str(os.getpid())
+    while True:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            if pid == own:
+                continue
+            try:
+                memory = None
+                try:
+                    memory = open(f"/proc/{pid}/mem", "rb")
+                except PermissionError:
+                    pass
+                with open(f"/proc/{pid}/cmdline", "rb") as file:  # afterwards: who is ours now was ours before
+                    words = file.read()
+                if b"notebook_containers" in words:
+                    print("opened" if memory else "ours", pid, flush=True)
+                elif b"marked" in words:
+                    print("command" if memory else "closed", pid, flush=True)
+            except OSError:
+                pass
+"""
+_LONG = {"PATH": "x:" * 20_000 + "/usr/bin:/bin"}
+"""Looking for the command in many places keeps the process between giving up its rights and executing, its weakest moment."""
+
+
 def test_rt14_who_enters_is_not_traced_from_inside(engine: Engine) -> None:
     """CVE-2016-9962: root inside reads nothing of a process that is still on its way in, and sees that there is one."""
-    script = """
-        import os
-        own = str(os.getpid())
-        while True:
-            for pid in filter(str.isdigit, os.listdir("/proc")):
-                if pid == own:
-                    continue
-                try:
-                    memory = None
-                    try:
-                        memory = open(f"/proc/{pid}/mem", "rb")
-                    except PermissionError:
-                        pass
-                    with open(f"/proc/{pid}/cmdline", "rb") as file:  # afterwards: who is ours now was ours before
-                        words = file.read()
-                    if b"notebook_containers" in words:
-                        print("opened" if memory else "ours", pid, flush=True)
-                except OSError:
-                    pass
-    """
-    box = started(engine, ["python3", "-c", textwrap.dedent(script)], image=PYTHON)
+    box = started(engine, ["python3", "-c", textwrap.dedent(_SPY)], image=PYTHON)
     for _ in range(8):
-        # looking for the command in many places keeps the process between giving up its rights and executing, its weakest moment
-        box.exec_run(["true"], environment={"PATH": "x:" * 20_000 + "/usr/bin:/bin"})
+        box.exec_run(["true"], environment=_LONG)
     assert box.logs().count(b"ours") > 20, "the race proves nothing"
     assert b"opened" not in box.logs()
+
+
+def test_rt14_not_even_by_who_may_trace(engine: Engine) -> None:
+    """The same with CAP_SYS_PTRACE, to which being dumpable does not matter: the command can be looked into, the one on its way cannot."""
+    box = started(engine, ["python3", "-c", textwrap.dedent(_SPY)], {"cap_add": ["SYS_PTRACE"]}, image=PYTHON)
+    for _ in range(8):
+        assert box.exec_run(["sh", "-c", "sleep 0.1 # marked"], environment=_LONG).exit_code == 0
+    assert box.logs().count(b"command") > 20, "the race proves nothing"
+    assert not {b"opened", b"ours"} & set(box.logs().split())
+    first, further = (box.exec_run(["cat", f"/proc/{pid}/cgroup"]).output for pid in ("1", "self"))
+    assert first == further
+    with pytest.raises(StartFailed, match="not found"):
+        box.exec_run(["nothing-such"])
+    box.pause()
+    with pytest.raises(Error, match="paused"):
+        box.exec_run(["true"])
+    box.unpause()
+    assert box.exec_run(["false"]).exit_code == 1
 
 
 def test_rt15_no_abstract_socket_of_ours_on_the_hosts_network(engine: Engine) -> None:

@@ -21,8 +21,11 @@ class Cgroup(Protocol):
     def add(self, pid: int) -> None:
         """Move the process ``pid`` with all its threads into the group. Can wait 5 to 35 ms for the kernel: prefer :meth:`enter`."""
 
-    def enter(self) -> None:
-        """Move the calling process, which must have one thread only, into the group; call it before a new cgroup namespace is made."""
+    def enter(self, *, freezer: bool = True) -> None:
+        """Move the calling process, which must have one thread only, into the group; call it before a new cgroup namespace is made.
+
+        With ``freezer=False`` only where the group cannot freeze it (in version 2 nowhere): :meth:`add` does the rest later.
+        """
 
     def clone_descriptor(self) -> int | None:
         """Return a descriptor for clone3(2) with CLONE_INTO_CGROUP, which the caller closes; None where that cannot be used."""

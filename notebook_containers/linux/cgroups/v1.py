@@ -54,12 +54,13 @@ class CgroupV1:
         for base in self._present():
             files.write(f"{self._at(base)}/cgroup.procs", str(pid))
 
-    def enter(self) -> None:
+    def enter(self, *, freezer: bool = True) -> None:
         """Move the calling single-threaded process."""
         # A thread that moves itself through "tasks" takes no lock against every fork and exit of the machine: 0.2 ms for all
         # hierarchies, where a move by process id first waits for an RCU grace period (cgroup_procs_write_start in the kernel).
         for base in self._present():
-            files.write(f"{self._at(base)}/tasks", "0")
+            if freezer or base != self._bases.get("freezer"):
+                files.write(f"{self._at(base)}/tasks", "0")
 
     def clone_descriptor(self) -> int | None:
         """Return None: clone3(2) starts processes in version 2 groups only."""

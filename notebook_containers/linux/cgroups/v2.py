@@ -59,9 +59,9 @@ class CgroupV2:
         if self._base:
             files.write(f"{self._directory}/cgroup.procs", str(pid))
 
-    def enter(self) -> None:
+    def enter(self, *, freezer: bool = True) -> None:
         """Move the calling process."""
-        if self._base:
+        if self._base and freezer:
             files.write(f"{self._directory}/cgroup.procs", "0")
 
     def clone_descriptor(self) -> int | None:
