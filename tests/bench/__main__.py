@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bench import machine, report, stage
 from tests.bench.bench import Bench, opened
 from tests.bench.measure import Row
-from tests.bench.rows import build, exec, many, memory, run_bridge, run_cli, run_none, unpack  # noqa: A004
+from tests.bench.rows import build, exec, many, memory, run_bridge, run_cli, run_none, transfer, unpack  # noqa: A004
 
 ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "run-none": run_none.rows,
@@ -23,6 +23,9 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "memory": memory.rows,
     "many": many.rows,
     "unpack": unpack.rows,
+    "push": transfer.push,
+    "pull": transfer.pull,
+    "pull-memory": transfer.memory,
 }
 
 
@@ -62,7 +65,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _chosen(words: Sequence[str]) -> list[str]:
-    return [name for name in ROWS if not words or any(name.startswith(word) for word in words)]
+    return [name for name in ROWS if not words or any(name == word or (word not in ROWS and name.startswith(word)) for word in words)]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "buildah": ("buildah", "--version"),
     "runc": ("runc", "--version"),
     "bubblewrap": ("bwrap", "--version"),
+    "docker-registry": ("docker-registry", "--version"),
     "GNU tar": ("tar", "--version"),
 }
 

@@ -26,7 +26,7 @@ class Ours:
         self.engine = Engine(root=self.root, run=self.run)
         self._script = place / "nbc"
         self._script.write_text(_SCRIPT)
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(__file__).parents[2]),
             # compiled beforehand, as pip leaves it
@@ -49,7 +49,7 @@ class Ours:
 
     def call(self, *words: str) -> bytes:
         """Run the command line in a process of its own, started by a script such as pip writes."""
-        done = subprocess.run([sys.executable, str(self._script), *words], env=self._environment, capture_output=True, check=False)
+        done = subprocess.run([sys.executable, str(self._script), *words], env=self.environment, capture_output=True, check=False)
         if done.returncode:
             raise Unavailable(f"nbc {words[0]}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout

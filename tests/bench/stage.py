@@ -39,6 +39,7 @@ def settle() -> None:
     for directory in ("/run", "/dev/shm"):
         _mount("tmpfs", directory)
     _show_own_links()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)  # for the registry that everybody pushes to
     upper, work = (os.path.join(place(), name) for name in ("var-upper", "var-work"))
     os.mkdir(upper)
     os.mkdir(work)

@@ -19,7 +19,7 @@ class Tool:
     def __init__(self, program: str, words: Sequence[str] = (), *, environment: Mapping[str, str] | None = None) -> None:
         self.program = program
         self._words = list(words)
-        self._environment = {"PATH": SEARCH, "HOME": "/root", "LC_ALL": "C.UTF-8", **(environment or {})}
+        self.environment = {"PATH": SEARCH, "HOME": "/root", "LC_ALL": "C.UTF-8", **(environment or {})}
         self._reason = "" if shutil.which(program, path=SEARCH) else "not installed"
 
     def rule_out(self, reason: str) -> None:
@@ -31,14 +31,18 @@ class Tool:
         """Why it cannot take part, or an empty text."""
         return self._reason
 
+    def command(self, *words: str) -> list[str]:
+        """Return the whole command line."""
+        return [shutil.which(self.program, path=SEARCH) or self.program, *self._words, *words]
+
     def call(self, *words: str) -> str:
         """Run one command and return its output; raises Unavailable with its last words when it fails."""
         if self._reason:
             raise Unavailable(self._reason)
-        command = [shutil.which(self.program, path=SEARCH) or self.program, *self._words, *words]
+        command = self.command(*words)
         try:
             done = subprocess.run(
-                command, env=self._environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_S, check=False
+                command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_S, check=False
             )
         except subprocess.TimeoutExpired:
             raise Unavailable(f"{words[0]} took longer than {_LONGEST_S} s") from None

@@ -19,7 +19,7 @@ FILES, BYTES = 6_800, 204_000_000
 
 def rows(bench: Bench) -> list[Row]:
     """Time it against GNU tar alone (no digest, no record), docker and podman."""
-    archive = _archive(bench.place)
+    archive = tree_archive(bench.place)
     tree = bench.place / "unpacked"
     store = Store.open(bench.ours.root)
     imported: list[Digest] = []
@@ -60,7 +60,7 @@ def _importer(tool: Tool, archive: Path, *, faster_than: float) -> Contender:
     )
 
 
-def _archive(place: Path) -> Path:
+def tree_archive(place: Path) -> Path:
     """Write a tree like a distribution's: many small files, few large ones; the same every time."""
     path = place / "tree.tar"
     chance = random.Random(204)

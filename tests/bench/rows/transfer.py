@@ -1,0 +1,151 @@
+"""Pushing the tree of the unpack row as one layer, compressed, to a local registry; pulling it; and the memory a pull of 2 GB takes."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.bench.bench import Bench
+from tests.bench.measure import NO_TARGET, Contender, Row, Target, Unavailable, at_most, contest, faster
+from tests.bench.peers.registry import Registry, registry
+from tests.bench.peers.tool import Tool
+from tests.bench.rows.unpack import BYTES, FILES, tree_archive
+
+_MEGABYTES = BYTES // 1_000_000
+_LARGE_BYTES = 2_000_000_000
+
+
+def push(bench: Bench) -> list[Row]:
+    """Time a push to an empty registry; afterwards the registry forgets it."""
+    with registry(bench.place) as there, _tree(bench, there) as name:
+        return contest(
+            f"push it, gzip, {_MEGABYTES} MB, {FILES} files",
+            Contender(act=lambda: bench.ours.engine.images.push(name), reset=there.forget),
+            {
+                "docker": Contender(act=lambda: bench.docker.call("push", name), reset=there.forget, target=faster(6)),
+                "podman": Contender(
+                    act=lambda: bench.podman.call("push", "--tls-verify=false", name), reset=there.forget, target=faster(6)
+                ),
+            },
+            repeat=bench.repeat,
+        )
+
+
+def pull(bench: Bench) -> list[Row]:
+    """Time a pull of what we pushed (gzip); afterwards it is removed again."""
+    with registry(bench.place) as there, _tree(bench, there) as name:
+        bench.ours.engine.images.push(name)
+
+        def forget() -> None:
+            bench.ours.engine.images.remove(name, force=True)
+
+        forget()
+        for tool in (bench.docker, bench.podman):
+            with suppress(Unavailable):
+                tool.call("rmi", "--force", name)
+        return contest(
+            f"pull it, gzip, {_MEGABYTES} MB, {FILES} files",
+            Contender(act=lambda: bench.ours.engine.images.pull(name), reset=forget),
+            {
+                "docker": _puller(bench.docker, name, "pull"),
+                "podman": _puller(bench.podman, name, "pull", "--tls-verify=false"),
+            },
+            repeat=bench.repeat,
+        )
+
+
+def memory(bench: Bench) -> list[Row]:
+    """Measure the largest memory that one pull of a layer of 2 GB ever had, each in a process of its own."""
+    work = f"memory of a pull, one layer of {_LARGE_BYTES // 1_000_000} MB"
+    with registry(bench.place) as there:
+        name = f"{there.address}/large:1"
+        image = bench.ours.engine.images.import_image(_large(), name)
+        bench.ours.engine.images.push(name)
+        bench.ours.engine.images.remove(image.id, force=True)
+        ours = _peak([sys.executable, "-m", "notebook_containers", "pull", "-q", name], bench.ours.environment)
+        bench.ours.engine.images.remove(name, force=True)
+        return [
+            _memory_row(work, ours, "docker (dockerd)", lambda: _daemon_peak(bench.docker, name), at_most(100, "MB")),
+            _memory_row(work, ours, "podman", lambda: _tool_peak(bench.podman, "pull", "--tls-verify=false", name), NO_TARGET),
+        ]
+
+
+def _puller(tool: Tool, name: str, *words: str) -> Contender:
+    return Contender(act=lambda: tool.call(*words, name), reset=lambda: tool.call("rmi", "--force", name), target=faster(1.5))
+
+
+@contextmanager
+def _tree(bench: Bench, there: Registry) -> Iterator[str]:
+    """Import the tree everywhere under a name of the registry."""
+    name = f"{there.address}/tree:1"
+    archive = tree_archive(bench.place)
+    with open(archive, "rb") as stream:
+        bench.ours.engine.images.import_image(stream, name)
+    for tool in (bench.docker, bench.podman):
+        with suppress(Unavailable):
+            tool.call("import", str(archive), name)
+    archive.unlink()
+    try:
+        yield name
+    finally:
+        with suppress(Exception):
+            bench.ours.engine.images.remove(name, force=True)
+        for tool in (bench.docker, bench.podman):
+            with suppress(Unavailable):
+                tool.call("rmi", "--force", name)
+
+
+def _large() -> Iterator[bytes]:
+    """Yield a tar archive of 2 GB that hardly compresses, without having it anywhere."""
+    pool = os.urandom(1 << 20)
+    entry = tarfile.TarInfo("large")
+    entry.size = _LARGE_BYTES
+    yield entry.tobuf()
+    for _ in range(entry.size // len(pool)):
+        yield pool
+    rest = entry.size % len(pool)
+    yield pool[:rest] + b"\0" * (-rest % 512)
+    yield io.BytesIO(b"\0" * 10240).read()
+
+
+def _peak(command: list[str], environment: dict[str, str]) -> float:
+    """Run a command and return the largest resident memory of it and of any process it waited for, in MB."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    _pid, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+    if process.stderr:
+        process.stderr.close()
+    if status:
+        raise Unavailable(f"cannot {command[-1]}: {said.strip()[-160:]}")
+    return usage.ru_maxrss / 1000
+
+
+def _tool_peak(tool: Tool, *words: str) -> float:
+    if tool.missing:
+        raise Unavailable(tool.missing)
+    return _peak(tool.command(*words), tool.environment)
+
+
+def _daemon_peak(tool: Tool, name: str) -> float:
+    """Return the largest memory of Docker's daemon while it pulls (its unpacking child not counted)."""
+    if tool.missing:
+        raise Unavailable(tool.missing)
+    pid = int((Path(tool.environment["DOCKER_CONFIG"]) / "pid").read_text())
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak begins anew
+    tool.call("pull", name)
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
+
+
+def _memory_row(work: str, ours: float, peer: str, measure: Callable[[], float], target: Target) -> Row:
+    try:
+        return Row(work=work, ours=ours, peer=peer, theirs=measure(), target=target, unit="MB")
+    except Unavailable as err:
+        return Row(work=work, ours=ours, peer=peer, missing=str(err), target=target, unit="MB")
