@@ -20,7 +20,7 @@ from notebook_containers.build.digests import FileDigests, TreeDigest
 from notebook_containers.build.ignore import MAX_BYTES, IgnoreRules, read_rules
 from notebook_containers.build.patterns import Automaton
 from notebook_containers.errors import InvalidArgument, InvalidDocument, NotFound
-from notebook_containers.lean import dataclass
+from notebook_containers.lean import dataclass, replace
 from notebook_containers.linux.paths import SafeRoot
 
 MAGIC = "*?["
@@ -32,11 +32,15 @@ class OutsideContext(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A file or directory that a source word means: its path as written (cleaned), the same with links followed, and which it is."""
+    """A file or directory that a source word means: its path as written (cleaned), the same with links followed, and which it is.
+
+    ``kept`` is the part of the path that ``--parents`` keeps: what stands behind a ``/./``, or all of it.
+    """
 
     path: str
     real: str
     is_directory: bool
+    kept: str = ""
 
     @property
     def name(self) -> str:
@@ -127,6 +131,9 @@ class Context:
         if not parts:
             yield head
             return
+        if parts[0] == "**":
+            yield from self._anywhere(head, parts[1:])
+            return
         if not any(c in parts[0] for c in MAGIC):
             path = posixpath.join(head, parts[0])
             if self.root.exists(path):
@@ -137,6 +144,24 @@ class Context:
             for name in sorted(self._names(head)):
                 if matcher.matches(name):
                     yield from self._glob(posixpath.join(head, name), parts[1:])
+
+    def _anywhere(self, head: str, rest: list[str]) -> Iterator[str]:
+        """``**``: the rest of a pattern here and in every directory below; links to directories are not entered."""
+        yield from self._glob(head, rest) if rest else iter([head] if head else [])
+        try:
+            names = sorted(self._names(head))
+        except OSError:
+            return
+        for name in names:
+            path = posixpath.join(head, name)
+            with suppress(OSError):
+                fd = self.root.open(path, os.O_PATH | os.O_NOFOLLOW)
+                try:
+                    is_directory = _is_directory(fd)
+                finally:
+                    os.close(fd)
+                if is_directory:
+                    yield from self._anywhere(path, rest)
 
     def _source(self, path: str) -> Source | None:
         try:
@@ -158,6 +183,12 @@ class Context:
             return real.removeprefix(base).lstrip("/") if base != "/" else real.lstrip("/"), _is_directory(fd)
         finally:
             os.close(fd)
+
+
+def keeping(source: Source, pattern: str) -> Source:
+    """Return the source with the part of its path that ``--parents`` keeps, for the word that named it."""
+    before = clean(pattern.partition("/./")[0]) if "/./" in pattern else []
+    return replace(source, kept="/".join(source.path.split("/")[len(before) :]))
 
 
 def clean(pattern: str) -> list[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import posixpath
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from notebook_containers.build import keys, plan
-from notebook_containers.build.context import Context, OutsideContext, Source
+from notebook_containers.build.context import Context, OutsideContext, Source, keeping
+from notebook_containers.build.excluding import exclude_rules, left_out
 from notebook_containers.build.patterns import PatternError
 from notebook_containers.build.taking import Taken, check_several, error_at
 from notebook_containers.build.view import View
 from notebook_containers.oci.documents import JSON
+from notebook_containers.store import modes
 from notebook_containers.store.layers import LayerStore
 from notebook_containers.store.operations import CopyTree, ExtractTar, HostDirectory, LayersView, MakeDirectory, Operation, WriteFile
 
@@ -36,17 +39,22 @@ class Copying:
             "mode": copy.mode,
             "inline": [[f.name, keys.digest_of([f.data])] for f in copy.inline],
         }
+        parent = "" if copy.link else self._below.chain
+        if copy.link:
+            what |= {"link": True, "numbers": [*self._owner_below()]}
         if self._taken is None:
-            what |= {"from": self._origin.chain, "sources": [*copy.sources]}
-            return keys.Material(parent=self._below.chain, what=what)
+            what |= {"from": self._origin.chain, "sources": [*copy.sources], "parents": copy.parents, "excludes": [*copy.excludes]}
+            return keys.Material(parent=parent, what=what)
         what["archives"] = [*sorted(self._taken.archives)]
-        return keys.Material(parent=self._below.chain, what=what, trees=self._taken.trees())
+        if copy.parents:
+            what["parents"] = [source.kept for source, _tree in self._taken.sources]
+        return keys.Material(parent=parent, what=what, trees=self._taken.trees())
 
     def operations(self, context: Context) -> list[Operation]:
         """Return the file operations; raises DockerfileError for sources and owners that are not there."""
         with View(self._layers, self._below.layers) as view:
             owner = self._owner(view)
-            destination = view.follow(self._copy.destination)
+            destination = self._copy.destination if self._copy.link else view.follow(self._copy.destination)
         result: list[Operation] = []
         if self._copy.destination.endswith("/") and destination != "/":
             destination += "/"
@@ -61,23 +69,43 @@ class Copying:
     def _from_context(self, taken: Taken, context: Context, destination: str, owner: Owner) -> Iterator[Operation]:
         root = HostDirectory(path=Path(context.path))
         for source, tree in taken.sources:
+            place = self._place(source, destination)
             if source.path in taken.archives:
-                yield ExtractTar(source=root, path=source.path, destination=destination, uid=owner[0], gid=owner[1])
+                yield ExtractTar(source=root, path=source.path, destination=place, uid=owner[0], gid=owner[1])
             else:
                 yield CopyTree(
-                    source=root, path=source.path, destination=destination, uid=owner[0] or 0, gid=owner[1] or 0,
+                    source=root, path=source.path, destination=place, uid=owner[0] or 0, gid=owner[1] or 0,
                     mode=self._copy.mode, skip=tree.skipped,
                 )  # fmt: skip
 
     def _from_layers(self, destination: str, owner: Owner) -> Iterator[Operation]:
         with View(self._layers, self._origin.layers) as view:
-            selected = {source.path: source for word in self._copy.sources for source in self._select(view, word)}
+            selected = {s.path: keeping(s, word) for word in self._copy.sources for s in self._select(view, word)}
+            skips = {path: self._skip(view, source) for path, source in selected.items()}
         check_several(self._step, self._copy, len(selected) + len(self._copy.inline))
-        for path in selected:
-            yield CopyTree(
-                source=LayersView(layers=self._origin.layers), path=path, destination=destination, uid=owner[0], gid=owner[1],
-                mode=self._copy.mode,
-            )  # fmt: skip
+        for path, source in selected.items():
+            skip = skips[path]
+            if skip is not None:
+                yield CopyTree(
+                    source=LayersView(layers=self._origin.layers), path=path, destination=self._place(source, destination), uid=owner[0],
+                    gid=owner[1], mode=self._copy.mode, skip=skip,
+                )  # fmt: skip
+
+    def _place(self, source: Source, destination: str) -> str:
+        """Where a source goes: with ``--parents`` below the directories it came from."""
+        if not self._copy.parents:
+            return destination
+        kept = source.kept if source.is_directory else posixpath.dirname(source.kept)
+        return posixpath.join(destination, kept, "")
+
+    def _skip(self, view: View, source: Source) -> frozenset[str] | None:
+        """What is left out below a source; None when the source itself is."""
+        if not self._copy.excludes:
+            return frozenset()
+        rules = exclude_rules(self._copy.excludes)
+        if not source.is_directory:
+            return None if rules.rule_for(source.name) is not None else frozenset()
+        return left_out(view.paths(source.path), rules)
 
     def _select(self, view: View, word: str) -> tuple[Source, ...]:
         try:
@@ -93,8 +121,18 @@ class Copying:
             inside = destination.endswith("/")
             yield WriteFile(
                 path=posixpath.join(destination, file.name) if inside else destination, name="" if inside else file.name, data=file.data,
-                mode=0o644 if self._copy.mode is None else self._copy.mode, uid=owner[0] or 0, gid=owner[1] or 0,
+                mode=self._inline_mode(), uid=owner[0] or 0, gid=owner[1] or 0,
             )  # fmt: skip
+
+    def _inline_mode(self) -> int:
+        mode = self._copy.mode
+        if isinstance(mode, str):
+            return modes.change(mode, stat.S_IFREG | 0o644)
+        return 0o644 if mode is None else mode
+
+    def _owner_below(self) -> Owner:
+        with View(self._layers, self._below.layers) as view:
+            return self._owner(view)
 
     def _owner(self, view: View) -> Owner:
         """``--chown`` as numbers: a name alone gives its own group, a number alone the same number, as BuildKit does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from notebook_containers.build.ignore import IgnoreRules
 from notebook_containers.build.patterns import State
@@ -157,16 +157,15 @@ def _signature(status: os.stat_result) -> Signature:
 
 
 def _tree(top: str, walk: _Walk) -> TreeDigest:
-    total = hashlib.sha256()
-    for piece in _lines(top, walk.entries):
-        total.update(piece)
     cut = len(top) + 1 if top else 0
     entries = tuple(Entry(path=e.path[cut:], kind=e.kind, mode=e.mode, value=e.value) for e in walk.entries) if top else tuple(walk.entries)
+    total = hashlib.sha256()
+    for piece in lines(entries):
+        total.update(piece)
     return TreeDigest(digest=total.hexdigest(), entries=entries, skipped=frozenset(path[cut:] for path in walk.skipped))
 
 
-def _lines(top: str, entries: list[Entry]) -> Iterator[bytes]:
+def lines(entries: Iterable[Entry]) -> Iterator[bytes]:
     """Each entry as bytes that no other entry gives; NUL stands in no name."""
-    cut = len(top) + 1 if top else 0
     for e in entries:
-        yield os.fsencode(f"{e.kind}{e.mode:o}\0{e.path[cut:]}\0{e.value}\0")
+        yield os.fsencode(f"{e.kind}{e.mode:o}\0{e.path}\0{e.value}\0")

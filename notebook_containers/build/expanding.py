@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterator, Mapping
 
 from notebook_containers.build import instructions as ins, plan as steps, wording
+from notebook_containers.build.excluding import exclude_rules
 from notebook_containers.build.parser import Heredoc, Node
 from notebook_containers.build.run_mounts import expand_mount
 from notebook_containers.build.signals import is_signal
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.words import Expansion, Word, WordError, expand, expand_heredoc
+from notebook_containers.errors import InvalidDocument
 from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.image import ContainerConfig
+from notebook_containers.store import modes
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -199,6 +202,8 @@ class _Expander:
                 raise self.node.error("ADD from an address is not supported yet", offset=word.offset, length=len(word.text))
         destination = self._word(instruction.destination, "the destination")
         several = len(sources) + len(instruction.inline) > 1
+        if instruction.parents and not destination.endswith("/"):
+            destination += "/"
         if several and not destination.endswith(("/", "/.")) and destination != ".":
             word = instruction.destination
             raise self.node.error(
@@ -207,8 +212,9 @@ class _Expander:
         operation = steps.Copy(
             sources=sources, inline=tuple(self._inline(d) for d in instruction.inline),
             origin=self.origins.get((instruction.line, instruction.from_)), destination=self._absolute(destination),
-            unpack=instruction.add, owner=self._flag("chown", instruction.chown),
-            mode=self._mode(self._flag("chmod", instruction.chmod)),
+            unpack=instruction.unpack, owner=self._flag("chown", instruction.chown),
+            mode=self._mode(self._flag("chmod", instruction.chmod)), link=instruction.link, parents=instruction.parents,
+            excludes=tuple(self._excludes(instruction)),
         )  # fmt: skip
         return operation, wording.copy(instruction, operation, destination)
 
@@ -221,13 +227,28 @@ class _Expander:
                 raise self.node.error(f"in the here-document {document.name}: {err.message}") from err
         return steps.InlineFile(name=document.name, data=content.encode("utf-8", "surrogateescape"))
 
-    def _mode(self, text: str) -> int | None:
+    def _excludes(self, instruction: ins.Copy) -> Iterator[str]:
+        flags = [flag for flag in self.node.flags if flag.name == "exclude"]
+        for flag, pattern in zip(flags, instruction.excludes, strict=True):
+            text = self._expand(pattern, flag.offset + len("--exclude=")).text
+            try:
+                exclude_rules([text])
+            except InvalidDocument as err:
+                raise self.node.error(f"{text!r} is no pattern", offset=flag.offset, length=flag.length, hint="such as *.log") from err
+            yield text
+
+    def _mode(self, text: str) -> int | str | None:
         if not text:
             return None
-        if re.fullmatch(r"[0-7]{1,5}", text) is None or int(text, 8) > 0o7777:
+        if re.fullmatch(r"[0-7]{1,5}", text) is not None and int(text, 8) <= 0o7777:
+            return int(text, 8)
+        try:
+            modes.parse(text)
+        except ValueError:
             flag = next(f for f in self.node.flags if f.name == "chmod")
-            raise self.node.error(f"--chmod={text} is no octal mode", offset=flag.offset, length=flag.length, hint="such as --chmod=755")
-        return int(text, 8)
+            hint = "such as --chmod=755 or --chmod=u=rwX,go=rX"
+            raise self.node.error(f"--chmod={text} is no mode", offset=flag.offset, length=flag.length, hint=hint) from None
+        return text
 
     def _absolute(self, path: str) -> str:
         """Join to WORKDIR and clean; keep what says that a directory is meant."""

@@ -82,6 +82,10 @@ class Copy(Instruction):
     from_: str = ""
     chown: str = ""
     chmod: str = ""
+    link: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
+    unpack: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from notebook_containers.build import instructions as ins
+from notebook_containers.build.copy_flags import CopyFlags
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.parser import Dockerfile, Flag, Heredoc, Node, parse
 from notebook_containers.build.run_flags import read_flags
@@ -38,10 +39,6 @@ _FORMS = {
     "USER": "USER NAME[:GROUP]",
     "VOLUME": 'VOLUME PATH … or VOLUME ["/path"]',
     "WORKDIR": "WORKDIR PATH",
-}
-_LATER = {
-    "COPY": ("link", "parents", "exclude"),
-    "ADD": ("link", "exclude", "checksum", "keep-git-dir", "unpack"),
 }
 
 
@@ -78,8 +75,6 @@ def instruction(node: Node) -> ins.Instruction:
 def _flags(node: Node, *allowed: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for flag in node.flags:
-        if flag.name in _LATER.get(node.keyword, ()):
-            raise node.error(f"{node.keyword} --{flag.name} is not supported yet", offset=flag.offset, length=flag.length)
         if flag.name not in allowed:
             raise _unknown_flag(node, flag, allowed)
         if not flag.value:
@@ -166,7 +161,7 @@ def _run(node: Node) -> ins.Run:
 
 def _copy(node: Node) -> ins.Copy:
     add = node.keyword == "ADD"
-    flags = _flags(node, *(("chown", "chmod") if add else ("from", "chown", "chmod")))
+    flags = CopyFlags(node)
     listed = _json(node.arguments)
     words = tuple(Word(text=_quote(t, node.escape), offset=node.start) for t in listed) if listed is not None else node.words()
     if len(words) < 2:
@@ -185,7 +180,8 @@ def _copy(node: Node) -> ins.Copy:
         raise node.error("a here-document cannot be a destination", offset=words[-1].offset, length=len(words[-1].text))
     return ins.Copy(
         node=node, sources=tuple(sources), inline=tuple(inline), destination=words[-1], add=add,
-        from_=flags.get("from", ""), chown=flags.get("chown", ""), chmod=flags.get("chmod", ""),
+        from_=flags.text("from"), chown=flags.text("chown"), chmod=flags.text("chmod"), link=flags.switch("link"),
+        parents=flags.switch("parents"), excludes=flags.excludes, unpack=flags.switches.get("unpack", add),
     )  # fmt: skip
 
 

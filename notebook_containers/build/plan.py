@@ -99,7 +99,11 @@ class Execute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """COPY and ADD: ``origin`` is None for the build context; ``destination`` is absolute, a last ``/`` means a directory."""
+    """COPY and ADD: ``origin`` is None for the build context; ``destination`` is absolute, a last ``/`` means a directory.
+
+    ``mode`` is a number, or a symbolic mode in words. ``link``: a layer of its own, whatever is below it. ``parents``: sources keep the
+    directories above them. ``excludes`` are patterns of what is left out of each source.
+    """
 
     sources: tuple[str, ...]
     inline: tuple[InlineFile, ...] = ()
@@ -107,7 +111,10 @@ class Copy:
     destination: str
     unpack: bool = False
     owner: str = ""
-    mode: int | None = None
+    mode: int | str | None = None
+    link: bool = False
+    parents: bool = False
+    excludes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

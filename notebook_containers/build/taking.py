@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import TypeGuard
 
 from notebook_containers.build import plan
-from notebook_containers.build.context import Context, OutsideContext, Source
+from notebook_containers.build.context import Context, OutsideContext, Source, keeping
 from notebook_containers.build.digests import TreeDigest
+from notebook_containers.build.excluding import exclude_rules, without
+from notebook_containers.build.ignore import IgnoreRules
 from notebook_containers.build.patterns import PatternError
 from notebook_containers.errors import DockerfileError, Error
 from notebook_containers.lean import dataclass
@@ -20,10 +22,11 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """The sources of one instruction with their digests, and the paths of those that ADD unpacks."""
+    """The sources of one instruction with their digests, the paths of those that ADD unpacks, and the rules of what is excluded."""
 
     sources: tuple[tuple[Source, TreeDigest], ...]
     archives: frozenset[str]
+    rules: IgnoreRules | None = None
 
     def trees(self) -> dict[str, str]:
         """Return each source's digest by its place and name."""
@@ -39,23 +42,32 @@ class Taken:
     def unchanged(self, context: Context) -> bool:
         """Say whether the context still has what the digests say (it may be edited while it is copied)."""
         try:
-            return all(context.digest(source).digest == tree.digest for source, tree in self.sources)
+            return all(self._same(source, context.digest(source), tree) for source, tree in self.sources)
         except OSError:
             return False
+
+    def _same(self, source: Source, now: TreeDigest, then: TreeDigest) -> bool:
+        left = now if self.rules is None else without(now, source.name, self.rules)
+        return left is not None and left.digest == then.digest
 
 
 def take(step: plan.Step, copy: plan.Copy, context: Context) -> Taken:
     """Find and digest what the instruction names; raises DockerfileError for what is missing, left out, outside or unreadable."""
     found: dict[str, tuple[Source, TreeDigest]] = {}
     archives: set[str] = set()
+    rules = exclude_rules(copy.excludes) if copy.excludes else None
     for word in copy.sources:
         for source in _select(step, word, context):
             if source.path not in found:
-                found[source.path] = (source, _digest(step, source, context))
+                tree = _digest(step, source, context)
+                left = tree if rules is None else without(tree, source.name, rules)
+                if left is None:
+                    continue
+                found[source.path] = (keeping(source, word), left)
                 if copy.unpack and not source.is_directory and is_archive(context, source):
                     archives.add(source.path)
     check_several(step, copy, len(found) + len(copy.inline))
-    return Taken(sources=tuple(found.values()), archives=frozenset(archives))
+    return Taken(sources=tuple(found.values()), archives=frozenset(archives), rules=rules)
 
 
 def take_mounts(step: plan.Step, execute: plan.Execute, context: Context) -> Taken | None:

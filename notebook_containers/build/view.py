@@ -106,6 +106,8 @@ class View:
     def _glob(self, head: str, parts: list[str]) -> Iterator[str]:
         if not parts:
             yield head
+        elif parts[0] == "**":
+            yield from self._anywhere(head, parts[1:])
         elif not any(c in parts[0] for c in MAGIC):
             yield from self._glob(posixpath.join(head, parts[0]), parts[1:])
         else:
@@ -114,6 +116,29 @@ class View:
             for name in self._names(place) if place is not None and place.is_directory else ():
                 if matcher.matches(name):
                     yield from self._glob(posixpath.join(head, name), parts[1:])
+
+    def _anywhere(self, head: str, rest: list[str]) -> Iterator[str]:
+        yield from self._glob(head, rest) if rest else iter([head] if head else [])
+        for path, is_directory in self.paths(head):
+            if is_directory:
+                below = posixpath.join(head, path)
+                yield from self._glob(below, rest) if rest else iter([below])
+
+    def paths(self, path: str) -> Iterator[tuple[str, bool]]:
+        """Yield what is below a directory as (path relative to it, is a directory), each directory first; no link is followed."""
+        place = self.resolve(path)
+        todo = [""] if place is not None and place.is_directory else []
+        while todo:
+            below = todo.pop()
+            assert place is not None
+            here = Place(path=posixpath.join(place.path, below).rstrip("/"), mode=place.mode)
+            for name in self._names(here):
+                found = self._find(here.path, name)
+                child = posixpath.join(below, name)
+                is_directory = found is not None and stat.S_ISDIR(found[0])
+                yield child, is_directory
+                if is_directory:
+                    todo.append(child)
 
     def _names(self, place: Place) -> list[str]:
         try:

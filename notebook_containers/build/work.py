@@ -78,7 +78,8 @@ def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: keys.Below,
         _edit(tools, step, key, copying.operations(tools.context))
 
     taken = source if isinstance(source, Taken) else None
-    return Work(material=_dated(copying.material(), tools.settings), below=below, change=change, taken=taken)
+    under = keys.Below() if copy.link else below
+    return Work(material=_dated(copying.material(), tools.settings), below=under, change=change, taken=taken)
 
 
 def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory, below: keys.Below) -> Work:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from notebook_containers.errors import InvalidArgument, NotFound
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
-from notebook_containers.store import attributes
+from notebook_containers.store import attributes, modes
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,7 +25,7 @@ class Ownership:
 
     uid: int | None
     gid: int | None
-    mode: int | None
+    mode: int | str | None
     single_id: bool
     devices: bool
 
@@ -157,12 +157,17 @@ class _Copier:
             return 0, 0
         return (status.st_uid if own.uid is None else own.uid, status.st_gid if own.gid is None else own.gid)
 
+    def _mode(self, status: os.stat_result) -> int:
+        mode = self._ownership.mode
+        if isinstance(mode, str):
+            return modes.change(mode, status.st_mode)
+        return stat.S_IMODE(status.st_mode) if mode is None else mode
+
     def _finish(self, source: int, fd: int, status: os.stat_result) -> None:
         owner = self._owner(status)
         if owner != (0, 0):
             os.fchown(fd, *owner)
-        mode = self._ownership.mode
-        os.fchmod(fd, stat.S_IMODE(status.st_mode) if mode is None else mode)
+        os.fchmod(fd, self._mode(status))
         if names := attributes.names(source):
             for key, value in attributes.read(source, names).items():
                 try:
@@ -214,7 +219,7 @@ class _Copier:
             except FileExistsError:
                 _make_room(to_fd, name)
                 os.mknod(name, status.st_mode, status.st_rdev, dir_fd=to_fd)
-            os.chmod(name, stat.S_IMODE(status.st_mode) if self._ownership.mode is None else self._ownership.mode, dir_fd=to_fd)
+            os.chmod(name, self._mode(status), dir_fd=to_fd)
         else:
             return  # sockets, and devices of this machine
         if (owner := self._owner(status)) != (0, 0):

@@ -44,7 +44,8 @@ class CopyTree:
     A directory's contents go into ``destination``, which is made if need be. A file goes to ``destination``, or into it under its own
     name when that is a directory or ends in ``/``; it takes the place of a file or link there. A link named as source is followed;
     links inside are copied. Modes, times and attributes are kept; the owner is root from the host and kept from layers, unless
-    ``uid``/``gid`` are given; ``mode`` is for everything but links. ``skip``: paths relative to ``path``, left out with all below.
+    ``uid``/``gid`` are given; ``mode`` (a number, or words as chmod's) is for everything but links.
+    ``skip``: paths relative to ``path``, left out with all below.
     """
 
     source: Source
@@ -52,7 +53,7 @@ class CopyTree:
     destination: str
     uid: int | None = None
     gid: int | None = None
-    mode: int | None = None
+    mode: int | str | None = None
     skip: frozenset[str] = field(default_factory=frozenset)
 
 

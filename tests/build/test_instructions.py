@@ -71,7 +71,7 @@ def test_copy_owner_and_mode(builder: Builder) -> None:
         ("COPY s* a* /file", "need a directory"),
         ("COPY --chown=nobody app.py /", "no user 'nobody'"),
         ("COPY --chown=www:x app.py /", "no group 'x'"),
-        ("COPY --chmod=u+x app.py /", "no octal mode"),
+        ("COPY --chmod=u+q app.py /", "no mode"),
         ("COPY --from=0 x /", "no stage 0"),
         ("COPY --from=base /none /", "no such file /none"),
         ("COPY --from=$X x /", "variables are not replaced"),

@@ -34,7 +34,6 @@ def test_unknown_instruction_gets_a_suggestion() -> None:
         ("FROM a\nRUN \\\n  --mount=type=cash,target=/x \\\n  true\n", 3, 3, "no type 'cash'"),
         ("FROM a\nRUN --mont=x true\n", 2, 5, "no flag --mont"),
         ("FROM a\nCOPY --form=b x y\n", 2, 6, "no flag --form"),
-        ("FROM a\nCOPY --link x y\n", 2, 6, "--link is not supported yet"),
         ("FROM a\nCOPY x\n", 2, 1, "source and a destination"),
         ("FROM a\nENV x\n", 2, 5, "no value"),
         ("FROM a\nENV x=1 \\\n  y\n", 3, 3, "no = in it"),
