@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 from _pytest.outcomes import Skipped
 
-MISSING_IN_CI: Mapping[str, str] = {
-    "sweep": "what happens at random moments is run by hand and by night, since one kill in thousands may find a new place",
-}
+MISSING_IN_CI: Mapping[str, str] = {}
 """The one list: what CI may lack, each with the reason. Tests that need it skip there."""
 
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -56,16 +54,11 @@ def _can_boot() -> str:
     return _is_root() or machine.missing()
 
 
-def _sweeps() -> str:
-    return "" if os.environ.get("NBC_SWEEP") else "kills and interrupts at random times are run with NBC_SWEEP=N (iterations)"
-
-
 MARKERS: Mapping[str, Callable[[], str]] = {
     "root": _is_root,
     "netns": _is_root,
     "user": _can_make_users,
     "browser": _has_browser,
-    "sweep": _sweeps,
     "vm": _can_boot,
 }
 

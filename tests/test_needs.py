@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 
 TREE = Path(__file__).parents[1]
-LISTED = "@pytest.mark.sweep\ndef test(): pass\n\ndef test_other(): pass"
+LISTED = """import tests.needs
+tests.needs.MISSING_IN_CI = {"luck": "nobody has it always"}
+
+def test(): need(None, "luck")
+
+def test_other(): pass"""
 WAYS = {
     "need": "def test(): need(None, 'strace')",
     "fixture": "@pytest.fixture\ndef tool(): need(None, 'strace')\n\ndef test(tool): pass",
     "needs": "@pytest.mark.needs('no-such-program')\ndef test(): pass",
     "skip": "def test(): pytest.skip('strace is missing')",
-    "lie": "def test(): pytest.skip('needs sweep: so it says')",
+    "lie": "def test(): pytest.skip('needs luck: so it says')",
     "mark_skip": "@pytest.mark.skip(reason='strace is missing')\ndef test(): pass",
     "skipif": "@pytest.mark.skipif(True, reason='strace is missing')\ndef test(): pass",
     "importorskip": "def test(): pytest.importorskip('no_such_module')",
@@ -34,7 +39,7 @@ def run(place: Path, *, ci: bool) -> tuple[int, str]:
     """Run all the ways by a fresh pytest with this tree's plugin; returns its exit status and what it printed."""
     for name, text in {**WAYS, "listed": LISTED}.items():
         (place / f"test_{name}.py").write_text(f"import pytest\nfrom tests.needs import need\n\n{text}\n")
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NBC_SWEEP")} | {"PYTHONPATH": str(TREE)}
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"PYTHONPATH": str(TREE)}
     options = ["-p", "tests.needs", "-p", "no:cacheprovider", "-rA", "--continue-on-collection-errors", "-c", os.devnull]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(place)],
@@ -57,7 +62,7 @@ def test_a_skip_fails_in_ci_by_name_and_with_the_reason(in_ci: tuple[int, str], 
     status, said = in_ci
     assert status == 1
     test = "" if way.startswith("file") else "::Test::test" if way == "unittest" else "::test"
-    reason = r"\(.*(strace|no.such|sweep|assert False).*"
+    reason = r"\(.*(strace|no.such|luck|assert False).*"
     assert re.search(rf"^test_{way}\.py{test} may not be skipped in CI {reason}\): give CI .* tests\.needs\.MISSING_IN_CI$", said, re.M), (
         said
     )

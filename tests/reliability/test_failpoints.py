@@ -33,11 +33,11 @@ def test_rel01_a_kill_at_every_durable_step_of_a_life(place: Home, point: str) -
         ended = Operation(LIFE.replace("POINT", point).replace("SKIP", str(skip)), place.variables()).run()
         assert ended.code == -9 or "over" in ended.output, ended.output
         with place.open() as engine:
-            assert damage(place) == []
+            assert damage(engine) == []
             truthful(engine)
             for container in engine.containers.list(all=True):
                 container.remove(force=True, v=True)
             created(engine)
-            assert damage(place) == []
+            assert damage(engine) == []
             tidy(engine)
-        left_nothing(place)
+            left_nothing(engine, place)

@@ -15,7 +15,6 @@ from tests.home import BASE, Home
 from tests.reliability.victims import dice, iterations
 
 pytestmark = [
-    pytest.mark.sweep,
     pytest.mark.root,
     pytest.mark.timeout(600),
     # between an open and its with statement an interrupt cannot be caught: the collector closes what was opened
