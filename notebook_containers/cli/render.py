@@ -15,7 +15,7 @@ def show(result: Result) -> int:
     """Print a result and return the exit status."""
     match result:
         case Table(kind=kind, rows=rows):
-            _print(_table(kind, rows))
+            _print(_table(kind, rows, also=result.also, whole=result.whole))
         case Text(text=text):
             _print(text)
         case Names(names=names, failures=failures):
@@ -40,14 +40,14 @@ def show(result: Result) -> int:
     return 0
 
 
-def _table(kind: str, rows: Sequence[Row]) -> str:
+def _table(kind: str, rows: Sequence[Row], *, also: Sequence[str] = (), whole: bool = False) -> str:
     if kind == "diff":
         return "\n".join(f"{row['kind']} {row['path']}" for row in rows)
     if kind == "port":
         return "\n".join(f"{row['container']} -> {row['host']}" for row in rows)
     from notebook_containers.commands import formatting
 
-    return formatting.table(kind, rows)
+    return formatting.table(kind, rows, also=also, whole=whole)
 
 
 def _documents(documents: object, kind: str) -> str:

@@ -1,18 +1,15 @@
-"""Rows to text: Docker's tables, ``--format json`` and the part of Go's templates that people use (``{{.ID}}``, ``{{json .}}``)."""
+"""Rows to text: Docker's tables, ``--format json`` and the part of Go's templates that people use (:mod:`.filling`)."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
+from notebook_containers.commands import filling
 from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Row
-from notebook_containers.engine.quantities import ago, rfc3339
-from notebook_containers.errors import InvalidArgument
+from notebook_containers.engine.quantities import ago
 from notebook_containers.lean import dataclass
-
-_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +20,12 @@ class Column:
     name: str
     text: Callable[[Row], str]
     shown: bool = True
+    short: Callable[[Row], str] | None = None
+    """The text where nobody asked for the whole."""
+
+    def cell(self, row: Row, *, whole: bool) -> str:
+        """Return a row's text, short unless the ``whole`` is asked for."""
+        return self.text(row) if whole or self.short is None else self.short(row)
 
 
 def _plain(key: str) -> Callable[[Row], str]:
@@ -82,17 +85,39 @@ def _list(key: str) -> Callable[[Row], str]:
 
 
 def _command(row: Row) -> str:
-    text = str(row["command"])
-    return f'"{text if len(text) <= 20 else text[:19] + "…"}"'
+    return f'"{row["command"]}"'
+
+
+def _short_command(row: Row) -> str:
+    return f'"{_cut(str(row["command"]), 20)}"'
+
+
+def _local_volumes(row: Row) -> str:
+    mounts = row["mounts"]
+    return str(sum(not str(source).startswith("/") for source in mounts)) if isinstance(mounts, (list, tuple)) else "0"
+
+
+def _labels(row: Row) -> str:
+    labels = row.get("labels")
+    return ",".join(f"{name}={labels[name]}" for name in sorted(labels)) if isinstance(labels, Mapping) else ""
+
+
+def _both_sizes(row: Row) -> str:
+    own, image = int(str(row["size_rw"])), int(str(row["size_root_fs"]))
+    return f"{docker_size(own)} (virtual {docker_size(image)})"
+
+
+def _go_time(key: str) -> Callable[[Row], str]:
+    return lambda row: datetime.fromtimestamp(float(str(row[key])), UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
 
 
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "ps": (
         Column(heading="CONTAINER ID", name="ID", text=_plain("container_id")),
         Column(heading="IMAGE", name="Image", text=_plain("image")),
-        Column(heading="COMMAND", name="Command", text=_command),
+        Column(heading="COMMAND", name="Command", text=_command, short=_short_command),
         Column(heading="CREATED", name="RunningFor", text=_time("created")),
-        Column(heading="CREATED AT", name="CreatedAt", text=lambda row: rfc3339(float(str(row["created"]))), shown=False),
+        Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
         Column(heading="STATUS", name="Status", text=_plain("status")),
         Column(heading="STATE", name="State", text=_plain("state"), shown=False),
         Column(heading="EXIT CODE", name="ExitCode", text=_plain("exit_code"), shown=False),
@@ -102,14 +127,16 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="NAMES", name="Names", text=_plain("names")),
         Column(heading="NETWORKS", name="Networks", text=_list("networks"), shown=False),
         Column(heading="MOUNTS", name="Mounts", text=_list("mounts"), shown=False),
-        Column(heading="SIZE", name="Size", text=_size("size_rw"), shown=False),
+        Column(heading="LABELS", name="Labels", text=_labels, shown=False),
+        Column(heading="LOCAL VOLUMES", name="LocalVolumes", text=_local_volumes, shown=False),
+        Column(heading="SIZE", name="Size", text=_both_sizes, shown=False),
     ),
     "images": (
         Column(heading="REPOSITORY", name="Repository", text=_plain("repository")),
         Column(heading="TAG", name="Tag", text=_plain("tag")),
         Column(heading="IMAGE ID", name="ID", text=_plain("image_id")),
         Column(heading="CREATED", name="CreatedSince", text=_time("created")),
-        Column(heading="CREATED AT", name="CreatedAt", text=lambda row: rfc3339(float(str(row["created"]))), shown=False),
+        Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
         Column(heading="SIZE", name="Size", text=_size("size")),
         Column(heading="UNIQUE SIZE", name="UniqueSize", text=_size("unique_size"), shown=False),
         Column(heading="SHARED SIZE", name="SharedSize", text=_size("shared_size"), shown=False),
@@ -117,7 +144,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "history": (
         Column(heading="LAYER", name="ID", text=_plain("layer")),
         Column(heading="CREATED", name="CreatedSince", text=_time("created")),
-        Column(heading="CREATED BY", name="CreatedBy", text=lambda row: _cut(str(row["created_by"]), 60)),
+        Column(heading="CREATED BY", name="CreatedBy", text=_plain("created_by"), short=lambda row: _cut(str(row["created_by"]), 60)),
         Column(heading="SIZE", name="Size", text=_size("size")),
         Column(heading="COMMENT", name="Comment", text=_plain("comment")),
     ),
@@ -193,11 +220,10 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def table(kind: str, rows: Sequence[Row], *, headings: bool = True) -> str:
-    """Return rows as Docker's aligned table."""
-    columns = [c for c in COLUMNS[kind] if c.shown]
-    lines = [[c.heading for c in columns]] if headings else []
-    lines += [[_one_line(c.text(row)) for c in columns] for row in rows]
+def table(kind: str, rows: Sequence[Row], *, also: Sequence[str] = (), whole: bool = False) -> str:
+    """Return rows as Docker's aligned table, with columns ``also`` that it does not show unasked; ``whole`` cuts nothing."""
+    columns = [c for c in COLUMNS[kind] if c.shown or c.name in also]
+    lines = [[c.heading for c in columns], *([_one_line(c.cell(row, whole=whole)) for c in columns] for row in rows)]
     return _aligned(lines)
 
 
@@ -206,74 +232,59 @@ def _one_line(text: str) -> str:
 
 
 def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of texts under headings."""
-    return _aligned([[*headings], *([_one_line(cell) for cell in row] for row in rows)])
+    """Return a table of texts under headings, with ``docker top``'s wide columns."""
+    return _aligned([[*headings], *([_one_line(cell) for cell in row] for row in rows)], narrowest=20)
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def _aligned(lines: Sequence[Sequence[str]], *, narrowest: int = 10) -> str:
+    """Pad every cell but the last of its line to its column, which is ``narrowest`` wide or three more than its longest text."""
     if not lines:
         return ""
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("   ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    widths = [max(narrowest, *(len(line[i]) + 3 for line in lines if i < len(line))) for i in range(max(map(len, lines)))]
+    return "\n".join("".join(cell.ljust(w) for cell, w in zip(line[:-1], widths, strict=False)) + line[-1] for line in lines)
 
 
-def formatted(kind: str, rows: Sequence[Row], template: str) -> str:
-    """Return rows as ``json`` (one object a line), ``table`` (with or without a template of columns) or by a template."""
-    if template == "json":
-        template = "{{json .}}"
+def formatted(kind: str, rows: Sequence[Row], template: str, *, whole: bool = False, also: Sequence[str] = ()) -> str:
+    """Return rows as ``json`` (one object a line), ``table`` (with or without a template of columns) or by a template.
+
+    InvalidArgument for a field or function that does not exist.
+    """
     if template == "table":
-        return table(kind, rows)
-    known = {c.name: c for c in COLUMNS[kind]}
-    if template.startswith("table "):
-        parts = template[6:].replace("\\t", "\t").split("\t")
-        heads = [_ACTION.sub(lambda m: known[m[1].lstrip(".")].heading if m[1].lstrip(".") in known else m[1], p) for p in parts]
-        return _aligned([heads, *[[render(p, known, row) for p in parts] for row in rows]])
-    return "\n".join(render(template.replace("\\t", "\t").replace("\\n", "\n"), known, row) for row in rows)
+        return table(kind, rows, also=also, whole=whole)
+    columns = COLUMNS[kind]
+    word = template.removeprefix("table ") if template.startswith("table ") else ""
+    filled = filling.Template(_escapes(word or ("{{json .}}" if template == "json" else template)))
+    lines = [filled.fill(_fields(columns, row, whole=whole)) for row in rows]
+    if not word:
+        return "\n".join(lines)
+    headings = filling.Fields({c.name: _constant(c.heading) for c in columns}, {"Label": _last_part})
+    return _aligned([line.split("\t") for line in [filled.fill(headings), *lines]])
 
 
-def render(template: str, known: Mapping[str, Column], row: Row) -> str:
-    """Fill one template with one row; raises InvalidArgument for a field or function that does not exist."""
+def _escapes(template: str) -> str:
+    return template.replace("\\t", "\t").replace("\\n", "\n")
 
-    def value(match: re.Match[str]) -> str:
-        words = match[1].split()
-        if words == ["json", "."]:
-            return json.dumps({name: column.text(row) for name, column in known.items()}, ensure_ascii=False)
-        as_json = len(words) == 2 and words[0] == "json"
-        field = words[-1] if words else ""
-        if len(words) not in (1, 2) or (len(words) == 2 and not as_json) or not field.startswith(".") or field[1:] not in known:
-            raise InvalidArgument(f"template {match[0]!r} is not understood", hint="fields: " + " ".join(f".{n}" for n in known))
-        text = known[field[1:]].text(row)
-        return json.dumps(text) if as_json else text
 
-    return _ACTION.sub(value, template)
+def _constant(text: str) -> Callable[[], str]:
+    return lambda: text
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _fields(columns: Sequence[Column], row: Row, *, whole: bool) -> filling.Fields:
+    labels = row.get("labels")
+
+    def label(name: str) -> str:
+        return str(labels.get(name, "")) if isinstance(labels, Mapping) else ""
+
+    def maker(column: Column) -> Callable[[], str]:
+        return lambda: column.cell(row, whole=whole)
+
+    return filling.Fields({c.name: maker(c) for c in sorted(columns, key=lambda c: c.name)}, {"Label": label})
 
 
 def document_template(template: str, document: Mapping[str, object]) -> str:
     """Fill inspect's ``{{.State.Status}}`` and ``{{json .Path}}`` with a document; raises InvalidArgument for a field that is not there."""
-    if template == "json":
-        return json.dumps(document, ensure_ascii=False)
-
-    def value(match: re.Match[str]) -> str:
-        words = match[1].split()
-        found = _walk(document, words[-1] if words else "", match[0])
-        if len(words) == 2 and words[0] == "json":
-            return json.dumps(found, ensure_ascii=False)
-        if len(words) != 1:
-            raise InvalidArgument(f"template {match[0]!r} is not understood", hint="write {{.Field.Field}} or {{json .Field}}")
-        if isinstance(found, bool):
-            return str(found).lower()
-        return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False) if isinstance(found, (dict, list)) else str(found)
-
-    return _ACTION.sub(value, template.replace("\\t", "\t").replace("\\n", "\n"))
-
-
-def _walk(document: Mapping[str, object], path: str, action: str) -> object:
-    found: object = document
-    for part in path.split("."):
-        if not part:
-            continue
-        if not isinstance(found, Mapping) or part not in found:
-            names = ", ".join(found) if isinstance(found, Mapping) else "nothing below it"
-            raise InvalidArgument(f"template {action!r}: no field {part!r}", hint=f"there is {names}")
-        found = found[part]
-    return found
+    return filling.fill("{{json .}}" if template == "json" else _escapes(template), document)

@@ -68,7 +68,9 @@ def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> 
     ]
     if quiet:
         return Text(text="\n".join(str(row["layer"]) for row in rows if row["layer"]))
-    return Text(text=formatting.formatted("history", rows, format)) if format else Table(kind="history", rows=rows)
+    if format:
+        return Text(text=formatting.formatted("history", rows, format, whole=no_trunc))
+    return Table(kind="history", rows=rows, whole=no_trunc)
 
 
 def _layers(images: tuple[str, ...]) -> Result:

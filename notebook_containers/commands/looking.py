@@ -12,6 +12,7 @@ from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import face
 from notebook_containers.commands.results import Documents, Ended, Names, Result, Row, Table, Text
 from notebook_containers.commands.run import GRAMMAR
+from notebook_containers.engine.filters import from_words
 from notebook_containers.engine.telling import shown
 from notebook_containers.errors import ImageNotFound, InvalidArgument, NotFound
 from notebook_containers.oci.documents import JSON
@@ -45,6 +46,9 @@ def container_row(container: Container, *, size: bool, full: bool = False) -> Ro
         "networks": [container.document.endpoint.network if container.document.endpoint else container.document.options.network],
         "mounts": [m.volume or m.source for m in container.document.mounts],
         "size_rw": container.size_rw() if size else 0,
+        "size_root_fs": container.size_root_fs() if size else 0,
+        "labels": dict(container.labels),
+        "restart_count": container.state.restart_count,
     }
 
 
@@ -60,49 +64,15 @@ def _ps(
     size: bool,
 ) -> Result:
     """List containers."""
-    engine = face().engine
-    limit = 1 if latest else last
-    found = [c for c in engine.containers.list(all=all or bool(filter), limit=limit) if all or limit > 0 or _shown(c, filter)]
-    rows = [
-        container_row(c, size=size or face().adds_up_sizes or ".Size" in (format or "") or format == "json", full=no_trunc)
-        for c in found
-        if _matches(c, filter)
-    ]
+    found = face().engine.containers.list(all=all, limit=1 if latest else last, filters=from_words(filter))
     if quiet:
-        return Text(text="\n".join(str(row["container_id"]) for row in rows))
-    return Text(text=formatting.formatted("ps", rows, format)) if format else Table(kind="ps", rows=rows)
-
-
-def _shown(container: Container, filters: tuple[str, ...]) -> bool:
-    asks_state = any(f.partition("=")[0] in ("status", "exited", "id", "name") for f in filters)
-    return asks_state or container.status in ("running", "paused", "restarting")
-
-
-def _matches(container: Container, filters: tuple[str, ...]) -> bool:
-    for word in filters:
-        key, equals, value = word.partition("=")
-        if not equals or key not in _FILTERS:
-            raise InvalidArgument(f"filter {word!r} is not understood", hint="write KEY=VALUE with " + ", ".join(_FILTERS))
-        if not _FILTERS[key](container, value):
-            return False
-    return True
-
-
-def _label(container: Container, value: str) -> bool:
-    name, equals, wanted = value.partition("=")
-    return name in container.labels and (not equals or container.labels[name] == wanted)
-
-
-_FILTERS: Mapping[str, Callable[[Container, str], bool]] = {
-    "id": lambda c, value: c.id.startswith(value),
-    "name": lambda c, value: value in c.name,
-    "status": lambda c, value: c.status == value,
-    "exited": lambda c, value: c.status == "exited" and str(c.exit_code) == value,
-    "health": lambda c, value: c.health == value and c.status in ("running", "paused"),
-    "ancestor": lambda c, value: c.image in (value, f"{value}:latest"),
-    "label": _label,
-    "network": lambda c, value: c.document.options.network == value,
-}
+        return Text(text="\n".join(c.id if no_trunc else c.short_id for c in found))
+    sized = size or face().adds_up_sizes or ".Size" in (format or "") or "json" in (format or "")
+    rows = [container_row(c, size=sized, full=no_trunc) for c in found]
+    also = ("Size",) if size else ()
+    if format:
+        return Text(text=formatting.formatted("ps", rows, format, whole=no_trunc, also=also))
+    return Table(kind="ps", rows=rows, also=also, whole=no_trunc)
 
 
 def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, details: bool, since: str | None, until: str | None) -> Result:
@@ -234,7 +204,7 @@ COMMANDS: Mapping[str, click.Command] = {
         QUIET,
         click.Option(["-n", "--last"], type=int, default=-1, help="The last N, whatever their state."),
         click.Option(["-l", "--latest"], is_flag=True, help="The last one, whatever its state."),
-        click.Option(["-f", "--filter"], multiple=True, metavar="KEY=VALUE", help="Only those that match."),
+        click.Option(["-f", "--filter"], multiple=True, metavar="KEY=VALUE", help="Only those that match, as status=exited."),
         FORMAT,
         NO_TRUNC,
         click.Option(["-s", "--size"], is_flag=True, help="Add up the bytes of the writable layers."),

@@ -23,6 +23,10 @@ class Table:
 
     kind: str
     rows: Sequence[Row]
+    also: Sequence[str] = ()
+    """Columns, by their names in templates, that a table of text does not show unasked."""
+    whole: bool = False
+    """Whether a table of text cuts nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -350,6 +350,10 @@ class Container(Contents, Usage, Telling):
         """Return the bytes of its writable layer."""
         return self._parts.store.snapshots.usage(self.id)
 
+    def size_root_fs(self) -> int:
+        """Return the bytes of its whole file system: its image's layers and its writable one."""
+        return sum(self._parts.store.layers.get(layer).size for layer in self.document.layers) + self.size_rw()
+
     def _running(self, verb: str) -> None:
         self._state = None
         if self.state.status not in ("running", "paused"):

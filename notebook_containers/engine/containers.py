@@ -12,12 +12,14 @@ from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.options import ContainerOptions, container_options
 from notebook_containers.engine.parts import Parts
-from notebook_containers.errors import Conflict, ContainerError, ContainerNotFound
+from notebook_containers.errors import Conflict, ContainerError, ContainerNotFound, NotFound
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image, Images
     from notebook_containers.engine.networks import Networks
     from notebook_containers.engine.volumes import Volumes
+
+_LIVE = ("running", "paused", "restarting")
 
 
 class Containers:
@@ -100,15 +102,36 @@ class Containers:
             )
         return bytes(output)
 
-    def list(self, *, all: bool = False, limit: int = -1) -> list[Container]:
-        """Return containers, newest first: the running ones, or with ``all`` every one."""
+    def list(
+        self,
+        *,
+        all: bool = False,
+        limit: int = -1,
+        before: str | None = None,
+        since: str | None = None,
+        filters: Mapping[str, object] | None = None,
+    ) -> list[Container]:
+        """Return containers, newest first: the running ones, or with ``all`` (a ``limit``, a filter ``status``) every one that fits.
+
+        ``filters`` are docker-py's, ``before`` and ``since`` name a container that must be younger or older.
+        """
+        from notebook_containers.engine.listing import Chosen
+
+        more = {key: [name] for key, name in (("before", before), ("since", since)) if name}
+        chosen = Chosen({**(filters or {}), **more}, find=self.get, image_layers=self._image_layers)
         found = []
         for container in self.every():
             if container.status == "exited" and container.document.options.auto_remove:
                 self._collect(container)
-            elif all or limit > 0 or container.status in ("running", "paused", "restarting"):
+            elif (all or limit > 0 or chosen.ended_too or container.status in _LIVE) and chosen.fits(container):
                 found.append(container)
         return found[:limit] if limit > 0 else found
+
+    def _image_layers(self, name: str) -> tuple[str, ...] | None:
+        try:
+            return tuple(self._parts.store.images.resolve(name).config.rootfs.diff_ids)
+        except NotFound:
+            return None
 
     def every(self) -> Sequence[Container]:
         """Return every container there is a record of, newest first, ended ``--rm`` ones too; nothing is looked at or removed."""

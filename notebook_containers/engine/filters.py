@@ -28,11 +28,14 @@ def from_words(words: Sequence[str]) -> dict[str, object]:
 
 def prune_test(filters: Filters | None) -> Test:
     """Return a test of (created, labels) that every filter must pass; InvalidArgument for a filter that prune does not have."""
-    tests = [_test(key, value) for key, values in (filters or {}).items() for value in _values(values)]
+    tests = [_test(key, value) for key, given in (filters or {}).items() for value in values(given)]
     return lambda created, labels: all(test(created, labels) for test in tests)
 
 
-def _values(given: object) -> list[str]:
+def values(given: object) -> list[str]:
+    """Return the values of one key, of which a caller may give one or several."""
+    if isinstance(given, bool):
+        return [str(given).lower()]
     return [str(item) for item in given] if isinstance(given, (list, tuple, set)) else [str(given)]
 
 

@@ -73,6 +73,9 @@ PS = Table(
         "size_rw": "bytes",
         "health": "text",
         "verdict": "text",
+        "labels": "structure",
+        "size_root_fs": "bytes",
+        "restart_count": "count",
     },
 )
 IMAGES = Table(

@@ -53,7 +53,9 @@ def test_events_as_they_happen_and_as_they_were(nbc: Nbc) -> None:
     nbc.ok("run", "--network", "none", "--name", "told", BASE, "true")
     nbc.ok("rm", "told")
     assert following.stdout is not None
-    assert [following.stdout.readline().strip() for _ in range(4)] == [f"{word} told" for word in ("create", "start", "die", "destroy")]
+    assert [following.stdout.readline().strip() for _ in range(5)] == [
+        f"{word} told" for word in ("create", "attach", "start", "die", "destroy")
+    ]
     following.send_signal(signal.SIGINT)
     assert following.wait(10) in (0, 130)
     lines = nbc.ok("events", "--since", f"{began}", "--until", "0s", "--filter", "event=die").splitlines()

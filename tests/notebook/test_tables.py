@@ -51,6 +51,9 @@ def test_ps_has_the_columns_people_script_against() -> None:
         "size_rw",
         "health",
         "verdict",
+        "labels",
+        "size_root_fs",
+        "restart_count",
     ]
     assert frame.loc["0123456789ab", "created"] == pd.Timestamp("2025-11-24T16:00:00.25Z")
     assert frame.loc["0123456789ab", "size_rw"] == 41_230_000
