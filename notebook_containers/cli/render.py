@@ -20,11 +20,10 @@ def show(result: Result) -> int:
             _print(text)
         case Names(names=names, failures=failures):
             _print("\n".join(names))
-            for err in failures:
-                print(f"nbc: {err.one_line() if isinstance(err, Error) else err}", file=sys.stderr)
-            return 1 if failures else 0
-        case Documents(documents=documents, kind=kind):
+            return _tell(failures)
+        case Documents(documents=documents, kind=kind, failures=failures):
             _print(_documents(documents, kind))
+            return _tell(failures)
         case Started(container=container):
             print(container.id)
         case Ended(exit_code=code, verdict=verdict):
@@ -38,6 +37,12 @@ def show(result: Result) -> int:
 
             _print(as_text(stacks))
     return 0
+
+
+def _tell(failures: Sequence[Exception]) -> int:
+    for err in failures:
+        print(f"nbc: {err.one_line() if isinstance(err, Error) else err}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _table(kind: str, rows: Sequence[Row], *, also: Sequence[str] = (), whole: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -45,7 +45,7 @@ PROCESS: tuple[click.Option, ...] = (
     click.Option(["--restart"], default="no", show_default=True, metavar="POLICY", help="no, always, on-failure[:N] or unless-stopped."),
     _text(["--stop-signal"], "SIGNAL", "Signal that asks it to end."),
     _number(["--stop-timeout"], "Seconds to wait before it is killed."),
-    _text(["--pull"], "WHEN", "Fetch the image: always, missing or never."),
+    click.Option(["--pull"], default="missing", show_default=True, metavar="WHEN", help="Fetch the image: always, missing or never."),
     _text(["--runtime"], "NAME", "runc, crun or the path of another OCI runtime that makes the container instead."),
     _text(["--platform"], "OS/ARCH", "Platform of the image, as linux/amd64."),
     _flag(["-q", "--quiet"], "Say nothing while the image is fetched (nothing is said anyway)."),
@@ -125,7 +125,25 @@ HEALTH_AND_LOG: tuple[click.Option, ...] = (
     _number(["--health-retries"], "Failures in a row that make it unhealthy."),
     _flag(["--no-healthcheck"], "Do not check its health, whatever the image says."),
     _text(["--log-driver"], "NAME", "Where its output is kept: json-file, local (both are ours) or none."),
-    _many(["--log-opt"], "NAME=VALUE", "How much is kept: max-size=10m, max-file=3."),
+    _many(["--log-opt"], "NAME=VALUE", "How much is kept, and what is told of it: max-size=10m, max-file=3, tag=…, labels=…, env=…."),
 )
 
-OPTIONS = (*PROCESS, *RESOURCES, *ISOLATION, *STORAGE, *NETWORK, *HEALTH_AND_LOG)
+REFUSED: Mapping[str, str] = {
+    "--cpu-count": "it is for Windows; use --cpus",
+    "--cpu-percent": "it is for Windows; use --cpus",
+    "--io-maxbandwidth": "it is for Windows; use --device-read-bps and --device-write-bps",
+    "--io-maxiops": "it is for Windows; use --device-read-iops and --device-write-iops",
+    "--link": "links are Docker's old way: put both containers into one network, whose names they find",
+    "--link-local-ip": "use --network none or a network of your own",
+    "--use-api-socket": "there is no daemon whose socket could be given",
+}
+"""Flags of Docker's that are known and not possible, each with the next step."""
+
+ODD: tuple[click.Option, ...] = (
+    click.Option(["--isolation"], hidden=True, help="default is all there is on Linux."),
+    click.Option(["--disable-content-trust"], type=bool, is_flag=False, flag_value=True, hidden=True, help="As it is anyway."),
+    click.Option(["--kernel-memory"], hidden=True, help="No kernel limits it apart any more."),
+    *(click.Option([name], hidden=True, is_flag=name == "--use-api-socket", help="Not supported.") for name in REFUSED),
+)
+
+OPTIONS = (*PROCESS, *RESOURCES, *ISOLATION, *STORAGE, *NETWORK, *HEALTH_AND_LOG, *ODD)

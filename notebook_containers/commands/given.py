@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from notebook_containers.commands.flags import REFUSED
 from notebook_containers.engine.keywords import CreateKeywords
-from notebook_containers.errors import InvalidArgument
+from notebook_containers.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
     from notebook_containers.commands.face import Face
@@ -18,10 +19,21 @@ Given = Mapping[str, object]
 
 def keywords(face_: Face, given: Given) -> CreateKeywords:
     """Return the keywords; raises InvalidArgument naming the flag that cannot be understood."""
+    _refuse(face_, given)
     found: CreateKeywords = {**_process(face_, given), **_resources(given), **_isolation(given), **_places(face_, given)}
     if given.get("entrypoint") is not None:
         found["entrypoint"] = [text(given, "entrypoint")]
     return found
+
+
+def _refuse(face_: Face, given: Given) -> None:
+    for flag, hint in REFUSED.items():
+        if given.get(flag.removeprefix("--").replace("-", "_")):
+            raise Unsupported(f"{flag} is not supported", hint=hint)
+    if text(given, "isolation") not in ("", "default"):
+        raise Unsupported(f"--isolation {text(given, 'isolation')} is not supported", hint="on Linux there is default only")
+    if given.get("kernel_memory"):
+        face_.note("--kernel-memory has no effect: no kernel limits it apart any more; -m limits it too")
 
 
 def _process(face_: Face, given: Given) -> CreateKeywords:
@@ -30,7 +42,7 @@ def _process(face_: Face, given: Given) -> CreateKeywords:
         "stdin_open": wants_stdin(given),
         "tty": bool(given["tty"]),
         "init": bool(given["init"]),
-        "environment": [*_env_files(face_, many(given, "env_file")), *(e for w in many(given, "env") for e in _env_word(w))],
+        "environment": environment(face_, given),
         "user": text(given, "user") or None,
         "group_add": many(given, "group_add"),
         "working_dir": text(given, "workdir") or None,
@@ -153,6 +165,11 @@ def nano_cpus(value: object) -> int | None:
     if not 0 < value <= cores:
         raise InvalidArgument(f"--cpus {value:g} is not possible: this machine has {cores}", hint=f"choose 0.01 to {cores}")
     return int(value * 1_000_000_000)
+
+
+def environment(face_: Face, given: Given) -> list[str]:
+    """Return ``--env-file`` and ``--env`` as NAME=VALUE; a name alone takes its value from here, and is left out when there is none."""
+    return [*_env_files(face_, many(given, "env_file")), *(entry for word in many(given, "env") for entry in _env_word(word))]
 
 
 def _env_word(word: str) -> list[str]:

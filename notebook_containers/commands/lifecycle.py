@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from notebook_containers.commands.ending import ended
-from notebook_containers.commands.face import face
+from notebook_containers.commands.face import detach_keys, face
 from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Names, Result, Text
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.filters import from_words
-from notebook_containers.errors import Conflict, Error
+from notebook_containers.errors import Conflict, ContainerNotFound, Error, Unsupported
 
 _CONTAINERS = click.Argument(["containers"], nargs=-1, required=True)
-_TIME = click.Option(["-t", "--time", "--timeout"], type=int, default=None, help="Seconds to wait before it is killed.")
+_TIME = click.Option(["-t", "--time", "--timeout"], type=int, default=None, help="Seconds to wait before it is killed; -1: for ever.")
+_SIGNAL = click.Option(["-s", "--signal"], help="Signal that asks it to end, instead of its own.")
+DETACH_KEYS = click.Option(["--detach-keys"], metavar="KEYS", help="Keys that leave it running, as ctrl-p,ctrl-q.")
+SIG_PROXY = click.Option(["--sig-proxy"], type=bool, default=True, show_default=True, help="Pass signals on to the container.")
 
 
 def on_each(names: Sequence[str], act: Callable[[Container], None]) -> Names:
@@ -33,8 +36,13 @@ def on_each(names: Sequence[str], act: Callable[[Container], None]) -> Names:
     return Names(names=done, failures=failures)
 
 
-def _start(containers: tuple[str, ...], *, attach: bool, interactive: bool) -> Result:
+def _start(
+    containers: tuple[str, ...], *, attach: bool, interactive: bool, keys: str | None, sig_proxy: bool, checkpoint: str | None
+) -> Result:
     """Start one or more stopped containers."""
+    if checkpoint:
+        raise Unsupported("--checkpoint is not supported", hint="containers cannot be frozen to disk here; nbc commit keeps their files")
+    typed = detach_keys(keys or "")
     if not attach and not interactive:
         return on_each(containers, lambda c: c.start())
     if len(containers) != 1:
@@ -46,19 +54,19 @@ def _start(containers: tuple[str, ...], *, attach: bool, interactive: bool) -> R
     if session is None:
         raise Conflict(f"container {container.name} runs already", hint=f"attach to it: nbc attach {container.name}")
     with session:
-        here.pump(session, container, stdin=interactive, tty=container.document.options.tty)
+        here.pump(session, container, stdin=interactive, tty=container.document.options.tty, detach_keys=typed, sig_proxy=sig_proxy)
         code = session.exit_code
     return ended(container, code)
 
 
-def _stop(containers: tuple[str, ...], *, time: int | None) -> Result:
+def _stop(containers: tuple[str, ...], *, time: int | None, signal: str | None) -> Result:
     """Stop one or more running containers."""
-    return on_each(containers, lambda c: c.stop(timeout=time))
+    return on_each(containers, lambda c: c.stop(timeout=time, signal=signal))
 
 
-def _restart(containers: tuple[str, ...], *, time: int | None) -> Result:
+def _restart(containers: tuple[str, ...], *, time: int | None, signal: str | None) -> Result:
     """Restart one or more containers."""
-    return on_each(containers, lambda c: c.restart(timeout=time))
+    return on_each(containers, lambda c: c.restart(timeout=time, signal=signal))
 
 
 def _kill(containers: tuple[str, ...], *, signal: str) -> Result:
@@ -78,14 +86,20 @@ def _unpause(containers: tuple[str, ...]) -> Result:
 
 def _wait(containers: tuple[str, ...]) -> Result:
     """Wait until one or more containers end, and print their exit codes."""
-    engine = face().engine
-    codes = [str(engine.containers.get(name).wait()["StatusCode"]) for name in containers]
-    return Text(text="\n".join(codes))
+    codes: list[str] = []
+    done = on_each(containers, lambda c: codes.append(str(c.wait()["StatusCode"])))
+    return Names(names=codes, failures=done.failures)
 
 
 def _rm(containers: tuple[str, ...], *, force: bool, volumes: bool) -> Result:
     """Remove one or more containers."""
-    return on_each(containers, lambda c: c.remove(force=force, v=volumes))
+    done = on_each(containers, lambda c: c.remove(force=force, v=volumes))
+    if not force:
+        return done
+    for err in done.failures:
+        if isinstance(err, ContainerNotFound):  # as wanted: it is not there
+            face().note(err.message)
+    return Names(names=done.names, failures=[err for err in done.failures if not isinstance(err, ContainerNotFound)])
 
 
 def _rename(container: str, name: str) -> Result:
@@ -112,10 +126,13 @@ COMMANDS: Mapping[str, click.Command] = {
         _start,
         click.Option(["-a", "--attach"], is_flag=True, help="Show its output until it ends."),
         click.Option(["-i", "--interactive"], is_flag=True, help="Pass the standard input on."),
+        click.Option(["keys", "--detach-keys"], metavar="KEYS", help="Keys that leave it running, as ctrl-p,ctrl-q."),
+        SIG_PROXY,
+        click.Option(["--checkpoint"], hidden=True, help="Not supported."),
         _CONTAINERS,
     ),
-    "stop": _command("stop", _stop, _TIME, _CONTAINERS),
-    "restart": _command("restart", _restart, _TIME, _CONTAINERS),
+    "stop": _command("stop", _stop, _SIGNAL, _TIME, _CONTAINERS),
+    "restart": _command("restart", _restart, _SIGNAL, _TIME, _CONTAINERS),
     "kill": _command(
         "kill", _kill, click.Option(["-s", "--signal"], default="KILL", show_default=True, help="Signal to send."), _CONTAINERS
     ),

@@ -9,7 +9,9 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.ending import ended
-from notebook_containers.commands.face import face
+from notebook_containers.commands.face import detach_keys as parse_keys, face
+from notebook_containers.commands.given import environment
+from notebook_containers.commands.lifecycle import DETACH_KEYS, SIG_PROXY
 from notebook_containers.commands.results import Documents, Ended, Names, Result, Row, Table, Text
 from notebook_containers.commands.run import GRAMMAR
 from notebook_containers.engine.filters import from_words
@@ -82,7 +84,7 @@ def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, details:
     here = face()
     found = here.engine.containers.get(container)
     lines = found.log_lines(tail="all" if tail.startswith("-") else tail, since=since, until=until, follow=follow)
-    for stream, data in shown(lines, timestamps=timestamps, details=details):
+    for stream, data in shown(lines, timestamps=timestamps, details=found.log_details() if details else None):
         here.write(stream, data)
     return None
 
@@ -90,14 +92,13 @@ def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, details:
 def _exec(container: str, command: tuple[str, ...], **given: object) -> Result:
     """Run a command in a running container."""
     here = face()
-    found = here.engine.containers.get(container)
-    env = given["env"]
+    found, keys = here.engine.containers.get(container), parse_keys(str(given["detach_keys"] or ""))
     if not given["detach"]:
         here.check_terminal(stdin=bool(given["interactive"]), tty=bool(given["tty"]))
     session = found.exec_session(
         command,
         user=str(given["user"] or ""),
-        environment=[str(e) for e in env] if isinstance(env, tuple) else None,
+        environment=environment(here, given),
         workdir=str(given["workdir"]) if given["workdir"] else None,
         tty=bool(given["tty"]),
         stdin=bool(given["interactive"]),
@@ -107,36 +108,43 @@ def _exec(container: str, command: tuple[str, ...], **given: object) -> Result:
     if session is None:
         return None
     with session:
-        here.pump(session, found, stdin=bool(given["interactive"]), tty=bool(given["tty"]))
+        here.pump(session, found, stdin=bool(given["interactive"]), tty=bool(given["tty"]), detach_keys=keys)
     return Ended(exit_code=session.exit_code or 0, what=f"{' '.join(command)} in {found.name}", container_id=found.id)
 
 
-def _attach(container: str, *, no_stdin: bool) -> Result:
+def _attach(container: str, *, no_stdin: bool, detach_keys: str | None, sig_proxy: bool) -> Result:
     """Connect to the streams of a running container."""
-    here = face()
+    here, keys = face(), parse_keys(detach_keys or "")
     found = here.engine.containers.get(container)
     options = found.document.options
     stdin = options.stdin_open and not no_stdin
     here.check_terminal(stdin=stdin, tty=options.tty)
     with found.attach(stdin=stdin) as session:
-        here.pump(session, found, stdin=stdin, tty=options.tty)
+        here.pump(session, found, stdin=stdin, tty=options.tty, detach_keys=keys, sig_proxy=sig_proxy)
         code = session.exit_code
     return ended(found, code)
 
 
-def _inspect(names: tuple[str, ...], *, format: str | None, type: str | None) -> Result:
+def _inspect(names: tuple[str, ...], *, format: str | None, type: str | None, size: bool) -> Result:
     """Show everything known of containers, images, networks or volumes."""
-    documents = [_document(name, type) for name in names]
+    documents: list[Mapping[str, JSON]] = []
+    failures: list[Exception] = []
+    for name in names:
+        try:
+            documents.append(_document(name, type, size=size))
+        except NotFound as err:
+            failures.append(err)
     if format:
-        return Text(text="\n".join(formatting.document_template(format, d) for d in documents))
-    return Documents(documents=documents)
+        return Names(names=[formatting.document_template(format, d) for d in documents], failures=failures)
+    return Documents(documents=documents, failures=failures)
 
 
-def _document(name: str, kind: str | None) -> Mapping[str, JSON]:
+def _document(name: str, kind: str | None, *, size: bool) -> Mapping[str, JSON]:
     engine = face().engine
     if kind in (None, "container"):
         try:
-            return engine.containers.get(name).attrs
+            found = engine.containers.get(name)
+            return {**found.attrs, "SizeRw": found.size_rw(), "SizeRootFs": found.size_root_fs()} if size else found.attrs
         except NotFound:
             if kind:
                 raise
@@ -161,7 +169,7 @@ def _diff(container: str, *, format: str | None) -> Result:
 def _top(container: str, ps_options: tuple[str, ...]) -> Result:
     """Show the processes of a running container; ps options may follow: aux, -o pid,etime,args."""
     found = face().engine.containers.get(container)
-    if ps_options:
+    if ps_options or face().streams:
         listing = found.top(ps_args=" ".join(ps_options))
         return Text(text=formatting.aligned(_texts(listing["Titles"]), [_texts(row) for row in _items(listing["Processes"])]))
     rows: list[Row] = [{"PID": p.pid, "PPID": p.ppid, "UID": p.uid, "SECONDS": int(p.elapsed), "CMD": p.args} for p in found.processes()]
@@ -228,17 +236,22 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Option(["-t", "--tty"], is_flag=True, help="Give it a terminal."),
         click.Option(["-u", "--user"], help="Run as this user."),
         click.Option(["-w", "--workdir"], help="Working directory."),
-        click.Option(["-e", "--env"], multiple=True, metavar="NAME=VALUE", help="Set an environment variable."),
+        click.Option(["-e", "--env"], multiple=True, metavar="NAME[=VALUE]", help="Set an environment variable."),
+        click.Option(["--env-file"], multiple=True, type=click.Path(), help="Read environment variables from a file."),
+        DETACH_KEYS,
         click.Option(["--privileged"], is_flag=True, help="Give it all capabilities."),
         _CONTAINER,
         click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED),
         grammar=True,
     ),
-    "attach": _command("attach", _attach, click.Option(["--no-stdin"], is_flag=True, help="Only show the output."), _CONTAINER),
+    "attach": _command(
+        "attach", _attach, click.Option(["--no-stdin"], is_flag=True, help="Only show the output."), DETACH_KEYS, SIG_PROXY, _CONTAINER
+    ),
     "inspect": _command(
         "inspect",
         _inspect,
         click.Option(["-f", "--format"], help="json, or a template such as '{{.State.Status}}'."),
+        click.Option(["-s", "--size"], is_flag=True, help="Add the bytes of a container's file system."),
         click.Option(["--type"], help="container or image."),
         click.Argument(["names"], nargs=-1, required=True),
     ),

@@ -50,6 +50,7 @@ class Documents:
 
     documents: Sequence[Mapping[str, JSON]]
     kind: str = "inspect"
+    failures: Sequence[Exception] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

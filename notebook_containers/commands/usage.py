@@ -81,10 +81,14 @@ def _update(containers: tuple[str, ...], **given: object) -> Result:
 
     def change(container: Container) -> None:
         answer = container.update(
+            blkio_weight=_number(given["blkio_weight"]),
             cpu_period=_number(given["cpu_period"]),
             cpu_quota=_number(given["cpu_quota"]),
+            cpu_rt_period=_number(given["cpu_rt_period"]),
+            cpu_rt_runtime=_number(given["cpu_rt_runtime"]),
             cpu_shares=_number(given["cpu_shares"]),
             cpuset_cpus=_text(given["cpuset_cpus"]),
+            cpuset_mems=_text(given["cpuset_mems"]),
             mem_limit=_text(given["memory"]),
             mem_reservation=_text(given["memory_reservation"]),
             memswap_limit=_text(given["memory_swap"]),
@@ -138,7 +142,11 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Option(["-c", "--cpu-shares"], type=int, help="Relative CPU weight."),
         click.Option(["--cpu-period"], type=int, help="CPU period in microseconds."),
         click.Option(["--cpu-quota"], type=int, help="CPU quota in microseconds."),
+        click.Option(["--cpu-rt-period"], type=int, help="Period of real-time processes in microseconds (cgroup v1)."),
+        click.Option(["--cpu-rt-runtime"], type=int, help="Time of real-time processes in a period, in microseconds (cgroup v1)."),
         click.Option(["--cpuset-cpus"], help="CPUs to run on, as 0-1."),
+        click.Option(["--cpuset-mems"], help="Memory nodes to use, as 0-1."),
+        click.Option(["--blkio-weight"], type=int, help="Weight of its disk use, 10 to 1000."),
         click.Option(["--pids-limit"], type=int, help="Most processes; -1 is without limit."),
         click.Option(["--restart"], metavar="POLICY", help="no, always, on-failure[:N] or unless-stopped."),
         click.Argument(["containers"], nargs=-1, required=True),

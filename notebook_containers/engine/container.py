@@ -163,7 +163,9 @@ class Container(Contents, Usage, Telling):
         with self._parts.container_lock(self.id):
             self._parts.runtime.abandon(self.id)  # what a killed start left; one that came through all the same runs
             self.reload()
-            if self.state.status in ("running", "paused"):
+            if self.state.status == "paused":
+                raise Conflict(f"container {self.name} is paused", hint=f"let it go on: nbc unpause {self.name}")
+            if self.state.status == "running":
                 return None
             self.document, session = launch.start(self._parts, self._networks, self.document, attach=attach, stdin=stdin)
         self._state = None
@@ -174,22 +176,22 @@ class Container(Contents, Usage, Telling):
         self._running("attach to")
         return self._parts.runtime.attach(self.id, stdin=stdin, logs=logs)
 
-    def stop(self, *, timeout: int | None = None) -> None:
-        """Ask it to end with its stop signal, and kill it after ``timeout`` seconds (10, or as it was made).
+    def stop(self, *, timeout: int | None = None, signal: str | int | None = None) -> None:
+        """Ask it to end with its stop signal (or ``signal``), and kill it after ``timeout`` seconds (10, or as it was made; -1: never).
 
         StuckProcess when the kernel does not let a process of it end, a few seconds after that.
         """
         seconds = self.document.options.stop_timeout_s if timeout is None else timeout
+        number = signal_number(str(signal or self.document.options.stop_signal or self.document.config.stop_signal or "SIGTERM"))
         with self._parts.container_lock(self.id):
-            self._stop(seconds)
+            self._stop(None if seconds < 0 else seconds, number)
 
-    def _stop(self, seconds: float) -> None:
+    def _stop(self, seconds: float | None, number: int) -> None:
         self._state = None
         if self.state.status not in ("running", "paused", "restarting"):
             return
-        word = self.document.options.stop_signal or self.document.config.stop_signal or "SIGTERM"
         with suppress(Conflict):  # it ends by itself at this moment
-            self._parts.runtime.kill(self.id, signal_number(word), why="stop")
+            self._parts.runtime.kill(self.id, number, why="stop")
         try:
             self._parts.runtime.wait(self.id, timeout_s=seconds)
         except TimeoutError:
@@ -200,9 +202,9 @@ class Container(Contents, Usage, Telling):
         self._state = None
         actors.tell(self._parts, self.id, "stop")
 
-    def restart(self, *, timeout: int | None = None) -> None:
+    def restart(self, *, timeout: int | None = None, signal: str | int | None = None) -> None:
         """Stop it and start it again."""
-        self.stop(timeout=timeout)
+        self.stop(timeout=timeout, signal=signal)
         self.start()
         actors.tell(self._parts, self.id, "restart")
 
@@ -215,11 +217,16 @@ class Container(Contents, Usage, Telling):
     def pause(self) -> None:
         """Freeze all its processes."""
         self._running("pause")
+        if self.status == "paused":
+            raise Conflict(f"container {self.name} is paused already", hint=f"let it go on: nbc unpause {self.name}")
         self._parts.runtime.pause(self.id)
         self._state = None
 
     def unpause(self) -> None:
         """Let frozen processes go on."""
+        self._running("unpause")
+        if self.status != "paused":
+            raise Conflict(f"container {self.name} is not paused", hint="it runs already")
         self._parts.runtime.resume(self.id)
         self._state = None
 
@@ -250,6 +257,8 @@ class Container(Contents, Usage, Telling):
         from notebook_containers.engine.words import check_name
 
         old = self.name
+        if name == old:
+            raise Conflict(f"container {old} has that name already", hint="choose another name")
         self._parts.store.records.update_container(self.id, name=check_name(name))
         actors.rename(self._parts, self.id, old, name)
         self.reload()
@@ -301,6 +310,8 @@ class Container(Contents, Usage, Telling):
     ) -> Session | None:
         """Start a command in the running container and return the session with its streams (None when detached)."""
         self._running("exec in")
+        if self.status == "paused":
+            raise Conflict(f"container {self.name} is paused", hint=f"let it go on first: nbc unpause {self.name}")
         args = tuple(shlex.split(cmd)) if isinstance(cmd, str) else tuple(cmd)
         if not args:
             raise InvalidArgument("no command given", hint=f"for example: nbc exec {self.name} ls /")

@@ -24,7 +24,7 @@ from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id, new_name
 from notebook_containers.engine.volumes import Volumes
-from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
+from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, Unsupported
 from notebook_containers.lean import replace
 from notebook_containers.linux import cgroups, seccomp
 from notebook_containers.network import forward, names, ports
@@ -53,6 +53,8 @@ def create(
 
     The record comes last: who is killed before it leaves only garbage. The caller holds the store's lease.
     """
+    if parts.host.rootless and options.network != "host" and names.HOST_GATEWAY in options.extra_hosts.values():
+        raise Unsupported("--add-host NAME:host-gateway is not possible for an ordinary user's network", hint="use --network host")
     container_id = new_id()
     config = image.config.config
     document = ContainerDocument(
@@ -272,9 +274,15 @@ def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[s
     address = document.endpoint.address if document.endpoint else ""
     domain = document.options.domainname
     full = {f"{document.hostname}.{domain}": address or "127.0.1.1"} if domain else {}
-    text = names.hosts_file(document.hostname, address, {**full, **document.options.extra_hosts, **(more or {})})
+    extra = {name: _host_address(document) if word == names.HOST_GATEWAY else word for name, word in document.options.extra_hosts.items()}
+    text = names.hosts_file(document.hostname, address, {**full, **extra, **(more or {})})
     with open(directory / "hosts", "w", encoding="utf-8") as handle:
         handle.write(text)
+
+
+def _host_address(document: ContainerDocument) -> str:
+    """Return this machine's address as the container sees it; one that is in no network yet has its own machine's."""
+    return (document.endpoint.gateway if document.endpoint else "") or "127.0.0.1"
 
 
 def write_resolver(document: ContainerDocument, directory: Path) -> None:
@@ -334,7 +342,8 @@ def start(
             others.check()
             state = made.state
             if endpoint:
-                networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid)
+                reaches_host = names.HOST_GATEWAY in document.options.extra_hosts.values()
+                networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, reaches_host=reaches_host)
                 actors.join(parts, changed)
             if sockets:
                 address = endpoint.address if endpoint and endpoint.address else None

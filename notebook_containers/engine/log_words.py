@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from notebook_containers.engine.quantities import parse_bytes
 from notebook_containers.errors import InvalidArgument, Unsupported
-from notebook_containers.lean import dataclass, replace
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import Document
 from notebook_containers.oci.image import Healthcheck
 
 DRIVERS = ("json-file", "local", "none")
+_DETAILS = ("tag", "labels", "labels-regex", "env", "env-regex")
+_TAG_FIELDS = ("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName")
+_FIELD = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+\Z", re.ASCII | re.IGNORECASE)
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)", re.IGNORECASE)
 _UNITS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
@@ -26,6 +29,8 @@ class LogOptions(Document):
     driver: str = "json-file"
     max_bytes: int = 10_000_000
     max_files: int = 3
+    details: Mapping[str, str] = field(default_factory=dict)
+    """What ``logs --details`` shows before each line: ``tag``, ``labels``, ``env``, and the patterns ``labels-regex``, ``env-regex``."""
 
 
 def log(given: Mapping[str, object] | None) -> LogOptions:
@@ -56,9 +61,42 @@ def _log_option(options: LogOptions, name: str, value: str) -> LogOptions:
         if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 1000:
             raise InvalidArgument(f"--log-opt max-file={value} is no number of files", hint="write 1 to 1000")
         return replace(options, max_files=int(value))
+    if name in _DETAILS:
+        return replace(options, details={**options.details, name: _detail(name, value)})
     if (name, value) in (("mode", "blocking"), ("compress", "false")):
         return options  # what is done anyway
-    raise Unsupported(f"--log-opt {name}={value} is not supported", hint="max-size and max-file are")
+    raise Unsupported(f"--log-opt {name}={value} is not supported", hint="use max-size, max-file, " + ", ".join(_DETAILS))
+
+
+def _detail(name: str, value: str) -> str:
+    if name.endswith("-regex"):
+        try:
+            re.compile(value)
+        except re.error as err:
+            raise InvalidArgument(f"--log-opt {name}={value} is no regular expression: {err}") from err
+    for field_name in _FIELD.findall(value) if name == "tag" else ():
+        if field_name not in _TAG_FIELDS:
+            raise InvalidArgument(
+                f"--log-opt tag={value}: there is no .{field_name}", hint="use " + ", ".join(f".{f}" for f in _TAG_FIELDS)
+            )
+    return value
+
+
+def details(options: LogOptions, known: Mapping[str, str], labels: Mapping[str, str], env: Sequence[str]) -> str:
+    """Return ``key=value,…`` of what log options ask for; ``known`` are the values that a tag may name, such as ``Name``."""
+    from urllib.parse import quote_plus
+
+    found: dict[str, str] = {}
+    variables = dict(entry.partition("=")[::2] for entry in env)
+    for name, values in (("labels", labels), ("env", variables)):
+        for key in filter(None, options.details.get(name, "").split(",")):
+            if key in values:
+                found[key] = values[key]
+        if pattern := options.details.get(f"{name}-regex"):
+            found.update((key, value) for key, value in values.items() if re.search(pattern, key))
+    if tag := options.details.get("tag"):
+        found["tag"] = _FIELD.sub(lambda match: known[match[1]], tag)
+    return ",".join(f"{quote_plus(key)}={quote_plus(found[key])}" for key in sorted(found))
 
 
 def duration(flag: str, value: str | int | None) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.network.names import HOST_GATEWAY
 
 if TYPE_CHECKING:
     from notebook_containers.engine.options import ContainerOptions
@@ -43,6 +44,10 @@ def check(options: ContainerOptions) -> None:
         raise InvalidArgument(f"--hostname and --domainname cannot be set with --uts {options.uts_mode}: the name would be another's")
     if options.network.startswith(JOIN):
         _check_joined_network(options)
+    if options.network == "none" and HOST_GATEWAY in options.extra_hosts.values():
+        raise InvalidArgument(
+            "--add-host NAME:host-gateway cannot be used with --network none: nothing can be reached", hint="leave out one"
+        )
     if options.ipc_mode and options.ipc_mode != "shareable" and options.shm_bytes:
         raise InvalidArgument(f"--shm-size cannot be set with --ipc {options.ipc_mode}: /dev/shm is not the container's own")
 

@@ -180,18 +180,27 @@ class Networks:
         tool = userland.find()
         return tool.resolver if tool else ""
 
-    def attach(self, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int = 0) -> None:
+    def attach(self, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int = 0, reaches_host: bool = False) -> None:
         """Give the network namespace of process ``pid`` its way out: a link to the bridge, or a user-space carrier where there is one.
 
         A carrier ends with the process ``while_pid`` (``pid`` when 0): a container's monitor, which outlives its restarts.
+        ``reaches_host`` lets the container connect to services of this machine.
         """
         if self._parts.host.rootless:
             if endpoint.resolver:
                 userland.start(pid, while_pid=while_pid)
             return
         document = _parse(self._parts.store.records.network(endpoint.network_id).document)
+        config, admitted = _config(document), self._parts.run / "admitted" / endpoint.address
         with self._attaching:
-            bridge.attach(_config(document), pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
+            if admitted.exists():  # the address was that of a container that might reach the host, and is gone
+                bridge.forget_admission(config, address=endpoint.address)
+                admitted.unlink(missing_ok=True)
+            bridge.attach(config, pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
+            if reaches_host:
+                admitted.parent.mkdir(mode=0o700, exist_ok=True)
+                admitted.touch()
+                bridge.admit(config, container_id=container_id, address=endpoint.address)
 
     def release(self, container_id: str) -> None:
         """Give the container's addresses back."""

@@ -50,6 +50,9 @@ _CELLS: Mapping[str, tuple[str, _Cell]] = {
     "ppid": ("PPID", lambda p: str(p.ppid)),
     "c": ("C", lambda p: str(int(_percent(p)))),
     "pcpu": ("%CPU", lambda p: f"{_percent(p):.1f}"),
+    "pmem": ("%MEM", lambda p: f"{_share(p):.1f}"),
+    "start": ("START", lambda p: _clock(p.started)),
+    "bsdtime": ("TIME", lambda p: f"{int(p.cpu) // 60}:{int(p.cpu) % 60:02d}"),
     "stime": ("STIME", lambda p: _clock(p.started)),
     "tty": ("TTY", lambda p: _tty(p.tty)),
     "time": ("TIME", lambda p: _span(p.cpu, days=False)),
@@ -68,13 +71,15 @@ _SYNONYMS = {
     "command": "args",
     "tname": "tty",
     "tt": "tty",
-    "start": "stime",
+    "start_time": "stime",
+    "%mem": "pmem",
+    "lstart": "start",
     "s": "stat",
     "state": "stat",
     "thcount": "nlwp",
 }
 _FULL = ("user", "pid", "ppid", "c", "stime", "tty", "time", "cmd")
-_BSD = ("user", "pid", "pcpu", "vsz", "rss", "tty", "stat", "stime", "time", "args")
+_BSD = ("user", "pid", "pcpu", "pmem", "vsz", "rss", "tty", "stat", "start", "bsdtime", "args")
 
 
 def read(pids: Sequence[int]) -> list[ProcessRow]:
@@ -98,7 +103,7 @@ def _read(pid: int) -> ProcessRow | None:
         uid=owner,
         name=name,
         args=" ".join(w.decode("utf-8", "replace") for w in words) or f"[{name}]",
-        state=fields[0],
+        state=fields[0] + _flags(fields, pid),
         tty=int(fields[4]),
         started=time.time() - elapsed,
         elapsed=elapsed,
@@ -107,6 +112,14 @@ def _read(pid: int) -> ProcessRow | None:
         size_kib=int(fields[20]) // 1024,
         resident_kib=int(fields[21]) * page // 1024,
     )
+
+
+def _flags(fields: Sequence[str], pid: int) -> str:
+    """Return what ps writes behind the state: niceness, session leader, several threads, in its terminal's foreground."""
+    nice, group, session, foreground = int(fields[16]), fields[2], fields[3], fields[5]
+    found = "<" if nice < 0 else "N" if nice > 0 else ""
+    found += "s" if session == str(pid) else ""
+    return found + ("l" if int(fields[17]) > 1 else "") + ("+" if foreground == group else "")
 
 
 def titles(ps_args: str | None) -> tuple[str, ...]:
@@ -136,6 +149,10 @@ def table(rows: Sequence[ProcessRow], keys: Sequence[str]) -> tuple[list[str], l
     """Return the headings and the cells of a listing."""
     headings = ["UID" if key == "user" and tuple(keys) == _FULL else _CELLS[key][0] for key in keys]
     return headings, [[_CELLS[key][1](row) for key in keys] for row in rows]
+
+
+def _share(row: ProcessRow) -> float:
+    return 100 * row.resident_kib * 1024 / (os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _percent(row: ProcessRow) -> float:

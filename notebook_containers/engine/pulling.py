@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from notebook_containers.build.platforms import platform_text, same_platform
-from notebook_containers.errors import ImageNotFound, InvalidArgument
+from notebook_containers.errors import Error, ImageNotFound, InvalidArgument, RegistryError
 from notebook_containers.oci.image import Platform
+from notebook_containers.oci.reference import Reference
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Images
@@ -14,24 +15,33 @@ if TYPE_CHECKING:
 
 
 def choose(images: Images, name: str, *, policy: str = "", platform: str = "") -> ImageRecord:
-    """Return the image a container is made from: ``policy`` is always, missing, never or empty (what is here); ``platform`` must fit.
+    """Return the image a container is made from: ``policy`` is always, missing (as empty), never; ``platform`` must fit.
 
-    Raises ImageNotFound, RegistryError when it cannot be fetched, InvalidArgument when what is here is for another platform.
+    Raises ImageNotFound, also when it cannot be fetched, RegistryError with ``always``, InvalidArgument when what is here is for another
+    platform and ``policy`` is never.
     """
     if policy == "always":
         return images.pull(name, platform=platform).record
     try:
         record = images.obtain(name)
-    except ImageNotFound:
-        if policy != "missing":
+    except ImageNotFound as missing:
+        if policy == "never" or Reference.parse(name).registry == "localhost":
             raise
-        return images.pull(name, platform=platform).record
+        return _fetch(images, name, platform, missing)
     own = Platform(architecture=record.config.architecture, os=record.config.os, variant=record.config.variant)
     if platform and not same_platform(platform, own):
-        if policy == "missing":
-            return images.pull(name, platform=platform).record
-        raise InvalidArgument(
+        other = InvalidArgument(
             f"image {name} is for {platform_text(own)}, not for {platform}",
-            hint="fetch the other with --pull missing, or leave out --platform",
+            hint="fetch the other with --pull always, or leave out --platform",
         )
+        if policy == "never" or Reference.parse(name).registry == "localhost":
+            raise other
+        return _fetch(images, name, platform, other)
     return record
+
+
+def _fetch(images: Images, name: str, platform: str, missing: Error) -> ImageRecord:
+    try:
+        return images.pull(name, platform=platform).record
+    except RegistryError as err:
+        raise type(missing)(f"{missing.message}, and it cannot be fetched: {err.message}", hint=missing.hint or err.hint) from err

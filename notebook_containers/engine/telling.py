@@ -113,6 +113,16 @@ class Telling:
         watch = self._watch_log()
         return read_log(path, tail=count, since=begin, until=end, follow=True, alive=self._lives, watch=watch)
 
+    def log_details(self) -> str:
+        """Return what its log options (``tag``, ``labels``, ``env``) add to each line, as ``key=value,…``; empty when they add nothing."""
+        from notebook_containers.engine import log_words
+
+        document, image = self.document, self.document.image_id
+        known = {"ID": self.id[:12], "FullID": self.id, "Name": self.name, "ImageName": document.image, "DaemonName": "nbc"}
+        known |= {"ImageID": image.removeprefix("sha256:")[:12], "ImageFullID": image}
+        env = (*document.config.env, *document.options.environment)
+        return log_words.details(document.options.log, known, document.labels, env)
+
     def _lives(self) -> bool:
         try:
             state = launch.state(self._parts, self.id)
@@ -132,14 +142,15 @@ class Telling:
         return watch
 
 
-def shown(lines: Iterator[LogLine], *, timestamps: bool = False, details: bool = False) -> Iterator[tuple[str, bytes]]:
+def shown(lines: Iterator[LogLine], *, timestamps: bool = False, details: str | None = None) -> Iterator[tuple[str, bytes]]:
     """Yield stream and bytes of log lines as ``docker logs`` prints them: ``-t`` puts the time before each line, not before each piece.
 
-    ``details`` adds the attributes that log options ask for; there are none, which leaves Docker's space before the line.
+    ``details`` (:meth:`Telling.log_details`) and a space come before each line.
     """
+    more = b"" if details is None else f"{details} ".encode()
     inside: set[str] = set()  # streams in the middle of a line
     for line in lines:
-        prefix = b"" if line.stream in inside else (f"{line.stamp} ".encode() if timestamps else b"") + (b" " if details else b"")
+        prefix = b"" if line.stream in inside else (f"{line.stamp} ".encode() if timestamps else b"") + more
         inside.add(line.stream)
         if line.data.endswith(b"\n"):
             inside.discard(line.stream)

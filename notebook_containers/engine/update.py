@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from notebook_containers.engine import launch, words
+from notebook_containers.engine import device_words, launch, words
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.resources import resources
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.lean import replace
-from notebook_containers.oci.runtime import Resources
+from notebook_containers.oci.runtime import BlockIO, Resources
 from notebook_containers.runtime.bundle import Bundle
 
 Given = Mapping[str, object]
@@ -23,14 +23,14 @@ def update(parts: Parts, document: ContainerDocument, options: ContainerOptions)
 
     Returns its new document and in words what cannot be enforced. A value that the kernel refuses changes nothing.
     """
-    old = resources(document.options, parts.host)
-    new = resources(options, parts.host)
     bundle = Bundle(path=parts.bundle_path(document.id))
+    old = _resources(document.options, parts, bundle)
+    new = _resources(options, parts, bundle)
     warnings: list[str] = []
     alive = launch.state(parts, document.id).status in ("running", "paused", "restarting")
     if alive and new != old:
         warnings = _change_limits(parts, document.id, old, new)
-    bundle.change(resources=_with_devices(new, bundle), restart=options.restart, restart_max=options.restart_max)
+    bundle.change(resources=new, restart=options.restart, restart_max=options.restart_max)
     if alive and (options.restart, options.restart_max) != (document.options.restart, document.options.restart_max):
         parts.runtime.set_restart(document.id, options.restart, options.restart_max)
     changed = replace(document, options=options)
@@ -38,11 +38,12 @@ def update(parts: Parts, document: ContainerDocument, options: ContainerOptions)
     return changed, warnings
 
 
-def _with_devices(new: Resources, bundle: Bundle) -> Resources:
-    """Keep what was said of devices when the container was made: nothing here changes that."""
+def _resources(options: ContainerOptions, parts: Parts, bundle: Bundle) -> Resources:
+    """Return the limits of options; what was said of devices when the container was made stays, but for the weight of its disk use."""
     linux = bundle.spec().linux
     made = linux.resources if linux and linux.resources else Resources()
-    return replace(new, devices=made.devices, block_io=made.block_io)
+    block_io = replace(made.block_io or BlockIO(), weight=options.blkio_weight)
+    return replace(resources(options, parts.host), devices=made.devices, block_io=None if block_io == BlockIO() else block_io)
 
 
 def _change_limits(parts: Parts, container_id: str, old: Resources, new: Resources) -> list[str]:
@@ -57,10 +58,14 @@ def _change_limits(parts: Parts, container_id: str, old: Resources, new: Resourc
 def changed_options(
     options: ContainerOptions,
     *,
+    blkio_weight: int | None = None,
     cpu_period: int | None = None,
     cpu_quota: int | None = None,
+    cpu_rt_period: int | None = None,
+    cpu_rt_runtime: int | None = None,
     cpu_shares: int | None = None,
     cpuset_cpus: str | None = None,
+    cpuset_mems: str | None = None,
     mem_limit: str | int | None = None,
     mem_reservation: str | int | None = None,
     memswap_limit: str | int | None = None,
@@ -84,6 +89,14 @@ def changed_options(
         options = replace(options, cpu_shares=words.at_least("cpu_shares", cpu_shares))
     if cpuset_cpus is not None:
         options = replace(options, cpuset_cpus=words.cpuset(cpuset_cpus))
+    if cpuset_mems is not None:
+        options = replace(options, cpuset_mems=words.cpuset(cpuset_mems, what="memory nodes"))
+    if cpu_rt_period is not None:
+        options = replace(options, cpu_rt_period=words.at_least("cpu_rt_period", cpu_rt_period))
+    if cpu_rt_runtime is not None:
+        options = replace(options, cpu_rt_runtime=words.at_least("cpu_rt_runtime", cpu_rt_runtime))
+    if blkio_weight is not None:
+        options = replace(options, blkio_weight=device_words.weight(blkio_weight))
     if pids_limit is not None:
         options = replace(options, pids_limit=words.pids(pids_limit))
     options = _memory(options, mem_limit, mem_reservation, memswap_limit)

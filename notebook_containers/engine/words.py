@@ -122,7 +122,7 @@ def group_words(given: Sequence[str | int] | None) -> tuple[str, ...]:
 
 
 def pull_policy(word: str | None) -> str:
-    """Return when an image is fetched: always, missing, never, or empty for what this machine has alone."""
+    """Return when an image is fetched: always, missing (which empty means too) or never."""
     if word and word not in PULL_POLICIES:
         raise InvalidArgument(f"--pull {word!r} is not understood", hint="use " + ", ".join(PULL_POLICIES))
     return word or ""
@@ -143,7 +143,7 @@ def platform(word: str | None) -> str:
 def host_lines(given: Mapping[str, str] | None) -> dict[str, str]:
     """Return further lines of the hosts file, name to address."""
     found = {str(name): str(address) for name, address in (given or {}).items()}
-    names.hosts_file("localhost", "", found)
+    names.hosts_file("localhost", "", {name: "127.0.0.1" if address == names.HOST_GATEWAY else address for name, address in found.items()})
     return found
 
 

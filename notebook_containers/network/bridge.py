@@ -70,6 +70,24 @@ def attach(config: NetworkConfig, *, pid: int, container_id: str, address: str, 
     )
 
 
+def admit(config: NetworkConfig, *, container_id: str, address: str) -> None:
+    """Let a container that is in the network reach the host's services; it ends with the container's link and :func:`ensure`."""
+    with _kernel(f"network {config.name}") as kernel:
+        link = links.find_link(kernel, port_name(config, container_id))
+        if link is not None:
+            kernel.execute([links.set_link(link.index, alias=owned.admission(address))])
+            firewall.ensure(kernel)
+
+
+def forget_admission(config: NetworkConfig, *, address: str) -> None:
+    """Take back what :func:`admit` gave a container that had this address before, whatever is left of it. Idempotent."""
+    with _kernel(f"network {config.name}") as kernel:
+        for link in links.all_links(kernel):
+            if link.alias == owned.admission(address):
+                _delete(kernel, link.name)
+        firewall.ensure(kernel)
+
+
 def detach(config: NetworkConfig, *, container_id: str) -> None:
     """Take the container out of the network; that it is not in it is no error."""
     with _kernel(f"network {config.name}") as kernel:

@@ -5,7 +5,8 @@ What it says (``nft list table inet notebook_containers`` shows it):
 - containers of one network reach each other, those of two networks do not;
 - a container reaches the outside (masqueraded) and gets the answers; nobody outside reaches a container, published ports go through
   the forwarder on the host;
-- a container reaches no service of the host, the notebook server above all: only ping and answers pass;
+- a container reaches no service of the host, the notebook server above all: only ping and answers pass, unless it asked for the host
+  (``--add-host NAME:host-gateway``) and its network is not internal;
 - nothing reaches the cloud's metadata addresses but DNS (some clouds serve names there);
 - an internal network reaches nothing;
 - interfaces between which the host did not forward before we switched forwarding on still get nothing from each other.
@@ -73,7 +74,8 @@ def _replace(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> None:
         everything = links.all_links(kernel)
         bridges = [bridge for bridge in map(OwnBridge.of, everything) if bridge]
         closed = _closed(everything) if any(bridge.switched for bridge in bridges) else []
-        comment, requests = _table(tuple(bridges), tuple(closed)) if bridges else ("", ())
+        admitted = tuple(owned.admitted(everything))
+        comment, requests = _table(tuple(bridges), tuple(closed), admitted) if bridges else ("", ())
         if _is_current(netfilter, comment, requests):
             return
         clean = [nft.add_table(TABLE, ""), nft.delete_table(TABLE)]
@@ -101,13 +103,13 @@ def _closed(everything: Sequence[links.Link]) -> list[str]:
 
 
 @lru_cache(maxsize=4)  # asked for each container, and nearly always the same
-def _table(bridges: tuple[OwnBridge, ...], closed: tuple[str, ...]) -> tuple[str, tuple[Request, ...]]:
-    content = [*_sets(bridges, closed), *_forward(), *_input(), *_postrouting()]
+def _table(bridges: tuple[OwnBridge, ...], closed: tuple[str, ...], admitted: tuple[str, ...]) -> tuple[str, tuple[Request, ...]]:
+    content = [*_sets(bridges, closed, admitted), *_forward(), *_input(admits=bool(admitted)), *_postrouting()]
     comment = _comment(content)
     return comment, (nft.add_table(TABLE, comment), *content)
 
 
-def _sets(bridges: Sequence[OwnBridge], closed: Sequence[str]) -> list[Request]:
+def _sets(bridges: Sequence[OwnBridge], closed: Sequence[str], admitted: Sequence[str]) -> list[Request]:
     ordered = sorted(bridges, key=lambda bridge: bridge.name)
     names = {
         "bridges": [nft.interface(bridge.name) for bridge in ordered],
@@ -116,6 +118,7 @@ def _sets(bridges: Sequence[OwnBridge], closed: Sequence[str]) -> list[Request]:
         "closed": [nft.interface(name) for name in closed],
     }
     ranges = {"subnets": _ranges([bridge.subnet for bridge in ordered]), "metadata": _ranges(_METADATA)}
+    ranges |= {"admitted": _ranges(admitted)} if admitted else {}
     requests: list[Request] = []
     for number, (name, keys) in enumerate(names.items(), 1):
         requests.append(nft.add_set(TABLE, name, nft.IFNAME_PAIR if name == "same" else nft.IFNAME, number))
@@ -148,7 +151,7 @@ def _forward() -> list[Request]:
     ]
 
 
-def _input() -> list[Request]:
+def _input(*, admits: bool) -> list[Request]:
     chain = nft.add_chain(TABLE, "input", kind="filter", hook=nft.INPUT, priority=0)
     ours = nft.came_from("bridges")
     rule = _rules("input")
@@ -157,6 +160,7 @@ def _input() -> list[Request]:
         rule(ours, nft.answers(), nft.verdict(nft.ACCEPT)),
         rule(nft.came_from("internal"), nft.verdict(nft.DROP)),
         rule(ours, nft.is_ipv4(), nft.protocol_is(nft.ICMP), nft.verdict(nft.ACCEPT)),
+        *([rule(ours, nft.source_in("admitted"), nft.verdict(nft.ACCEPT))] if admits else []),
         rule(ours, nft.verdict(nft.DROP)),
     ]
 

@@ -11,6 +11,8 @@ from notebook_containers.errors import InvalidArgument
 FALLBACK_SERVERS = ("1.1.1.1", "9.9.9.9")
 _MAX_SERVERS = 3
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+HOST_GATEWAY = "host-gateway"
+"""What ``--add-host`` calls the host's address in the container's network."""
 _RESERVED = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 
 

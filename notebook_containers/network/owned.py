@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Self
 
 from notebook_containers.lean import dataclass
@@ -11,6 +12,8 @@ from notebook_containers.network import links
 from notebook_containers.network.config import NetworkConfig
 
 _ALIAS = re.compile(r"notebook-containers (?P<id>\S+) subnet=(?P<subnet>[0-9./]+) internal=(?P<internal>[01]) switched=(?P<switched>[01])")
+
+_ADMITS = "notebook-containers admits "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,16 @@ class OwnBridge:
 def alias(config: NetworkConfig, *, switched: bool) -> str:
     """Return the alias of a network's bridge, 255 bytes at most as the kernel has it."""
     return f"notebook-containers {config.id} subnet={config.subnet} internal={int(config.internal)} switched={int(switched)}"
+
+
+def admission(address: str) -> str:
+    """Return the alias of a container's link that lets the container reach the host's services from its address."""
+    return f"{_ADMITS}{address}"
+
+
+def admitted(everything: Iterable[links.Link]) -> list[str]:
+    """Return the addresses of containers that may reach the host's services."""
+    return sorted({link.alias.removeprefix(_ADMITS) for link in everything if link.kind == "veth" and link.alias.startswith(_ADMITS)})
 
 
 def own_bridges(kernel: NetlinkSocket) -> list[OwnBridge]:

@@ -23,7 +23,9 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
             face.write("stdout", "".join(f"{name}\n" for name in names).encode())
             if failures:
                 raise failures[0]
-        case results.Documents(documents=documents):
+        case results.Documents(documents=documents, failures=failures):
+            if failures:
+                raise failures[0]
             return documents[0] if len(documents) == 1 else list(documents)
         case results.Started(container=container):
             return container

@@ -15,7 +15,7 @@ from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.parts import read_host
-from notebook_containers.errors import Conflict, ContainerError, InvalidArgument, StartFailed
+from notebook_containers.errors import Conflict, ContainerError, ImageNotFound, InvalidArgument, StartFailed
 from notebook_containers.linux import cgroups
 from tests.home import BASE
 from tests.needs import need
@@ -138,8 +138,18 @@ def test_pull_and_platform(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> N
     assert asked == [f"{BASE} "]
     with pytest.raises(InvalidArgument, match="not for linux/s390x"):
         inside(engine, "true", {"platform": "linux/s390x"})
-    assert inside(engine, "echo d", {"pull": "missing", "platform": "linux/s390x"}) == ["d"]
-    assert asked[-1] == f"{BASE} linux/s390x"
+    engine.images.tag(BASE, "example.org/thing:1")
+    try:
+        engine.containers.create("example.org/thing:1", ["true"], platform="linux/s390x", network="none")
+        assert asked[-1] == "example.org/thing:1 linux/s390x"
+        with pytest.raises(InvalidArgument, match="not for linux/s390x"):
+            engine.containers.create("example.org/thing:1", ["true"], platform="linux/s390x", pull="never")
+    finally:
+        engine.images.remove("example.org/thing:1", force=True)
+    engine.containers.create("example.org/other:1", ["true"], network="none")
+    assert asked[-1] == "example.org/other:1 "
+    with pytest.raises(ImageNotFound):
+        engine.containers.create("example.org/other:1", ["true"], pull="never")
 
 
 # resources --------------------------------------------------------------------------------------------------------------------------

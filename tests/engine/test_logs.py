@@ -97,7 +97,7 @@ def test_a_time_stands_before_lines_not_before_pieces() -> None:
         LogLine(4.0, "stdout", b"next\n", "T4"),
     ]
     assert [data for _stream, data in shown(iter(pieces), timestamps=True)] == [b"T1 ab", b"T2 err\n", b"cd\n", b"T4 next\n"]
-    assert [data for _stream, data in shown(iter(pieces), details=True)] == [b" ab", b" err\n", b"cd\n", b" next\n"]
+    assert [data for _stream, data in shown(iter(pieces), details="")] == [b" ab", b" err\n", b"cd\n", b" next\n"]
 
 
 def test_moments() -> None:

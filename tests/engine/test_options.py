@@ -331,7 +331,7 @@ UNSUPPORTED: list[tuple[str, object, str]] = [
     ("storage_opt", {"size": "1g"}, "--storage-opt"),
     ("volume_driver", "nfs", "--volume-driver nfs"),
     ("log_config", {"Type": "syslog"}, "--log-driver 'syslog'"),
-    ("log_config", {"Config": {"tag": "x"}}, "--log-opt tag=x"),
+    ("log_config", {"Config": {"splunk-url": "x"}}, "--log-opt splunk-url=x"),
     ("device_requests", [{"Driver": "amd"}], "'amd'"),
     ("device_requests", "capabilities=utility", "--gpus"),
     ("mounts", ["type=image,source=x,target=/c"], "type=image"),

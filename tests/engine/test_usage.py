@@ -129,6 +129,20 @@ def test_a_value_that_the_kernel_refuses_changes_nothing(engine: Engine) -> None
     assert box.status == "running"
 
 
+def test_the_rarer_limits_change_too(engine: Engine, busy: Container) -> None:
+    answer = busy.update(cpuset_cpus="0", cpuset_mems="0", blkio_weight=300, cpu_rt_period=500_000)
+    warnings = answer["Warnings"]
+    assert isinstance(warnings, list)
+    assert all("weight" in str(text) or "realtime" in str(text) or "real-time" in str(text) for text in warnings), warnings
+    assert busy.exec_run(["sh", "-c", "cat /sys/fs/cgroup/cpuset/cpuset.mems /sys/fs/cgroup/cpuset.mems 2>/dev/null"]).output == b"0\n"
+    busy.restart(timeout=0)
+    config = engine.containers.get(busy.name).attrs["HostConfig"]
+    assert isinstance(config, dict)
+    assert [config[key] for key in ("CpusetCpus", "CpusetMems", "BlkioWeight", "CpuRealtimePeriod")] == ["0", "0", 300, 500_000]
+    with pytest.raises(InvalidArgument, match="5"):
+        busy.update(blkio_weight=5)
+
+
 def test_contradictions_are_refused(busy: Container) -> None:
     with pytest.raises(InvalidArgument, match="contradicts"):
         busy.update(nano_cpus=1, cpu_quota=5)
