@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 import subprocess
 import tarfile
 import threading
@@ -129,14 +130,18 @@ def wait_for(port: int) -> None:
 
 
 @pytest.fixture
-def scripted() -> Iterator[Callable[[], Scripted]]:
+def scripted() -> Iterator[Callable[..., Scripted]]:
     """Start scripted registries, each on an address of its own."""
     servers: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+    scripts: list[Scripted] = []
 
-    def start() -> Scripted:
+    def start(tls: ssl.SSLContext | None = None) -> Scripted:
         script = Scripted(host="")
+        scripts.append(script)
         server = ThreadingHTTPServer((f"127.0.0.{len(servers) + 1}", 0), handler_for(script))
         server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         script.host = f"{server.server_address[0]!s}:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -145,6 +150,8 @@ def scripted() -> Iterator[Callable[[], Scripted]]:
         return script
 
     yield start
+    for script in scripts:
+        script.over.set()
     for server, thread in servers:
         server.shutdown()
         server.server_close()

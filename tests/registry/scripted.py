@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from typing import TypeAlias
 
 
 @dataclass
 class Answer:
-    """What the scripted registry says: ``cut`` bytes of the body are left out though announced."""
+    """What the scripted registry says.
+
+    ``cut`` bytes of the body are left out though announced; ``reset_after`` bytes of it the connection is reset (RST); with ``ranges`` a
+    Range is honoured, with ``content_range`` in words of our choice; ``bytes_per_s`` makes it slow; ``hang_s`` is waited at the end.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int = 0
     delay_s: float = 0.0
+    reset_after: int | None = None
+    ranges: bool = False
+    content_range: str = ""
+    bytes_per_s: int = 0
+    hang_s: float = 0.0
 
 
 @dataclass
@@ -24,6 +37,10 @@ class Request:
     method: str
     path: str
     headers: Mapping[str, str]
+    body: bytes = b""
+
+
+Reply: TypeAlias = "Answer | Callable[[Request], Answer]"
 
 
 @dataclass
@@ -31,36 +48,70 @@ class Scripted:
     """A registry that answers each path from a script; an Answer list is used up one by one, its last for ever."""
 
     host: str
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    answers: dict[str, list[Reply]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    over: threading.Event = field(default_factory=threading.Event)
 
-    def say(self, path: str, *answers: Answer) -> None:
+    def say(self, path: str, *answers: Reply) -> None:
         self.answers[path] = list(answers)
 
-    def asked(self, path: str) -> list[Request]:
-        return [request for request in self.requests if request.path.partition("?")[0] == path]
+    def asked(self, path: str, method: str = "") -> list[Request]:
+        return [r for r in self.requests if r.path.partition("?")[0] == path and method in ("", r.method)]
+
+    def next(self, request: Request) -> Answer:
+        with self.lock:
+            self.requests.append(request)
+            answers = self.answers.get(request.path.partition("?")[0], [Answer(status=404)])
+            found = answers.pop(0) if len(answers) > 1 else answers[0]
+        return found if isinstance(found, Answer) else found(request)
 
 
 def handler_for(script: Scripted) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length", 0) or 0)
-            self.rfile.read(length)
-            script.requests.append(Request(self.command, self.path, dict(self.headers)))
-            answers = script.answers.get(self.path.partition("?")[0], [Answer(status=404)])
-            found = answers.pop(0) if len(answers) > 1 else answers[0]
-            time.sleep(found.delay_s)
-            self.send_response(found.status)
-            for name, value in found.headers.items():
-                self.send_header(name, value)
-            if "Content-Length" not in found.headers:
-                self.send_header("Content-Length", str(len(found.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(found.body[: len(found.body) - found.cut])
+            request = Request(self.command, self.path, dict(self.headers), self.rfile.read(length))
+            found = script.next(request)
+            script.over.wait(found.delay_s) if found.delay_s else None
+            try:
+                self.send(found, request.headers.get("Range", ""))
+            except OSError:
+                pass  # the client had enough
             self.close_connection = True
 
-        do_GET = do_HEAD = do_PUT = do_POST = answer  # noqa: N815
+        def send(self, found: Answer, wanted: str) -> None:
+            status, body, headers = found.status, found.body, dict(found.headers)
+            if wanted and found.ranges:
+                start = int(wanted.removeprefix("bytes=").rstrip("-"))
+                headers["Content-Range"] = found.content_range or f"bytes {start}-{len(body) - 1}/{len(body)}"
+                status, body = 206, body[start:]
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if "Content-Length" not in headers:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "HEAD":
+                return
+            self.send_body(found, body[: len(body) - found.cut])
+
+        def send_body(self, found: Answer, body: bytes) -> None:
+            end = len(body) if found.reset_after is None else min(found.reset_after, len(body))
+            step = max(found.bytes_per_s // 20, 1) if found.bytes_per_s else max(end, 1)
+            for start in range(0, end, step):
+                self.wfile.write(body[start : min(start + step, end)])
+                if found.bytes_per_s and script.over.wait(0.05):
+                    return
+            if found.hang_s:
+                script.over.wait(found.hang_s)
+            if end < len(body):
+                self.wfile.flush()
+                time.sleep(0.005)  # what was sent must arrive before the reset that drops what is queued
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
 
         def log_message(self, format: str, *args: object) -> None:
             pass

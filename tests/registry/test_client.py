@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
 
@@ -20,51 +20,15 @@ from notebook_containers.registry.pull import pull
 from notebook_containers.registry.transport import Transport
 from notebook_containers.registry.upload import Upload
 from notebook_containers.store.store import Store
+from tests.registry.images import LAYER, Image, pull_it, refused
 from tests.registry.scripted import Answer, Scripted
 
-LAYER = b"\0" * 1024
 SECRET = Credentials(username="me", password="hunter2")
 
 
-class Image:
-    """A tiny sound image, and its parts, which tests replace by lies."""
-
-    def __init__(self) -> None:
-        self.layer = Digest.of(LAYER)
-        self.config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [self.layer]}}).encode()
-        self.document: dict[str, object] = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, "digest": Digest.of(self.config), "size": len(self.config)},
-            "layers": [{"mediaType": LAYER_TAR, "digest": self.layer, "size": len(LAYER)}],
-        }
-        self.kind = MANIFEST
-        self.headers: Mapping[str, str] = {}
-
-    @property
-    def layer_path(self) -> str:
-        return f"/v2/a/blobs/{self.layer}"
-
-    def serve(self, server: Scripted) -> None:
-        data = json.dumps(self.document).encode()
-        server.say("/v2/a/manifests/1", Answer(body=data, headers={"Content-Type": self.kind, **self.headers}))
-        server.say(f"/v2/a/blobs/{Digest.of(self.config)}", Answer(body=self.config))
-        server.say(self.layer_path, Answer(body=LAYER))
-
-
-def pull_it(store: Store, server: Scripted) -> None:
-    pull(store, Reference.parse(f"{server.host}/a:1"))
-
-
-def refused(store: Store, server: Scripted, kind: type[Error] = RegistryError, match: str | None = None) -> Error:
-    """Pull, which must fail in one line and leave no image, no layer and nothing staged."""
-    with pytest.raises(kind, match=match) as caught:
-        pull_it(store, server)
-    assert "\n" not in caught.value.one_line()
-    assert store.images.list() == []
-    assert store.layers.list() == []
-    assert list(store.disk.staging.glob("item-*")) == []
-    return caught.value
+def sound(reply: object) -> Answer:
+    assert isinstance(reply, Answer)
+    return reply
 
 
 def test_the_sound_image_is_pulled(store: Store, scripted: Callable[[], Scripted]) -> None:
@@ -121,7 +85,7 @@ def test_reg01_a_lying_manifest_digest(store: Store, scripted: Callable[[], Scri
     refused(store, server, match="announces")
     path = "/v2/a/manifests/sha256:" + "0" * 64
     server.say(path, *server.answers["/v2/a/manifests/1"])
-    server.answers[path][0].headers = {"Content-Type": MANIFEST}
+    sound(server.answers[path][0]).headers = {"Content-Type": MANIFEST}
     with pytest.raises(RegistryError, match="when asked for"):
         pull(store, Reference.parse(f"{server.host}/a@sha256:{'0' * 64}"))
 

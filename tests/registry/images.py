@@ -1,0 +1,59 @@
+"""A tiny sound image that a scripted registry serves, and what must be true when one is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+
+import pytest
+
+from notebook_containers.errors import Error, RegistryError
+from notebook_containers.oci.image import CONFIG, LAYER_TAR, MANIFEST, Digest
+from notebook_containers.oci.reference import Reference
+from notebook_containers.registry.pull import pull
+from notebook_containers.store.store import Store
+from tests.registry.scripted import Answer, Scripted
+
+LAYER = b"\0" * 1024
+
+
+class Image:
+    """A tiny sound image, and its parts, which tests replace by lies."""
+
+    def __init__(self) -> None:
+        self.layer = Digest.of(LAYER)
+        self.config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [self.layer]}}).encode()
+        self.document: dict[str, object] = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": Digest.of(self.config), "size": len(self.config)},
+            "layers": [{"mediaType": LAYER_TAR, "digest": self.layer, "size": len(LAYER)}],
+        }
+        self.kind = MANIFEST
+        self.headers: Mapping[str, str] = {}
+
+    @property
+    def layer_path(self) -> str:
+        return f"/v2/a/blobs/{self.layer}"
+
+    def serve(self, server: Scripted) -> None:
+        data = json.dumps(self.document).encode()
+        server.say("/v2/a/manifests/1", Answer(body=data, headers={"Content-Type": self.kind, **self.headers}))
+        server.say(f"/v2/a/blobs/{Digest.of(self.config)}", Answer(body=self.config))
+        server.say(self.layer_path, Answer(body=LAYER))
+
+
+def pull_it(store: Store, server: Scripted) -> None:
+    pull(store, Reference.parse(f"{server.host}/a:1"))
+
+
+def refused(store: Store, server: Scripted, kind: type[Error] = RegistryError, match: str | None = None) -> Error:
+    """Pull, which must fail in one line and leave no image, no layer and nothing staged."""
+    with pytest.raises(kind, match=match) as caught:
+        pull_it(store, server)
+    assert "\n" not in caught.value.one_line()
+    assert store.images.list() == []
+    assert store.layers.list() == []
+    assert os.listdir(store.disk.staging) == []
+    return caught.value
