@@ -42,7 +42,7 @@ def put(parts: Parts, container_id: str, path: str, data: bytes | BinaryIO | Ite
 
 def plain(data: bytes | BinaryIO | Iterator[bytes]) -> BinaryIO:
     """Return the uncompressed bytes of a stream of any kind, told apart by its first bytes; close it."""
-    return uncompressed(cast("BinaryIO", Replayed(_readable(data))))
+    return uncompressed(_readable(data))
 
 
 def to_container(parts: Parts, container_id: str, given: str, path: str, *, archive_mode: bool = False, follow: bool = False) -> list[str]:
@@ -76,35 +76,6 @@ def from_container(
             place = choose(machine, local, source)
         warnings = unpack_here(opened.stream(place.name), place.below, archive_mode=archive_mode)
         return warnings + opened.warnings
-
-
-class Replayed(io.RawIOBase):
-    """A stream that cannot seek, of which the first bytes may be read twice: enough to tell compressions apart."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source, self._start, self._again = source, b"", False
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go back to the beginning, once."""
-        if offset or whence:
-            raise io.UnsupportedOperation("seek")
-        self._again = True
-        return 0
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """Fill the buffer."""
-        if self._again and self._start:
-            data, self._start = self._start[: len(buffer)], self._start[len(buffer) :]
-        else:
-            data = self._source.read(len(buffer))
-            if not self._again:
-                self._start += data
-        buffer[: len(data)] = data
-        return len(data)
 
 
 class _Pieces(io.RawIOBase):

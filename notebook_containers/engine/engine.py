@@ -159,6 +159,7 @@ class Engine:
             "Images": len(self.images.list()),
             "Limits": explain.limits(reasons),
             "Security": explain.security(self._parts.host),
+            "Compression": explain.compression(),
             "Network": explain.network(self._parts.host),
             "Warnings": explain.warnings(self._parts.host, reasons, self._parts.store.ids.note),
         }

@@ -8,8 +8,10 @@ from pathlib import Path
 from notebook_containers.engine import installers
 from notebook_containers.engine.host import Host
 from notebook_containers.engine.posture import DEFAULT_CAPABILITIES
+from notebook_containers.errors import Unsupported
 from notebook_containers.network import userland
 from notebook_containers.oci.documents import JSON
+from notebook_containers.store import streams
 
 
 def limits(reasons: Mapping[str, str]) -> dict[str, JSON]:
@@ -52,9 +54,22 @@ def network(host: Host) -> dict[str, JSON]:
     return {"default": "a bridge with address translation outward; this machine's own services are not reachable from containers"}
 
 
+def compression() -> dict[str, JSON]:
+    """Return how layers are compressed and decompressed, and why it is slower than it could be."""
+    return {"gzip": streams.gzip().why_slow or "by isal", "zstd": _zstd(), "bzip2, xz": "read, by the standard library"}
+
+
+def _zstd() -> str:
+    try:
+        return streams.zstd().why_slow or "by backports.zstd"
+    except Unsupported as err:
+        return f"{err}: {err.hint}"
+
+
 def warnings(host: Host, reasons: Mapping[str, str], why_single: str) -> list[JSON]:
     """Return one sentence for everything that is weaker here than it could be; ``why_single`` says why there is one user id only."""
     found: list[JSON] = [f"{name} limits are not enforced: {reason}" for name, reason in reasons.items() if reason]
+    found.extend([slow] if (slow := streams.gzip().why_slow) else [])
     if host.rootless:
         if host.single:
             found.append("one user id only: files of other owners in images become yours, and USER other than root does not work")

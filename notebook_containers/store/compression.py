@@ -1,137 +1,93 @@
-"""Uncompressed views of layer blobs: tar, gzip and zstd are told apart by their first bytes, as everybody does."""
+"""Uncompressed views of layer blobs: tar, gzip, zstd, bzip2 and xz are told apart by their first bytes, as everybody does."""
 
 from __future__ import annotations
 
-import bz2
 import io
-import lzma
-import zlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, cast
 
-from notebook_containers.errors import InvalidDocument
-
-if TYPE_CHECKING:
-    import zstandard
+from notebook_containers.store import streams
+from notebook_containers.store.streams import Members
+from notebook_containers.store.tar_reader import Readable
 
 _CHUNK = 1 << 20
-_MAX_WINDOW = 1 << 27
+_LONGEST_MARK = 4
+GZIP, ZSTD, BZIP2, XZ, PLAIN = "gzip", "zstd", "bzip2", "xz", ""
 
 
-def uncompressed(blob: BinaryIO) -> BinaryIO:
-    """Return a stream of the blob's uncompressed bytes, which owns ``blob``; nothing is held in memory but a window of at most 128 MiB."""
-    start = blob.read(4)
-    blob.seek(0)
+def compression_of(start: bytes) -> str:
+    """Return the compression that a stream's first four bytes tell: ``gzip``, ``zstd``, ``bzip2``, ``xz``, or an empty text for none."""
     if start[:2] == b"\x1f\x8b":
-        return io.BufferedReader(_Gzip(blob), _CHUNK)
-    if start == b"\x28\xb5\x2f\xfd" or (start[1:] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50):
-        return io.BufferedReader(_zstd(blob), _CHUNK)
+        return GZIP
+    if start == b"\x28\xb5\x2f\xfd" or (start[1:4] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50):
+        return ZSTD
     if start[:3] == b"BZh":
-        return io.BufferedReader(_Blocks(blob, bz2.BZ2Decompressor), _CHUNK)
-    if start == b"\xfd7zX":
-        return io.BufferedReader(_Blocks(blob, lambda: lzma.LZMADecompressor(memlimit=2 * _MAX_WINDOW)), _CHUNK)
-    return blob
+        return BZIP2
+    return XZ if start == b"\xfd7zX" else PLAIN
 
 
-class _Gzip(io.RawIOBase):
-    """All members of a gzip stream; ``gzip.GzipFile`` does the same three times slower, in smaller steps."""
+def uncompressed(source: Readable) -> BinaryIO:
+    """Return a stream of the uncompressed bytes of ``source``, which needs ``read`` only; closing it closes what can be closed.
 
-    def __init__(self, source: BinaryIO) -> None:
+    Nothing is held in memory but a window of at most 128 MiB. eStargz and zstd:chunked are read as the gzip and zstd that they are.
+    Reading raises InvalidDocument for damaged or cut data, Unsupported for zstd without its library, and whatever ``source`` raises.
+    """
+    whole = Replayed(source)
+    kind = compression_of(whole.start(_LONGEST_MARK))
+    plain = Members(whole, _DECODERS[kind]()) if kind else _Plain(whole)
+    return cast("BinaryIO", _Owning(plain, source))
+
+
+class Replayed:
+    """A stream whose first bytes can be looked at, to tell what it is."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source, self._start = source, b""
+
+    def start(self, size: int) -> bytes:
+        """Return the first ``size`` bytes, fewer where there are no more; they are read again afterwards."""
+        while len(self._start) < size and (more := self._source.read(size - len(self._start))):
+            self._start += more
+        return self._start[:size]
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes."""
+        if not self._start:
+            return self._source.read(size)
+        head, self._start = self._start[:size], self._start[size:]
+        return head
+
+
+class _Owning(io.BufferedReader):
+    """Closes the compressed stream too."""
+
+    def __init__(self, plain: io.RawIOBase, source: Readable) -> None:
+        super().__init__(plain, _CHUNK)
         self._source = source
-        self._engine = zlib.decompressobj(31)
-        self._left = b""
-        self._started = False
+
+    def close(self) -> None:
+        super().close()
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+
+
+class _Plain(io.RawIOBase):
+    def __init__(self, source: Readable) -> None:
+        self._source = source
 
     def readable(self) -> bool:
         return True
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        while True:
-            if not self._left:
-                self._left = self._source.read(_CHUNK)
-                if not self._left:
-                    if self._started:
-                        raise InvalidDocument("the gzip data ends too early")
-                    return 0
-            try:
-                out = self._engine.decompress(self._left, len(buffer))
-            except zlib.error as err:
-                raise InvalidDocument(f"the gzip data is damaged: {err}") from err
-            self._started = True
-            self._left = self._engine.unconsumed_tail
-            if self._engine.eof:
-                self._next_member()
-            if out:
-                buffer[: len(out)] = out
-                return len(out)
-
-    def _next_member(self) -> None:
-        self._left = self._engine.unused_data.lstrip(b"\0") or self._source.read(_CHUNK).lstrip(b"\0")  # zeros may pad the end (gzip(1))
-        self._engine = zlib.decompressobj(31)
-        self._started = False
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
-class _Blocks(io.RawIOBase):
-    """All streams of a bzip2 or xz file; the standard library's file classes have no limit for an xz dictionary."""
-
-    def __init__(self, source: BinaryIO, make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
-        self._source, self._make, self._engine = source, make, make()
-        self._fresh = True
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._source.close()
-        super().close()
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        while True:
-            left = b""
-            if self._engine.eof:
-                left, self._engine, self._fresh = self._engine.unused_data.lstrip(b"\0"), self._make(), True
-            if not left and self._engine.needs_input:
-                left = self._source.read(_CHUNK)
-                if not left and not self._fresh:
-                    raise InvalidDocument("the compressed data ends too early")
-                if not left:
-                    return 0
-            try:
-                out = self._engine.decompress(left, len(buffer))
-            except (OSError, lzma.LZMAError, MemoryError) as err:
-                raise InvalidDocument(f"the compressed data is damaged: {err}") from err
-            self._fresh = False
-            if out:
-                buffer[: len(out)] = out
-                return len(out)
-
-
-def _zstd(blob: BinaryIO) -> _Zstd:
-    import zstandard
-
-    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(blob, read_across_frames=True, closefd=True)
-    return _Zstd(reader)
-
-
-class _Zstd(io.RawIOBase):
-    def __init__(self, reader: zstandard.ZstdDecompressionReader) -> None:
-        self._reader = reader
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._reader.close()  # type: ignore[no-untyped-call]
-        super().close()
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int | None:  # type: ignore[override]
-        import zstandard
-
-        try:
-            return self._reader.readinto(buffer)
-        except zstandard.ZstdError as err:
-            raise InvalidDocument(f"the zstd data is damaged: {err}") from err
+_DECODERS: Mapping[str, Callable[[], streams.Codec]] = {
+    GZIP: streams.gzip,
+    ZSTD: streams.zstd,
+    BZIP2: streams.bzip2,
+    XZ: streams.xz,
+}

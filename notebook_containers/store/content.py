@@ -21,9 +21,10 @@ _BUFFER = 1024 * 1024
 class BlobWriter:
     """Takes the bytes of one blob; after its ``with`` block ended well, ``digest`` and ``size`` are those of the published blob."""
 
-    def __init__(self, file: BinaryIO, *, path: Path, algorithm: str, limit: int | None, name: str) -> None:
-        self._file, self._path, self._limit, self._name = file, path, limit, name
-        self._hash = hashlib.new(algorithm)
+    def __init__(self, file: BinaryIO, *, path: Path, expected: Digest | None, limit: int | None) -> None:
+        self._file, self._path, self._limit, self._expected = file, path, limit, expected
+        self._name = f"blob {expected or ''}".rstrip()
+        self._hash = hashlib.new(expected.algorithm if expected else "sha256")
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -40,6 +41,13 @@ class BlobWriter:
     def digest(self) -> Digest:
         """The digest of what was written so far."""
         return Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
+
+    def verify(self) -> None:
+        """Raise Corrupt unless what was written so far is what was announced."""
+        if self._limit is not None and self.size != self._limit:
+            raise Corrupt(f"{self._name} has {self.size} bytes, not the {self._limit} announced")
+        if self._expected is not None and self.digest != self._expected:
+            raise Corrupt(f"{self._name} has the wrong bytes: their digest is {self.digest}")
 
 
 class ContentStore:
@@ -96,16 +104,14 @@ class ContentStore:
         With ``replace`` what stands there is known to be damaged, and goes once the new bytes are verified and on the disk.
         Raises Corrupt when the digest or the size are not those announced, DiskFull or StoreError from the disk.
         """
-        name = f"blob {expected or ''}".rstrip()
         with self.disk.lease():
             staged = self.disk.staged_path()
             with translated(staged):
                 file = _create(staged)
             try:
-                algorithm = expected.algorithm if expected else "sha256"
-                blob = BlobWriter(file, path=staged, algorithm=algorithm, limit=size, name=name)
+                blob = BlobWriter(file, path=staged, expected=expected, limit=size)
                 yield blob
-                _check(blob, expected, size, name)
+                blob.verify()
                 with translated(staged):
                     self._publish(file, staged, blob, replace=replace)
             finally:
@@ -148,13 +154,6 @@ def _create(path: Path) -> BinaryIO:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.fchmod(fd, 0o600)
     return open(fd, "wb", buffering=_BUFFER)
-
-
-def _check(blob: BlobWriter, expected: Digest | None, size: int | None, name: str) -> None:
-    if size is not None and blob.size != size:
-        raise Corrupt(f"{name} has {blob.size} bytes, not the {size} announced")
-    if expected is not None and blob.digest != expected:
-        raise Corrupt(f"{name} has the wrong bytes: their digest is {blob.digest}")
 
 
 def _missing(digest: Digest, err: OSError, path: Path) -> StoreError:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from notebook_containers.errors import Corrupt, StoreError
+from notebook_containers.errors import Corrupt, InvalidDocument, StoreError
 from notebook_containers.lean import dataclass
 from notebook_containers.linux import syscalls
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
@@ -26,6 +26,7 @@ from notebook_containers.store.records import Records
 
 if TYPE_CHECKING:
     from notebook_containers.store.pump import Tee
+    from notebook_containers.store.tar_reader import Readable
     from notebook_containers.store.trees import Trees
     from notebook_containers.store.unpack import Unpacked
 
@@ -96,12 +97,36 @@ class LayerStore:
             descriptor = Descriptor(media_type=LAYER_TAR, digest=blob.digest, size=blob.size)
             return self.publish(directory, blob.digest, descriptor, blob.size, root=unpacked.root, warnings=unpacked.warnings)
 
+    def apply_stream(self, source: Readable, blob: Descriptor, *, expected: Digest) -> Layer:
+        """Make a layer of a blob (tar, gzip, zstd) while it arrives: kept, verified, decompressed, unpacked and digested in one pass.
+
+        A layer that is here already is returned, and ``source`` is not read. Everything is private until all is whole and verified; the
+        memory needed does not grow with the layer. Corrupt when the blob is not what its descriptor says, or its uncompressed digest
+        is not ``expected``; InvalidDocument for an archive that is no clean layer; whatever ``source`` raises. Nothing remains then.
+        """
+        if self.has(expected):
+            return self.get(expected)
+        from notebook_containers.store.pump import Pump, Tee
+
+        with self.disk.lease(), self.staged() as directory:
+            with self.content.writer(expected=blob.digest, size=blob.size) as file, Pump(file.write) as arriving:
+                arrived = Tee(source, arriving)
+                try:
+                    unpacked, size = self._unpack_blob(arrived, blob, expected, directory)
+                except (InvalidDocument, Corrupt):
+                    arrived.finish()
+                    arriving.finish()
+                    file.verify()  # wrong bytes are the cause of whatever they led to
+                    raise
+            return self.publish(directory, expected, blob, size, root=unpacked.root, warnings=unpacked.warnings)
+
     def apply_blob(self, blob: Descriptor, *, expected: Digest) -> Layer:
         """Make a layer of a blob in the content store (tar, gzip, zstd); Corrupt when its uncompressed digest is not ``expected``."""
         if self.has(expected):
             return self.get(expected)
         with self.disk.lease(), self.staged() as directory:
-            unpacked, size = self._unpack_blob(blob, expected, directory)
+            with self.content.open(blob.digest) as file:
+                unpacked, size = self._unpack_blob(file, blob, expected, directory)
             return self.publish(directory, expected, blob, size, root=unpacked.root, warnings=unpacked.warnings)
 
     def rebuild(self, diff_id: Digest) -> Layer:
@@ -111,7 +136,8 @@ class LayerStore:
         """
         blob = self.get(diff_id).blob
         with self.disk.lease(), self.staged() as directory:
-            unpacked, size = self._unpack_blob(blob, diff_id, directory)
+            with self.content.open(blob.digest) as file:
+                unpacked, size = self._unpack_blob(file, blob, diff_id, directory)
             self.disk.discard(self.directory(diff_id))
             return self.publish(directory, diff_id, blob, size, root=unpacked.root, warnings=unpacked.warnings)
 
@@ -139,24 +165,6 @@ class LayerStore:
         if digest.hexdigest() != layer.diff_id.hex:
             return [f"its archive is another one ({digest.hexdigest()[:12]})", *found]
         return found
-
-    def _unpack_blob(self, blob: Descriptor, expected: Digest, directory: Path) -> tuple[Unpacked, int]:
-        from notebook_containers.store.compression import uncompressed
-        from notebook_containers.store.pump import Pump, Tee
-
-        digest, size = hashlib.new(expected.algorithm), 0
-
-        def count(piece: bytes) -> None:
-            nonlocal size
-            size += len(piece)
-            digest.update(piece)
-
-        with uncompressed(self.content.open(blob.digest)) as stream, Pump(count) as pump:
-            unpacked = self._unpack(Tee(stream, pump), directory)
-        if digest.hexdigest() != expected.hex:
-            found = digest.hexdigest()[:12]
-            raise Corrupt(f"blob {blob.digest.short} is not the layer {expected.short}: its uncompressed digest is {found}")
-        return unpacked, size
 
     def packed(self, diff_id: Digest, media_type: str) -> Descriptor | None:
         """Return as what of this type the layer was last sent to a registry, if it was."""
@@ -214,6 +222,25 @@ class LayerStore:
         self._records.add_layer(diff_id, json.dumps(document))
         fp("layers.publish.after_record")
         return self.get(diff_id)
+
+    def _unpack_blob(self, source: Readable, blob: Descriptor, expected: Digest, directory: Path) -> tuple[Unpacked, int]:
+        """Decompress, unpack and digest; return what was unpacked and the uncompressed size."""
+        from notebook_containers.store.compression import uncompressed
+        from notebook_containers.store.pump import Pump, Tee
+
+        digest, size = hashlib.new(expected.algorithm), 0
+
+        def count(piece: bytes) -> None:
+            nonlocal size
+            size += len(piece)
+            digest.update(piece)
+
+        with Pump(count) as pump:
+            unpacked = self._unpack(Tee(uncompressed(source), pump), directory)
+        if digest.hexdigest() != expected.hex:
+            found = digest.hexdigest()[:12]
+            raise Corrupt(f"blob {blob.digest.short} is not the layer {expected.short}: its uncompressed digest is {found}")
+        return unpacked, size
 
     def _unpack(self, stream: Tee, directory: Path) -> Unpacked:
         with translated(directory):

@@ -37,7 +37,7 @@ class Packing:
 def pack(root: SafeRoot, items: Sequence[Item], write: Callable[[bytes], object], packing: Packing, *, with_root: bool) -> list[str]:
     """Write the items that are not dropped as an archive to ``write``; return warnings.
 
-    Deterministic: the same names, contents, owners, modes and whole-second times give the same bytes. Files that shrink meanwhile are
+    Deterministic: the same names, contents, owners, modes and times give the same bytes. Files that shrink meanwhile are
     filled up with zeros, what grows is cut: a running container's files are as good as those of a power cut.
     """
     packer = _Packer(root, write, packing)

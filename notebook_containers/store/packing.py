@@ -1,4 +1,8 @@
-"""Compressing layers for a registry: the same bytes each time on the same machine."""
+"""Compressing layers for a registry: the same bytes each time on the same machine.
+
+gzip is written by ISA-L where the ``isal`` package can be imported (at seven times zlib's speed, a tenth larger), else by zlib. ISA-L's
+output may differ between processors and versions: a compressed blob's digest says nothing about another machine's, its diff_id does.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +32,9 @@ def compressor(kind: str) -> Compressor:
         found: Compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
         return found
     if kind == "zstd":
-        import zstandard
+        from backports import zstd
 
-        return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj()
+        return zstd.ZstdCompressor(level=_ZSTD_LEVEL)
     return _Plain()
 
 

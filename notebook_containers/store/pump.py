@@ -5,10 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
+
+from notebook_containers.store.tar_reader import Readable
 
 _DEPTH = 8  # pieces of 1 MiB
+_PIECE = 1 << 20
 
 
 class Pump:
@@ -31,6 +35,14 @@ class Pump:
         if piece:
             self._queue.put(piece)
 
+    def finish(self) -> None:
+        """Wait until everything is taken; nothing may be put afterwards. Idempotent; also the end of the ``with`` block."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
     def _run(self) -> None:
         while (piece := self._queue.get()) is not None:
             if self._failure is None:
@@ -46,16 +58,16 @@ class Pump:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None and self._failure is None:
             self._failure = value
-        self._queue.put(None)
-        self._thread.join()
-        if kind is None and self._failure is not None:
-            raise self._failure
+        if kind is not None and self._failure is None:
+            self._failure = value  # what is queued is dropped
+        with suppress(BaseException) if kind is not None else nullcontext():
+            self.finish()
 
 
 class Tee:
     """A stream whose bytes also go to a pump as they are read."""
 
-    def __init__(self, stream: BinaryIO, pump: Pump) -> None:
+    def __init__(self, stream: Readable, pump: Pump) -> None:
         self._stream, self._pump = stream, pump
 
     def read(self, size: int, /) -> bytes:
@@ -63,3 +75,8 @@ class Tee:
         data = self._stream.read(size)
         self._pump.put(data)
         return data
+
+    def finish(self) -> None:
+        """Read what is left."""
+        while self.read(_PIECE):
+            pass

@@ -116,7 +116,7 @@ class Snapshots:
     def commit(self, key: str, *, ignore: Collection[str] = (), epoch: int | None = None) -> Layer | None:
         """Turn the snapshot into a layer, or into None when nothing was changed; the snapshot is gone afterwards.
 
-        It must not be mounted. The archive is deterministic: sorted, whole seconds, no user names, an ordinary user's own id is root;
+        It must not be mounted. The archive is deterministic: sorted, no user names, an ordinary user's own id is root;
         times after ``epoch`` (seconds) become it. The upper directory itself becomes the layer's tree.
         Paths in ``ignore`` (a runtime's mount points) are left out where they are empty and did not exist below.
         """

@@ -35,9 +35,10 @@ class Readable(Protocol):
 class Limits:
     """What an archive may ask for at most."""
 
-    entries: int = 4_000_000
+    entries: int = 2_000_000
     total_bytes: int = 1 << 46
     header_bytes: int = 1 << 20
+    trailing_bytes: int = 1 << 30
     path_bytes: int = 4095
 
 
@@ -146,8 +147,11 @@ class TarReader:
     def _finish(self) -> None:
         if self._pax or self._long:
             raise InvalidDocument("the archive ends after an extended header")
-        while self._stream.read(_CHUNK):
-            pass
+        trailing = 0
+        while piece := self._stream.read(_CHUNK):
+            trailing += len(piece)
+            if trailing > self._limits.trailing_bytes:
+                raise InvalidDocument(f"more than {self._limits.trailing_bytes} bytes follow the archive's end")
 
     def _entry(self, block: bytes) -> Entry | None:
         fields = _HEADER.unpack(block)

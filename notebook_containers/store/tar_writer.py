@@ -1,4 +1,4 @@
-"""A deterministic tar writer: PAX, whole seconds, no user names: the same entries give the same bytes on every machine."""
+"""A deterministic tar writer: PAX, times to the nanosecond, no user names: the same entries give the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -70,11 +70,18 @@ def _records(entry: Entry, name: bytes, link: bytes) -> bytes:
         found.append((b"uid", b"%d" % entry.uid))
     if entry.gid >= 8**7:
         found.append((b"gid", b"%d" % entry.gid))
-    seconds = entry.mtime_ns // 10**9
-    if not 0 <= seconds < _OCTAL_12:
-        found.append((b"mtime", b"%d" % seconds))
+    seconds, fraction = divmod(entry.mtime_ns, 10**9)
+    if fraction or not 0 <= seconds < _OCTAL_12:
+        found.append((b"mtime", _decimal(entry.mtime_ns)))
     found.extend((b"SCHILY.xattr." + os.fsencode(key), value) for key, value in sorted(entry.xattrs.items()))
     return b"".join(_record(key, value) for key, value in found)
+
+
+def _decimal(nanoseconds: int) -> bytes:
+    """Return a time as PAX writes it: decimal seconds, with a sign before 1970, no zeros at the end."""
+    seconds, fraction = divmod(abs(nanoseconds), 10**9)
+    text = b"%d.%09d" % (seconds, fraction) if fraction else b"%d" % seconds
+    return (b"-" if nanoseconds < 0 else b"") + (text.rstrip(b"0") if fraction else text)
 
 
 def _record(key: bytes, value: bytes) -> bytes:

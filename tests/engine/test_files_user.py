@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
-import zstandard
 
 UID = 61235
 
@@ -28,7 +28,7 @@ def own_directory() -> Iterator[Path]:
 @pytest.mark.user
 def test_files_as_an_ordinary_user(own_directory: Path) -> None:
     tree = Path(__file__).parents[2]
-    packages = Path(zstandard.__file__).parents[1]
+    packages = Path(click.__file__).parents[1]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(own_directory), "PYTHONPATH": f"{tree}:{packages}", "PYTHONDONTWRITEBYTECODE": "1"}
     command = ["/usr/bin/python3", str(Path(__file__).parent / "user_files.py"), str(own_directory)]
     done = subprocess.run(

@@ -28,7 +28,7 @@ MODULES = (
     *("overlay", "bfq", "veth", "bridge", "nf_tables", "nft_chain_nat", "nft_nat", "nft_masq", "nft_ct", "nft_reject_inet"),
     *("nft_fib_inet", "nft_limit", "nf_conntrack", "nfnetlink"),
 )
-PACKAGES = ("pytest", "click", "pyroute2", "pyelftools", "pyyaml", "urllib3", "zstandard", "pytest-timeout")
+PACKAGES = ("pytest", "click", "pyroute2", "pyelftools", "pyyaml", "urllib3", "backports.zstd", "isal", "pytest-timeout")
 PROGRAMS = ("/bin/busybox", "/usr/bin/busybox")
 SCRIPTS = ("/usr/bin/ldd",)
 
