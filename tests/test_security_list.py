@@ -11,6 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 CASES = [f"RT-{number:02}" for number in range(1, 37)] + [f"CP-{number:02}" for number in range(1, 9)]
+CASES += [f"TAR-{number}" for number in range(1, 13)]
 RESULTS = ("proved", "proved in part", "open", "not applicable")
 ROW = re.compile(r"^\| ((?:RT|CP|BLD|TAR|REG|NET|JUP|CMP|HST|REL)-[\w.]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 FLAW = re.compile(r"^\| ((?:CVE-\d{4}-\d+|GHSA-[\w-]+)) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
@@ -79,7 +80,7 @@ def test_tests_that_carry_a_cases_number_are_named() -> None:
     silent = []
     for path in sorted(HERE.rglob("test_*.py")):
         for name in functions(path):
-            numbers = re.findall(r"(?:^test|_)_?(rt|cp)(\d\d)(?=_)", name)
+            numbers = re.findall(r"(?:^test|_)_?(rt|cp|tar)(\d\d)(?=_)", name)
             if numbers and (str(path.relative_to(HERE)), name) not in named:
                 silent.append(f"{path.relative_to(HERE)}::{name}")
     assert silent == []

@@ -34,6 +34,18 @@ def is_opaque(fd: int, *, userxattr: bool) -> bool:
         raise
 
 
+def visible(trees: Sequence[Path], *, userxattr: bool) -> tuple[Path, ...]:
+    """Return the trees from the topmost one on whose root hides all below: overlayfs does not ask a layer's root whether it is opaque."""
+    for index in range(len(trees) - 1, 0, -1):
+        root = os.open(trees[index], _DIRECTORY)
+        try:
+            if is_opaque(root, userxattr=userxattr):
+                return tuple(trees[index:])
+        finally:
+            os.close(root)
+    return tuple(trees)
+
+
 class Merged:
     """Layer trees seen as one, read-only; ``trees`` are bottom first. Holds one descriptor a layer: close it."""
 
@@ -43,6 +55,8 @@ class Merged:
         try:
             for tree in reversed(trees):
                 self._roots.append(os.open(tree, _DIRECTORY))
+                if is_opaque(self._roots[-1], userxattr=userxattr):
+                    break
         except BaseException:
             self.close()
             raise

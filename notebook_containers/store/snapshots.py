@@ -71,7 +71,7 @@ class Snapshots:
 
     def view(self, layers: Sequence[Digest]) -> tuple[Mount, ...]:
         """Return what to mount on an empty directory to see the layers (at least one), read-only."""
-        trees = [self._layers.get(layer).tree for layer in layers]
+        trees = self._visible(layers)
         if not trees:
             raise InvalidArgument("there is nothing to see without a layer")
         if len(trees) == 1:  # overlayfs wants two, when none is writable
@@ -207,14 +207,21 @@ class Snapshots:
         return directory
 
     def _trees(self, key: str) -> tuple[Path, ...]:
-        return tuple(self._layers.get(layer).tree for layer in self.layers(key))
+        return self._visible(self.layers(key))
+
+    def _visible(self, layers: Sequence[Digest]) -> tuple[Path, ...]:
+        from notebook_containers.store.merged import visible
+
+        trees = [self._layers.get(layer).tree for layer in layers]
+        with translated(self._root):
+            return visible(trees, userxattr=self.rootless)
 
     def _overlay(self, options: Sequence[str]) -> Mount:
         extra = ("userxattr",) if self.rootless else ()
         return Mount(destination="/", type="overlay", source="overlay", options=(*options, *extra))
 
     def _stack(self, layers: Sequence[Digest]) -> Stack:
-        return Stack(lowers=tuple(self._layers.get(layer).tree for layer in layers))
+        return Stack(lowers=self._visible(layers))
 
     def _pack(self, key: str, ignore: Collection[str], epoch: int | None, *, staged: Path | None) -> Layer | None:
         from notebook_containers.store.trees import PackRequest

@@ -79,13 +79,15 @@ class Source:
         (Source(PACKED[:100]), RegistryError, "the connection broke"),
     ],
 )
-def test_of_a_source_that_lies_or_breaks_nothing_is_left(store: Store, sent: io.BytesIO | Source, error: type[Error], says: str) -> None:
+def test_tar12_of_a_source_that_lies_or_breaks_nothing_is_left(
+    store: Store, sent: io.BytesIO | Source, error: type[Error], says: str
+) -> None:
     with pytest.raises(error, match=says):
         store.layers.apply_stream(sent, described(PACKED), expected=Digest.of(PLAIN))
     assert_nothing(store)
 
 
-def test_the_right_blob_of_another_layer_and_of_a_hostile_one(store: Store) -> None:
+def test_tar12_the_right_blob_of_another_layer_and_of_a_hostile_one(store: Store) -> None:
     with pytest.raises(Corrupt, match="is not the layer"):
         store.layers.apply_stream(io.BytesIO(PACKED), described(PACKED), expected=Digest.of(b"another"))
     assert_nothing(store)
