@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from notebook_containers.build import keys
+from notebook_containers.build.checks import check
 from notebook_containers.build.context import Context
 from notebook_containers.build.execution import Bases, Executor
+from notebook_containers.build.findings import Finding, chosen
 from notebook_containers.build.interpret import read
 from notebook_containers.build.mounting import Lent
 from notebook_containers.build.plan import Plan, StagePlan
 from notebook_containers.build.planning import make_plan
-from notebook_containers.build.platforms import host_platform
+from notebook_containers.build.platforms import host_platform, platform_arguments
 from notebook_containers.build.progress import Event, ImageDone, PlannedStep, PlanReady, StepDone, StepFailed, StepStarted, Warned
 from notebook_containers.build.solver import Solved, Solver, StepResult
 from notebook_containers.build.stages import Stage, Stages, cut
@@ -32,6 +34,7 @@ from notebook_containers.store.store import Store
 
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 EPOCH = "SOURCE_DATE_EPOCH"
+CHECK = "BUILDKIT_DOCKERFILE_CHECK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class BuildResult:
 
     image: ImageRecord
     steps: tuple[StepResult, ...]
-    warnings: tuple[tuple[int, str], ...]
+    warnings: tuple[Finding, ...]
 
 
 def silent(event: Event) -> None:
@@ -76,7 +79,7 @@ def build(
     """
     given = _checked_arguments(build_args or {})
     platform = host_platform()
-    _, instructions = read(text, name=name)
+    dockerfile, instructions = read(text, name=name)
     stages = cut(instructions, build_args=given, platform=platform)
     goal = stages.target(target)
     with store.lease(), Context.open(context, dockerfile=name) as opened:
@@ -85,6 +88,11 @@ def build(
             Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=progress), stages, goal
         )
         made = job.make_plan(bases, given, pull=pull)
+        found = [*check(dockerfile, instructions, platform_arguments(platform)), *made.findings]
+        warnings = chosen(dockerfile, found, given.get(CHECK))
+        for finding in warnings:
+            progress(Warned(line=finding.line, message=finding.message, rule=finding.rule))
+        job.solver.take_sources(made.stages)
         solved = job.solve(made)
         config = ImageConfig(
             author=made.stages[-1].final_author, architecture=platform.architecture, variant=platform.variant, os=platform.os,
@@ -94,7 +102,7 @@ def build(
         dated, row = _dated(store, config, job.solver)
         image = _write(store, dated, solved.below.layers, tags, row=row)
     progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
-    return BuildResult(image=image, steps=job.results(), warnings=made.warnings)
+    return BuildResult(image=image, steps=job.results(), warnings=warnings)
 
 
 def _checked_arguments(build_args: Mapping[str, str]) -> dict[str, str]:
@@ -136,14 +144,10 @@ class _Job:
                 yield PlannedStep(index=index, stage=stage.label, line=instruction.line, text=one_line(instruction.text))
 
     def make_plan(self, bases: Bases, given: Mapping[str, str], *, pull: bool) -> Plan:
-        """Find the base images, then replace every variable and digest what is taken from the context."""
+        """Find the base images, then replace every variable."""
         for stage in self._needed:
             self._start(stage, bases, pull=pull)
-        made = make_plan(self._stages, self._goal, self._images, given)
-        for line, message in made.warnings:
-            self._tools.progress(Warned(line=line, message=message))
-        self.solver.take_sources(made.stages)
-        return made
+        return make_plan(self._stages, self._goal, self._images, given)
 
     def _start(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
         """Do a stage's FROM, and find the images of its ``COPY --from``."""

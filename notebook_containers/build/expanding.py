@@ -5,12 +5,14 @@ Within one instruction every variable has the value it had before it (Dockerfile
 
 from __future__ import annotations
 
+import difflib
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
 
 from notebook_containers.build import instructions as ins, plan as steps, wording
 from notebook_containers.build.excluding import exclude_rules
+from notebook_containers.build.findings import Finding
 from notebook_containers.build.parser import Heredoc, Node
 from notebook_containers.build.run_mounts import expand_mount
 from notebook_containers.build.signals import is_signal
@@ -28,6 +30,7 @@ SCRIPT_DIRECTORY = "/dev/pipes"
 _PROXY = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 PROXY_ARGUMENTS = frozenset((*_PROXY, *(name.lower() for name in _PROXY)))
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z", re.IGNORECASE)
+_MAPPED = re.compile(r"(?:[\d.]+:|\[[0-9a-fA-F:]+\]:)?[\d-]*:([\d-]+(?:/\w+)?)\Z")
 _SECRET = re.compile(r"(?:^|_)(?:APIKEY|AUTH|CREDENTIALS?|KEY|PASSWORD|PASSWD|PWORD|SECRET|TOKEN)(?:_|\Z)", re.IGNORECASE)
 _REMOTE = re.compile(r"(?:https?|ftp|git|ssh)://|git@", re.IGNORECASE)
 
@@ -45,7 +48,8 @@ class Scope:
     outer: Mapping[str, str]
     given: Mapping[str, str]
     cmd_given: bool = False
-    warnings: list[tuple[int, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    workdir_given: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -113,7 +117,7 @@ class _Expander:
                 return f"SHELL {wording.go_list(instruction.args)}"
             case ins.Maintainer():
                 scope.author = instruction.name
-                self._warn("MAINTAINER is deprecated; use LABEL org.opencontainers.image.authors=…")
+                self._warn("MaintainerDeprecated", "MAINTAINER is deprecated: use LABEL org.opencontainers.image.authors=…")
                 return f"MAINTAINER {instruction.name}"
             case ins.HealthCheck():
                 scope.config = replace(scope.config, healthcheck=instruction.health)
@@ -125,8 +129,8 @@ class _Expander:
 
     # words
 
-    def _warn(self, text: str) -> None:
-        self.scope.warnings.append((self.node.line, text))
+    def _warn(self, rule: str, text: str) -> None:
+        self.scope.findings.append(Finding(line=self.node.line, message=text, rule=rule))
 
     def _expand(self, text: str, offset: int) -> Expansion:
         try:
@@ -135,8 +139,12 @@ class _Expander:
             raise self.node.error(err.message, offset=offset + err.offset, length=err.length) from err
         for name in result.unset:
             if name != "PATH":
-                self._warn(f"the variable ${name} is not set")
+                self._warn("UndefinedVar", self._unset(name))
         return result
+
+    def _unset(self, name: str) -> str:
+        near = difflib.get_close_matches(name, [*self.variables, *self.scope.outer], n=1)
+        return f"the variable ${name} is not set" + (f"; did you mean ${near[0]}?" if near else "")
 
     def _word(self, word: Word, what: str) -> str:
         text = self._expand(word.text, word.offset).text
@@ -258,7 +266,11 @@ class _Expander:
         return clean + "/" if is_directory and clean != "/" else clean
 
     def _workdir(self, instruction: ins.Workdir) -> _Done:
-        path = self._absolute(self._word(instruction.path, "WORKDIR")).rstrip("/") or "/"
+        text = self._word(instruction.path, "WORKDIR")
+        if not text.startswith("/") and not self.scope.workdir_given:
+            self._warn("WorkdirRelativePath", f"WORKDIR {text} depends on the base image: begin with an absolute path")
+        self.scope.workdir_given = True
+        path = self._absolute(text).rstrip("/") or "/"
         self.scope.config = replace(self.scope.config, working_dir=path)
         return steps.MakeDirectory(path=path), f"WORKDIR {path}"
 
@@ -283,7 +295,8 @@ class _Expander:
 
     def _warn_of_secret(self, keyword: str, name: str) -> None:
         if _SECRET.search(name) and "PUBLIC" not in name.upper():
-            self._warn(f"{keyword} {name} looks like a secret: its value stays in the image's history")
+            text = f"{keyword} {name} looks like a secret: its value stays in the image's history; use RUN --mount=type=secret,id=…"
+            self._warn("SecretsUsedInArgOrEnv", text)
 
     def _arg(self, instruction: ins.Arg) -> str:
         shown = []
@@ -330,10 +343,14 @@ class _Expander:
 
     def _ports(self, word: Word, text: str) -> list[str]:
         match = _PORT.match(text)
+        if match is None and (mapped := _MAPPED.match(text)) is not None:
+            self._warn("ExposeInvalidFormat", f"{text} is a matter of run -p: EXPOSE takes {mapped[1]}")
+            match = _PORT.match(mapped[1])
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if match is None or not 0 < first <= last <= 65535:
-            hint = "publishing is a matter of run -p" if ":" in text else "such as 80, 80/udp or 8000-8010"
-            raise self.node.error(f"{text!r} is no port", offset=word.offset, length=len(word.text), hint=hint)
+            raise self.node.error(f"{text!r} is no port", offset=word.offset, length=len(word.text), hint="such as 80, 80/udp or 8000-8010")
+        if match[3] and match[3] != match[3].lower():
+            self._warn("ExposeProtoCasing", f"the protocol of {text} should be written {match[3].lower()}")
         return [f"{port}/{(match[3] or 'tcp').lower()}" for port in range(first, last + 1)]
 
     def _volume(self, instruction: ins.Volume) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from notebook_containers.build.findings import Finding
 from notebook_containers.build.parser import Node
 from notebook_containers.build.stages import Origin
 from notebook_containers.lean import dataclass
@@ -169,7 +170,7 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The stages that the target needs, each after those it needs; the target is the last one; ``warnings`` are (line, text)."""
+    """The stages that the target needs, each after those it needs; the target is the last one; ``findings`` were made on the way."""
 
     stages: tuple[StagePlan, ...]
-    warnings: tuple[tuple[int, str], ...]
+    findings: tuple[Finding, ...]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.expanding import DEFAULT_PATH, PROXY_ARGUMENTS, Scope, expand_step
+from notebook_containers.build.findings import Finding
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.interpret import read
 from notebook_containers.build.plan import Plan, StagePlan, Step
@@ -21,7 +22,7 @@ _BUILDER_ARGUMENTS = ("SOURCE_DATE_EPOCH",)
 def make_plan(stages: Stages, target: Stage, bases: Mapping[str, ImageConfig], build_args: Mapping[str, str]) -> Plan:
     """Expand the stages that the target needs; ``bases`` has the config of each image that one of them starts from.
 
-    Raises DockerfileError; the warnings say which build arguments nobody declares.
+    Raises DockerfileError; the findings say too which build arguments nobody declares.
     """
     scopes: dict[int, Scope] = {}
     errors = Gathered()
@@ -44,8 +45,8 @@ def make_plan(stages: Stages, target: Stage, bases: Mapping[str, ImageConfig], b
             )
         )
     errors.tell()
-    warnings = [w for scope in scopes.values() for w in scope.warnings]
-    return Plan(stages=tuple(plans), warnings=tuple(dict.fromkeys([*sorted(warnings), *_unused(stages, build_args)])))
+    findings = [finding for scope in scopes.values() for finding in scope.findings]
+    return Plan(stages=tuple(plans), findings=(*findings, *_unused(stages, build_args)))
 
 
 def _start(stage: Stage, stages: Stages, bases: Mapping[str, ImageConfig], given: Mapping[str, str], scopes: Mapping[int, Scope]) -> Scope:
@@ -87,7 +88,7 @@ def _trigger_steps(stage: Stage, scope: Scope, triggers: Sequence[str]) -> Itera
             ) from err  # fmt: skip
 
 
-def _unused(stages: Stages, build_args: Mapping[str, str]) -> list[tuple[int, str]]:
+def _unused(stages: Stages, build_args: Mapping[str, str]) -> list[Finding]:
     declared = {p.key for s in stages.all for i in s.instructions if isinstance(i, ins.Arg) for p in i.pairs}
     known = declared | set(stages.arguments)
     warnings = []
@@ -95,5 +96,6 @@ def _unused(stages: Stages, build_args: Mapping[str, str]) -> list[tuple[int, st
         if name in known or name in PROXY_ARGUMENTS or name in _BUILDER_ARGUMENTS or name.startswith("BUILDKIT_"):
             continue
         near = difflib.get_close_matches(name, sorted(known), n=1)
-        warnings.append((0, f"no ARG {name} takes the build argument" + (f"; did you mean {near[0]}?" if near else "")))
+        message = f"no ARG {name} takes the build argument" + (f"; did you mean {near[0]}?" if near else "")
+        warnings.append(Finding(line=0, message=message))
     return warnings

@@ -72,10 +72,11 @@ class StepFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """A remark that stops nothing, at a line of the Dockerfile (0: none in particular)."""
+    """A remark that stops nothing, at a line of the Dockerfile (0: none in particular); ``rule`` names the check, if it is from one."""
 
     line: int
     message: str
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

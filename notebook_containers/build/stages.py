@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from notebook_containers.build import instructions as ins
 from notebook_containers.build.gathering import Gathered
@@ -134,11 +134,6 @@ def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], kn
             f"the image {word.text!r} is empty once its variables are replaced", offset=word.offset, length=len(word.text),
             hint="give the ARG before FROM a default, or set it with --build-arg",
         )  # fmt: skip
-    names = [s.name for s in before if s.name]
-    if start.name in names:
-        raise start.node.error(
-            f"two stages are named {start.name}", offset=start.node.text.lower().rindex(start.name), length=len(start.name)
-        )
     origins = {(i.line, name): _origin(i.node, flag, name, before) for i in body for flag, name in _from_flags(i)}
     base = _base(start, image, before)
     return Stage(index=len(before), name=start.name, base=base, start=start, instructions=tuple(body), origins=origins)
@@ -165,7 +160,7 @@ def _check_platform(start: ins.From, known: Mapping[str, str], platform: Platfor
 
 
 def _base(start: ins.From, image: str, before: list[Stage]) -> Origin:
-    found = next((s.index for s in before if s.name and s.name == image.lower()), None)
+    found = next((s.index for s in reversed(before) if s.name and s.name == image.lower()), None)
     if found is not None:
         return Origin(stage=found)
     if image == SCRATCH:
@@ -201,5 +196,6 @@ def _checked(node: Node, image: str, offset: int, length: int) -> str:
     return image
 
 
-def _find(stages: Iterable[Stage], name: str) -> int | None:
-    return next((s.index for s in stages if name.lower() == s.name or name == str(s.index)), None)
+def _find(stages: Sequence[Stage], name: str) -> int | None:
+    """The stage of a name (the last one, where several have it) or number."""
+    return next((s.index for s in reversed(stages) if name.lower() == s.name or name == str(s.index)), None)

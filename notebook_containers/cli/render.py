@@ -16,8 +16,9 @@ def show(result: Result) -> int:
     match result:
         case Table(kind=kind, rows=rows):
             _print(_table(kind, rows, also=result.also, whole=result.whole))
-        case Text(text=text):
+        case Text(text=text, status=status):
             _print(text)
+            return status
         case Names(names=names, failures=failures):
             _print("\n".join(names))
             return _tell(failures)

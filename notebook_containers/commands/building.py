@@ -6,13 +6,17 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from notebook_containers.commands.face import face
 from notebook_containers.commands.looking import QUIET
-from notebook_containers.commands.results import Built, Result
+from notebook_containers.commands.results import Built, Result, Table, Text
 from notebook_containers.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from notebook_containers.build.calls import Look
 
 
 def _build(context: str | None, **given: object) -> Result:
@@ -22,6 +26,11 @@ def _build(context: str | None, **given: object) -> Result:
     here = face()
     directory, text, file = _source(context, given["file"])
     args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
+    call = "check" if given["check"] else str(given["call"] or "build")
+    if call != "build":
+        return _look(
+            call, here.engine.images.look(directory, text=text, dockerfile=file, buildargs=args, target=str(given["target"] or ""))
+        )
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
     with here.build_view(mode) as progress:
@@ -43,6 +52,18 @@ def _build(context: str | None, **given: object) -> Result:
     if given["iidfile"]:
         (here.cwd / str(given["iidfile"])).write_text(result.image.id)
     return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]))
+
+
+def _look(call: str, look: Look) -> Result:
+    if call == "targets":
+        return Table(kind="targets", rows=[target.row() for target in look.targets()])
+    if call == "outline":
+        return Table(kind="outline", rows=[parameter.row() for parameter in look.outline()])
+    findings = look.findings()
+    lines = [finding.text() for finding in findings]
+    found = sum(bool(finding.rule) for finding in findings)
+    count = "no warnings found" if not found else f"{found} warning{'s' if found > 1 else ''} found"
+    return Text(text="\n".join([*lines, f"Check complete, {count}"]), status=int(found > 0))
 
 
 def _source(context: str | None, file: object) -> tuple[Path, str | None, Path | None]:
@@ -85,6 +106,8 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["--network"], default="default", show_default=True, help="Network of RUN: default, none or host."),
             click.Option(["--secret"], multiple=True, metavar="id=NAME[,src=FILE]", help="Lend a secret to RUN --mount=type=secret."),
             click.Option(["--ssh"], multiple=True, metavar="default|ID=SOCKET", help="Lend an SSH agent to RUN --mount=type=ssh."),
+            click.Option(["--check"], is_flag=True, help="Check the Dockerfile, and build nothing."),
+            click.Option(["--call"], type=click.Choice(["build", "check", "outline", "targets"]), help="What to do instead of building."),
             click.Option(["--progress"], default="auto", show_default=True, help="auto, plain or quiet."),
             click.Option(["--iidfile"], help="Write the image id to this file."),
             QUIET,

@@ -191,6 +191,17 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="TYPE", name="CacheType", text=_plain("type")),
         Column(heading="DESCRIPTION", name="Description", text=lambda row: _cut(str(row["description"]), 60)),
     ),
+    "targets": (
+        Column(heading="TARGET", name="Target", text=lambda row: str(row["target"]) + (" (default)" if row["default"] else "")),
+        Column(heading="FROM", name="Base", text=_plain("base")),
+        Column(heading="DESCRIPTION", name="Description", text=_plain("description")),
+    ),
+    "outline": (
+        Column(heading="KIND", name="Kind", text=_plain("kind")),
+        Column(heading="NAME", name="Name", text=_plain("name")),
+        Column(heading="VALUE", name="Value", text=_plain("value")),
+        Column(heading="DESCRIPTION", name="Description", text=_plain("description")),
+    ),
     "port": (
         Column(heading="CONTAINER", name="Container", text=_plain("container")),
         Column(heading="HOST", name="Host", text=_plain("host")),

@@ -174,7 +174,8 @@ class PlainBuildView:
                 self._lines(step, step.finish_output())
                 self._write(event.index, f"ERROR: {one_line(event.message, limit=1000)}")
             case Warned():
-                self._out.write(f"WARNING: {one_line(event.message, limit=1000)}" + (f" (line {event.line})" if event.line else "") + "\n")
+                rule, where = f"{event.rule}: " if event.rule else "", f" (line {event.line})" if event.line else ""
+                self._out.write(f"WARNING: {rule}{one_line(event.message, limit=1000)}{where}\n")
             case ImageDone() | PlanReady():
                 pass
         self._out.flush()

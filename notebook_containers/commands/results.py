@@ -31,9 +31,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """Text for people, or what ``--format`` and ``-q`` asked for."""
+    """Text for people, or what ``--format`` and ``-q`` asked for; ``status`` is the command line's exit status."""
 
     text: str
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,12 @@ from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import JSON
-from notebook_containers.oci.image import Digest
+from notebook_containers.oci.image import Digest, ImageConfig
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord
 
 if TYPE_CHECKING:
+    from notebook_containers.build.calls import Look
     from notebook_containers.build.progress import Event
     from notebook_containers.build.solver import StepResult
     from notebook_containers.engine.networks import Networks
@@ -223,6 +224,31 @@ class Images:
         for each in names or ("",):
             self._parts.emit_image("build", result.image.id, each)
         return BuildResult(image=Image(self._parts, result.image), steps=result.steps)
+
+    def look(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        text: str | None = None,
+        dockerfile: str | os.PathLike[str] | None = None,
+        buildargs: Mapping[str, str] | None = None,
+        target: str = "",
+    ) -> Look:
+        """Read a Dockerfile without building it: its ``findings()``, ``targets()`` and ``outline()``; nothing is pulled.
+
+        Raises DockerfileError for what is wrong in it.
+        """
+        from notebook_containers.build.calls import Look
+
+        context = Path(path) if path is not None else Path.cwd()
+        source, name = dockerfiles.read(context, text, dockerfile)
+        return Look(source, context=context, config=self._config, build_args=dict(buildargs or {}), name=name, target=target)
+
+    def _config(self, name: str) -> ImageConfig | None:
+        try:
+            return self.obtain(name).config
+        except ImageNotFound:
+            return None
 
     def tag(self, source: str, name: str) -> Image:
         """Give an image one more name."""

@@ -151,7 +151,8 @@ def _failure(state: BuildState) -> Iterator[Markup]:
 def _warnings(state: BuildState) -> Iterator[Markup]:
     for warning in state.warnings[:50]:
         where = f"line {warning.line}: " if warning.line else ""
-        yield element("div", None, element("em", None, f"warning: {where}{one_line(warning.message, limit=400)}"))
+        rule = f" [{warning.rule}]" if warning.rule else ""
+        yield element("div", None, element("em", None, f"warning: {where}{one_line(warning.message, limit=400)}{rule}"))
 
 
 def _cut(line: str) -> str:

@@ -164,6 +164,8 @@ BUILDER = Table(
         "reclaimable": "flag",
     },
 )
+TARGETS = Table(name="targets", columns={"target": "text", "base": "text", "description": "text", "default": "flag"})
+OUTLINE = Table(name="outline", columns={"kind": "text", "name": "text", "value": "text", "description": "text"})
 PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
@@ -174,7 +176,8 @@ DOCTOR = Table(
 )
 
 TABLES: Mapping[str, Table] = {
-    t.name: t for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, BUILDER, PORT, EVENTS, DOCTOR, SEARCH)
+    t.name: t
+    for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, BUILDER, TARGETS, OUTLINE, PORT, EVENTS, DOCTOR, SEARCH)
 }
 
 

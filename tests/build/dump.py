@@ -62,8 +62,8 @@ def _plan(text: str) -> Iterator[str]:
     goal = stages.target("")
     images = {o.image: BASE for s in stages.needed(goal) for o in (s.base, *s.origins.values()) if o.image}
     made = make_plan(stages, goal, images, {})
-    for line, warning in made.warnings:
-        yield f"warning line {line}: {warning}"
+    for finding in made.findings:
+        yield f"finding {finding.text()}"
     for stage in made.stages:
         yield f"stage {stage.label} on {_origin(stage.base)}" + (f" needs {sorted(stage.needs)}" if stage.needs else "")
         before = stage.config
