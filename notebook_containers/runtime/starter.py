@@ -18,9 +18,13 @@ _READY = b"ready"
 
 
 class Starter:
-    """A warm spawner; thread-safe. :meth:`send` never blocks on what it starts."""
+    """A warm spawner; thread-safe. :meth:`send` never blocks on what it starts.
 
-    def __init__(self) -> None:
+    ``leaving`` is for a process that ends right after it closes this: it does not wait until the spawner has ended too.
+    """
+
+    def __init__(self, *, leaving: bool = False) -> None:
+        self._leaving = leaving
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -72,7 +76,10 @@ class Starter:
     def close(self) -> None:
         """End the spawner; containers go on. Idempotent."""
         with self._lock:
-            self._stop()
+            if self._leaving and self._socket is not None:
+                self._socket.close()
+            else:
+                self._stop()
 
 
 def _delegate(pid: int) -> None:
