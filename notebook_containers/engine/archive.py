@@ -22,10 +22,11 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.places import Place, Source
 from notebook_containers.errors import Conflict, RuntimeFailure
 from notebook_containers.lean import dataclass, field
-from notebook_containers.linux import namespaces, process as processes
+from notebook_containers.linux import exhausted, namespaces, process as processes
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import IDMapping, Spec
 from notebook_containers.runtime.bundle import Bundle
+from notebook_containers.runtime.exhausted import limit_named
 from notebook_containers.runtime.state import ContainerState
 
 _CODE = "import sys; sys.path.insert(0, {directory!r}); from notebook_containers.engine.archiver import main; main({fd})"
@@ -64,9 +65,10 @@ class Archiver:
     """One archiver process with one request; use it in ``with``: at the end it is gone, whatever happened."""
 
     def __init__(self, view: View, request: Mapping[str, JSON], *, reads: bool) -> None:
-        ours, theirs = socket.socketpair()
-        self._talk, self._socket = Talk(ours), ours
-        self._messages = tempfile.TemporaryFile()
+        with limit_named():
+            ours, theirs = socket.socketpair()
+            self._talk, self._socket = Talk(ours), ours
+            self._messages = tempfile.TemporaryFile()
         code = _CODE.format(directory=str(Path(notebook_containers.__file__).parents[1]), fd=theirs.fileno())
         try:
             self.process = subprocess.Popen(
@@ -82,6 +84,9 @@ class Archiver:
         except OSError as err:
             ours.close()
             self._messages.close()
+            with limit_named():
+                if exhausted.words(err):
+                    raise
             raise RuntimeFailure(f"cannot start {sys.executable}: {err.strerror}") from err
         finally:
             theirs.close()
@@ -265,7 +270,8 @@ def view_of(parts: Parts, container_id: str, *, writable: bool = False) -> Itera
 def _live_view(parts: Parts, state: ContainerState) -> Iterator[View]:
     spec = Bundle(path=parts.bundle_path(state.id)).spec()
     with ExitStack() as opened:
-        fds = _pinned(state, opened)
+        with limit_named():
+            fds = _pinned(state, opened)
         request: dict[str, JSON] = {"root": fds[0], **({"user": fds[1]} if len(fds) > 1 else {})}
         hidden = tuple(m.destination for m in spec.mounts if m.type in _KERNEL or m.destination == "/dev")
         yield View(request=request, fds=fds, single_id=_highest(spec) == 0, highest=_highest(spec), skip=hidden)
@@ -287,7 +293,7 @@ def _pinned(state: ContainerState, opened: ExitStack) -> tuple[int, ...]:
             opened.callback(os.close, fds[1])
         if not processes.alive(state.pid, state.pid_started):  # the paths above named it all the time
             raise ProcessLookupError
-    except OSError as err:
+    except (FileNotFoundError, ProcessLookupError, PermissionError) as err:
         raise Conflict(f"the files of container {state.id[:12]} cannot be reached: it has just ended", hint="try again") from err
     return tuple(fds)
 
@@ -296,7 +302,11 @@ def _top(root: int) -> int:
     """Go up from a process's root (it may have called chroot) to the root of its mount namespace; closes ``root``."""
     for _ in range(_MOST_LEVELS):
         above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
-        same = _identity(above) == _identity(root)
+        try:
+            same = _identity(above) == _identity(root)
+        except BaseException:
+            os.close(above)
+            raise
         os.close(root)
         root = above
         if same:

@@ -53,7 +53,11 @@ class Engine:
         private_directory(root_path)
         private_directory(run_path)
         store = Store.open(root_path)
-        runtime, host = Runtime(run_path, starter=starter), read_host(store.ids.maps)
+        try:
+            runtime, host = Runtime(run_path, starter=starter), read_host(store.ids.maps)
+        except BaseException:
+            store.close()
+            raise
         self._parts = Parts(store=store, runtime=runtime, root=root_path, run=run_path, host=host)
         self.networks = Networks(self._parts)
         self.volumes = Volumes(self._parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TypeAlias, cast
 
@@ -19,6 +20,7 @@ from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.linux.inotify import Watch
 from notebook_containers.linux.process import open_pidfd
 from notebook_containers.oci.documents import JSON
+from notebook_containers.runtime.exhausted import limit_named
 from notebook_containers.runtime.journal import Journal, JournalReader
 from notebook_containers.runtime.state import LOST_TEXT
 
@@ -36,14 +38,18 @@ class EventStream:
         self._fits = matcher(filters or {})
         self._since, self._until = unix(since), unix(until)
         self._closed = False
-        self._watch = Watch()
-        self._reader = JournalReader(Journal(os.fspath(parts.run)), from_start=self._since is not None or self._until is not None)
-        self._watch.add(self._reader.directory)
         self._monitors: dict[int, str] = {}
         self._seen: set[str] = set()
         self._events = self._read()
-        for identity in parts.runtime.ids():
-            self._watch_monitor(identity)
+        with limit_named(), ExitStack() as undo:
+            self._watch = Watch()
+            undo.callback(self._watch.close)
+            self._reader = JournalReader(Journal(os.fspath(parts.run)), from_start=self._since is not None or self._until is not None)
+            undo.callback(self._reader.close)
+            self._watch.add(self._reader.directory)
+            for identity in parts.runtime.ids():
+                self._watch_monitor(identity)
+            undo.pop_all()
 
     def __iter__(self) -> Iterator[Event]:
         """Return itself."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from notebook_containers.engine.host import Host
 from notebook_containers.engine.limit_words import highest_ulimits
@@ -14,6 +15,7 @@ from notebook_containers.errors import ContainerNotFound, StoreError, Unsupporte
 from notebook_containers.lean import dataclass
 from notebook_containers.linux import capabilities
 from notebook_containers.linux.idmaps import IdMaps
+from notebook_containers.runtime.exhausted import limit_named
 from notebook_containers.runtime.journal import Journal
 from notebook_containers.runtime.lifecycle import Runtime
 from notebook_containers.store.store import Store
@@ -49,17 +51,20 @@ class Parts:
         One whose directory is lost can be locked all the same while there is its record, so that it can be removed.
         """
         path = self.bundle_path(container_id) / "lock"
-        try:
-            handle = open(path, "ab")
-        except FileNotFoundError:
-            self.store.records.container(container_id)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            handle = open(path, "ab")
-        with handle:
+        with self._lock_file(path, container_id) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if not path.exists():
                 raise ContainerNotFound(f"no such container: {container_id[:12]}", hint="it was removed a moment ago")
             yield
+
+    @limit_named()
+    def _lock_file(self, path: Path, container_id: str) -> BinaryIO:
+        try:
+            return open(path, "ab")
+        except FileNotFoundError:
+            self.store.records.container(container_id)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            return open(path, "ab")
 
 
 def default_root() -> Path:

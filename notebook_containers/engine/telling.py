@@ -16,6 +16,7 @@ from notebook_containers.errors import Conflict, ContainerNotFound, Error
 from notebook_containers.linux.inotify import Watch
 from notebook_containers.linux.process import open_pidfd
 from notebook_containers.runtime.bundle import Bundle
+from notebook_containers.runtime.exhausted import limit_named
 from notebook_containers.runtime.logs import LogLine, read_log
 from notebook_containers.runtime.state import LOST_TEXT, ContainerState
 
@@ -130,6 +131,7 @@ class Telling:
         except ContainerNotFound:
             return False
 
+    @limit_named()
     def _watch_log(self) -> Watch:
         """Watch what changes when the log grows or the container ends, and its monitor, which may be killed without a word."""
         watch = Watch()

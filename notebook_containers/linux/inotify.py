@@ -9,6 +9,7 @@ import ctypes
 import os
 import select
 import time
+from contextlib import ExitStack
 
 from notebook_containers.linux import syscalls
 
@@ -26,9 +27,13 @@ class Watch:
     def __init__(self) -> None:
         library = ctypes.CDLL(None, use_errno=True)
         self._inotify = syscalls.check("inotify_init1", library.inotify_init1(ctypes.c_int(_CLOEXEC_NONBLOCK)))
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll = select.epoll()
         self._others: set[int] = set()
+        with ExitStack() as undo:
+            undo.callback(os.close, self._inotify)
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            undo.callback(os.close, self._wake)
+            self._epoll = select.epoll()
+            undo.pop_all()
         for fd in (self._inotify, self._wake):
             self._epoll.register(fd, select.EPOLLIN)
 

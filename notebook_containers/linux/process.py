@@ -41,8 +41,8 @@ def _stat(pid: int, place: str = "/proc") -> tuple[str, int]:
     try:
         with open(f"{place}/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
-    except OSError:
-        return "", 0
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return "", 0  # any other error (no descriptor is to be had) must not mean that it is gone
     return (fields[0].decode(), int(fields[19])) if len(fields) > 19 else ("", 0)
 
 
@@ -50,15 +50,19 @@ def states(pid: int) -> set[str]:
     """Return the states of the threads of a process as proc(5) names them (R, S, D, Z, …); none when it is gone."""
     try:
         return {_stat(int(name), f"/proc/{pid}/task")[0] for name in os.listdir(f"/proc/{pid}/task")}
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return set()
 
 
 def open_pidfd(pid: int, started: int) -> int:
     """Return a pidfd of exactly the process with this pid and start time; ProcessLookupError when it is gone. The caller closes it."""
     fd = os.pidfd_open(pid)
-    if alive(pid, started):
-        return fd
+    try:
+        if alive(pid, started):
+            return fd
+    except BaseException:
+        os.close(fd)
+        raise
     os.close(fd)
     raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"pid {pid}")
 
@@ -75,8 +79,10 @@ def send_signal(pid: int, started: int, number: int) -> None:
 def wait_gone(pid: int, started: int, timeout_s: float | None) -> bool:
     """Wait until this process has ended (it may be a stranger's child); False when ``timeout_s`` (None: no limit) passed first."""
     try:
-        fd = open_pidfd(pid, started)
-    except OSError:
+        fd = open_pidfd(pid, started) if pid > 0 else -1
+    except ProcessLookupError:
+        fd = -1
+    if fd < 0:
         return True
     try:
         poll = select.poll()

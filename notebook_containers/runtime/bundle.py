@@ -14,6 +14,7 @@ from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import Document, always, named, untrusted_json
 from notebook_containers.oci.runtime import Linux, Mount, Resources, Spec
 from notebook_containers.runtime import document
+from notebook_containers.runtime.exhausted import limit_named
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
@@ -102,6 +103,7 @@ class Bundle:
         document.write(os.fspath(self.path / "config.json"), replace(spec, linux=linux).to_json())
         document.write(os.fspath(self.path / "monitor.json"), {**monitor, "restart": restart, "restartMax": restart_max})
 
+    @limit_named()
     def spec(self) -> Spec:
         """Read the Spec back."""
         return Spec.from_json(untrusted_json((self.path / "config.json").read_bytes(), what="config.json"))

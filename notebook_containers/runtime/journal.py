@@ -14,6 +14,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from notebook_containers.runtime.document import Table
 
@@ -106,10 +107,15 @@ class JournalReader:
         self._directory = journal.directory
         self._rest = b""
         os.close(_open(os.path.join(self._directory, _NAME)))  # so that there is a place to stand on
-        self._fd, self._offset = self._oldest(), 0
-        if not from_start:
-            while self._advance():
+        with self._files() as (first, *_others):
+            self._fd, self._offset = os.dup(first), 0
+        try:
+            while not from_start and self._advance():
                 continue
+        except BaseException:
+            self.close()
+            raise
+        if not from_start:
             self._offset = os.fstat(self._fd).st_size
 
     @property
@@ -149,15 +155,16 @@ class JournalReader:
         except FileNotFoundError:
             return False
 
-    def _files(self) -> list[int]:
-        """Open both files, the older first; one rotation in between only means that it is done again."""
+    @contextmanager
+    def _files(self) -> Iterator[list[int]]:
+        """Open both files, the older first, for the block; one rotation in between only means that it is done again."""
         while True:
-            fds = [fd for name in (_OLDER, _NAME) if (fd := _existing(os.path.join(self._directory, name))) >= 0]
-            inodes = [os.fstat(fd).st_ino for fd in fds]
-            if inodes == self._inodes() and len(set(inodes)) == len(inodes):
-                return fds
-            for fd in fds:
-                os.close(fd)
+            with ExitStack() as opened:
+                fds = [fd for name in (_OLDER, _NAME) if (fd := _existing(os.path.join(self._directory, name), opened)) >= 0]
+                inodes = [os.fstat(fd).st_ino for fd in fds]
+                if inodes == self._inodes() and len(set(inodes)) == len(inodes):
+                    yield fds
+                    return
 
     def _inodes(self) -> list[int]:
         found = []
@@ -168,29 +175,23 @@ class JournalReader:
                 continue
         return found
 
-    def _oldest(self) -> int:
-        first, *others = self._files()
-        for fd in others:
-            os.close(fd)
-        return first
-
     def _advance(self) -> bool:
         """Go on to the file after this one, if there is one."""
-        fds = self._files()
-        own = os.fstat(self._fd).st_ino
-        inodes = [os.fstat(fd).st_ino for fd in fds]
-        place = inodes.index(own) + 1 if own in inodes else 0
-        found = place < len(fds)
-        if found:
-            os.dup2(fds[place], self._fd, inheritable=False)
-            self._offset, self._rest = 0, b""
-        for fd in fds:
-            os.close(fd)
-        return found
+        with self._files() as fds:
+            own = os.fstat(self._fd).st_ino
+            inodes = [os.fstat(fd).st_ino for fd in fds]
+            place = inodes.index(own) + 1 if own in inodes else 0
+            found = place < len(fds)
+            if found:
+                os.dup2(fds[place], self._fd, inheritable=False)
+                self._offset, self._rest = 0, b""
+            return found
 
 
-def _existing(path: str) -> int:
+def _existing(path: str, opened: ExitStack) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return -1
+    opened.callback(os.close, fd)
+    return fd

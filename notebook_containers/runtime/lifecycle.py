@@ -22,6 +22,7 @@ from notebook_containers.oci.runtime import Process, Resources
 from notebook_containers.runtime import document, limits, logs, stuck, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.document import Table
+from notebook_containers.runtime.exhausted import limit_named
 from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession, Made
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.runtime.state import LOST, ContainerState, lost_state, read_exit, read_state
@@ -69,6 +70,7 @@ class Runtime:
         connection, answer = self._born(id, bundle, {"start": True, "attach": attach, "stdin": stdin})
         return Made(connection, None, lambda: self._exit_code(id)).session(answer, attach=attach)
 
+    @limit_named()
     def _born(self, identity: str, bundle: Bundle, more: Table) -> tuple[Connection, Table]:
         directory = self._claim(identity)
         request: Table = {"id": identity, "bundle": os.fspath(bundle.path), "run": os.fspath(directory), **more}
@@ -95,6 +97,7 @@ class Runtime:
         """
         self._ask(id, {"op": "start"})
 
+    @limit_named()
     def state(self, id: str, bundle: Path | None = None) -> ContainerState:
         """Return the truth about a container, also when its monitor or the machine died.
 
@@ -108,6 +111,7 @@ class Runtime:
             raise ContainerNotFound(f"no container {id[:12]} is known to the runtime")
         return read_exit(bundle) or lost_state(id, bundle)
 
+    @limit_named()
     def wait(self, id: str, timeout_s: float | None = None) -> int:
         """Wait until the container is over and return its exit code; TimeoutError after ``timeout_s``. Does not poll."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -211,6 +215,7 @@ class Runtime:
         before = _log_until(answer.get("log")) if logs else iter(())
         return AttachSession(connection, terminal=answer.get("terminal") is True, before=before, ended=lambda: self._exit_code(id))
 
+    @limit_named()
     def exec(self, id: str, process: Process, *, stdin: bool = False, detach: bool = False, exec_id: str = "") -> ExecSession | None:
         """Run a further process in a running container; None when detached. With ``exec_id`` its end becomes an event.
 
@@ -240,6 +245,7 @@ class Runtime:
             return ExecSession(connection, {master: "stdout"}, master, terminal=True)
         return ExecSession(connection, pipes.outputs, pipes.stdin, terminal=False)
 
+    @limit_named()
     def pids(self, id: str) -> list[int]:
         """Return the host's numbers of the container's processes, sorted."""
         state = self.state(id)
@@ -247,6 +253,7 @@ class Runtime:
             return []
         return _limits_of(state).pids() or _same_pid_namespace(state.pid)
 
+    @limit_named()
     def delete(self, id: str, *, force: bool = False) -> None:
         """Forget a container that is over; with ``force`` kill it first. The bundle stays. Returns when its processes are gone.
 
@@ -271,6 +278,7 @@ class Runtime:
         _remove_cgroup(state)
         _remove_directory(directory)
 
+    @limit_named()
     def abandon(self, id: str) -> None:
         """Take away what somebody who was killed left of a container that never started; nothing happens when there is nothing.
 
@@ -339,6 +347,7 @@ class Runtime:
         finally:
             theirs.close()
 
+    @limit_named()
     def _connect(self, identity: str) -> Connection:
         directory = self._directory(identity)
         try:
@@ -355,6 +364,8 @@ class Runtime:
                 sock.close()
             if err.errno in (errno.ENOENT, errno.ECONNREFUSED):
                 raise Conflict(f"container {identity[:12]} is not running") from err
+            if err.errno in (errno.EMFILE, errno.ENFILE):
+                raise
             raise RuntimeFailure(f"cannot reach the monitor of container {identity[:12]}: {err.strerror}") from err
         finally:
             os.close(place)

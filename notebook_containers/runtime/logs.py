@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from notebook_containers.linux.inotify import Watch
+from notebook_containers.runtime.exhausted import limit_named
 from notebook_containers.runtime.logfile import LogFile
 
 __all__ = ["LogFile", "LogLine", "read_log", "read_log_until"]
@@ -150,6 +151,7 @@ def _names(path: Path) -> list[Path]:
     return [*(path.with_name(f"{path.name}.{number}") for number in numbers), path]
 
 
+@limit_named()
 def _open_all(path: Path, stack: ExitStack) -> list[int]:
     """Open every file, oldest first; a rotation in between is noticed (the names then show other files) and everything opened anew."""
     for _ in range(_RETRIES):

@@ -281,6 +281,8 @@ class Monitor:
             raise Conflict(f"container {self.id[:12]} is not running")
         if "started" in self.state:
             self._actor.tell("kill", {"signal": number})
+        if number == signal.SIGKILL:
+            self._limits.oom_killed()  # whoever was killed for want of memory until now: that is not this end
         if everyone and self._limits.path:
             self._limits.signal(number)
         else:

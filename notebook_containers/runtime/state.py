@@ -93,8 +93,8 @@ def read_state(directory: Path) -> ContainerState | None:
     """Return the true state of the container whose run directory this is, or None when there is none."""
     try:
         written = ContainerState.from_json(_read(directory / "state.json"))
-    except (OSError, ValueError):
-        return None
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None  # any other error (no descriptor is to be had) must not mean that there is none
     if written.status == "stopped" or (this_boot(written) and processes.alive(written.monitor_pid, written.monitor_started)):
         return written
     finished = read_exit(Path(written.bundle))
@@ -112,7 +112,7 @@ def read_exit(bundle: Path) -> ContainerState | None:
     """Return what a bundle's exit.json says, or None when it has none."""
     try:
         return ContainerState.from_json(_read(bundle / _exit_name(bundle)))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 
@@ -124,7 +124,7 @@ def lost_state(identity: str, bundle: Path) -> ContainerState:
 def _exit_name(bundle: Path) -> str:
     try:
         return document.text(document.read(os.fspath(bundle / "monitor.json")), "exitPath", "exit.json")
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return "exit.json"
 
 

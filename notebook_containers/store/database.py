@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from notebook_containers.errors import Corrupt, DiskFull, Error, StoreError, Unsupported
-from notebook_containers.store.disk import translated
+from notebook_containers.linux import exhausted
+from notebook_containers.store.disk import store_error, translated
 from notebook_containers.store.failpoints import fp
 
 Value: TypeAlias = "str | int | float | bytes | None"
@@ -81,7 +82,11 @@ class Database:
         with translated(path):
             _make_private_file(path)
             _make_private_file(volatile)
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -251,6 +256,8 @@ def _store_error(err: sqlite3.DatabaseError, path: Path) -> Error:
         return StoreError(f"{path} is busy: other processes held it for {BUSY_TIMEOUT_S:.0f} s", hint="try again")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return Corrupt(f"{path} is damaged: {err}", hint="restore it, or set NBC_ROOT to a new directory")
+    if name.startswith("SQLITE_CANTOPEN") and (reason := exhausted.descriptors()):
+        return store_error(reason, path)
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return StoreError(f"cannot write {path}: {err}", hint="set NBC_ROOT to a directory that you can write")
     return StoreError(f"cannot use {path}: {err}")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from notebook_containers.errors import DiskFull, Error, StoreError
 from notebook_containers.lean import dataclass, field
-from notebook_containers.linux import syscalls
+from notebook_containers.linux import exhausted, syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp
 
@@ -285,10 +285,23 @@ def translated(path: Path) -> Iterator[None]:
         raise store_error(err, path) from err
 
 
+@contextmanager
+def exhaustion_translated(path: Path) -> Iterator[None]:
+    """Turn an OSError for want of descriptors into StoreError that names the limit; others go through."""
+    try:
+        yield
+    except OSError as err:
+        if exhausted.words(err) is None:
+            raise
+        raise store_error(err, path) from err
+
+
 def store_error(err: OSError, path: Path) -> Error:
     """Return the error of this package that says what ``err`` means for the store."""
     where = err.filename if isinstance(err.filename, str) and err.filename else str(path)
     reason = (os.strerror(err.errno) if err.errno else str(err)).lower()
+    if exhaustion := exhausted.words(err):
+        return StoreError(f"cannot use {where}: {exhaustion[0]}", hint=exhaustion[1])
     if err.errno in _FULL:
         return DiskFull(f"no space left for {where}", hint="free space with 'nbc system prune', or set NBC_ROOT to a larger disk")
     if err.errno in _REFUSED:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from notebook_containers.errors import Conflict, Corrupt, Error, InvalidArgument, NotFound
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.oci.runtime import Mount
-from notebook_containers.store.disk import translated
+from notebook_containers.store.disk import exhaustion_translated, translated
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.overlay import FIXED_OPTIONS, Stack
@@ -162,7 +162,8 @@ class Snapshots:
         trees = [self._layers.get(layer).tree for layer in layers]
         if key is not None:
             trees.append(self._existing(key) / "upper")
-        return self._files.read_file(trees, path, max_bytes)
+        with exhaustion_translated(self._root):
+            return self._files.read_file(trees, path, max_bytes)
 
     def has_directory(self, layers: Sequence[Digest], head: str, name: str) -> bool:
         """Say whether the layers have a directory ``name`` in the directory ``head``; no link is followed."""

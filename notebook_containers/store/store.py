@@ -48,12 +48,19 @@ class Store:
         disk = Disk.open(Path(os.path.abspath(root)))
         ids = settle(disk)
         store = cls(disk, Records(disk.root / "nbc.db", disk.volatile_rows), ids)
-        if disk.forget_other_boots():
-            store._clear_after_boot()
-        if disk.has_leftovers():
-            store._sweeper = threading.Thread(target=disk.sweep, args=(store._stop,), name="nbc-sweep", daemon=True)
-            store._sweeper.start()
+        try:
+            store._clear_leftovers()
+        except BaseException:
+            store.records.close()
+            raise
         return store
+
+    def _clear_leftovers(self) -> None:
+        if self.disk.forget_other_boots():
+            self._clear_after_boot()
+        if self.disk.has_leftovers():
+            self._sweeper = threading.Thread(target=self.disk.sweep, args=(self._stop,), name="nbc-sweep", daemon=True)
+            self._sweeper.start()
 
     def _clear_after_boot(self) -> None:
         """Free what containers left whose rows the restart took away; while somebody holds a lease, that is for the next collection."""
