@@ -21,6 +21,8 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
+_MOST_CONTAINERS = 100_000
+"""Objects and lists of one document, brackets inside texts included: each takes fifty times its two bytes in memory."""
 
 
 def untrusted_json(data: bytes, *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, JSON]:
@@ -31,6 +33,8 @@ def untrusted_json(data: bytes, *, what: str, max_bytes: int = MAX_DOCUMENT_BYTE
     """
     if len(data) > max_bytes:
         raise InvalidDocument(f"{what} is {len(data)} bytes, more than the {max_bytes} allowed")
+    if data.count(b"{") + data.count(b"[") > _MOST_CONTAINERS:
+        raise InvalidDocument(f"{what} has more than the {_MOST_CONTAINERS} objects and lists allowed")
     try:
         value: JSON = json.loads(
             data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_bounded_int

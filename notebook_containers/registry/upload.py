@@ -100,6 +100,7 @@ class Upload:
         end = self._offset + len(data)
         patience = self._client.transport.patience(more_s=len(data) / self._client.transport.settings.timeouts.slowest_bytes_per_s)
         while self._offset < end:
+            status = 0
             rest = data[len(data) - (end - self._offset) :]
             headers = {**_OCTETS, "Content-Range": f"{self._offset}-{end - 1}"}
             try:
@@ -121,20 +122,21 @@ class Upload:
                     raise
             if not patience.again():
                 raise error
-            self._ask(end)
+            self._ask(end, refused=status == 416)
 
     def _advance(self, response: BaseHTTPResponse, end: int) -> None:
         self._location = _location(self._client, response, self._location)
         self._sent(end - self._offset)
         self._offset = end
 
-    def _ask(self, end: int) -> None:
+    def _ask(self, end: int, *, refused: bool) -> None:
         """Ask how far the upload came; LostUpload when the registry does not know it or is somewhere else entirely."""
         with closing(self._call("GET", self._location, {}, None)) as response:
             match = _RANGE.match(response.headers.get("Range", ""))
             if response.status not in (200, 202, 204) or match is None:
                 raise LostUpload(f"registry {self._client.registry} has lost the upload of {self._what}", hint=TRY_AGAIN)
-            has = int(match[1]) + 1 if match[1] != "0" or self._offset else self._offset
+            # 0-0 is what registries say of nothing at all too; that it is one byte shows when a chunk from the start is refused
+            has = int(match[1]) + (1 if match[1] != "0" or self._offset or refused else 0)
             if not self._offset <= has <= end:
                 raise LostUpload(f"registry {self._client.registry} has other bytes of {self._what} than were sent", hint=TRY_AGAIN)
             if response.headers.get("Location"):

@@ -17,7 +17,8 @@ class Answer:
     """What the scripted registry says.
 
     ``cut`` bytes of the body are left out though announced; ``reset_after`` bytes of it the connection is reset (RST); with ``ranges`` a
-    Range is honoured, with ``content_range`` in words of our choice; ``bytes_per_s`` makes it slow; ``hang_s`` is waited at the end.
+    Range is honoured, with ``content_range`` in words of our choice; ``bytes_per_s`` makes it slow; ``hang_s`` is waited at the end;
+    ``dropped`` resets the connection instead of answering.
     """
 
     status: int = 200
@@ -30,6 +31,7 @@ class Answer:
     content_range: str = ""
     bytes_per_s: int = 0
     hang_s: float = 0.0
+    dropped: bool = False
 
 
 @dataclass
@@ -81,6 +83,9 @@ def handler_for(script: Scripted) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
 
         def send(self, found: Answer, wanted: str) -> None:
+            if found.dropped:
+                self.reset()
+                return
             status, body, headers = found.status, found.body, dict(found.headers)
             if wanted and found.ranges:
                 start = int(wanted.removeprefix("bytes=").rstrip("-"))
@@ -108,8 +113,11 @@ def handler_for(script: Scripted) -> type[BaseHTTPRequestHandler]:
             if end < len(body):
                 self.wfile.flush()
                 time.sleep(0.005)  # what was sent must arrive before the reset that drops what is queued
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.close()
+                self.reset()
+
+        def reset(self) -> None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
         do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815
 
