@@ -26,7 +26,7 @@ def archive() -> bytes:
 
         def add(name: str, data: bytes = b"", **attributes: object) -> None:
             info = tarfile.TarInfo(name)
-            info.size, info.mtime, info.uid, info.gid = len(data), 1_700_000_000.25, 5, 6  # type: ignore[assignment]
+            info.size, info.mtime, info.uid, info.gid = len(data), 1_700_000_000.25, 5, 6
             for key, value in attributes.items():
                 setattr(info, key, value)
             tar.addfile(info, io.BytesIO(data))
@@ -80,6 +80,12 @@ def unlink_hard(tree: Path) -> None:
     os.chmod(tree / "hard", 0o4755)
 
 
+def afresh(path: Path) -> Path:
+    """Take away what is there, for something else to be made."""
+    path.unlink()
+    return path
+
+
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "path": (lambda tree: (tree / "more").write_bytes(b""), "/more: should not be there"),
     "missing": (lambda tree: (tree / "link").unlink(), "/link: is missing"),
@@ -91,9 +97,9 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "xattr": (lambda tree: os.setxattr(tree / "file", "user.note", b"no"), "/file: has another attribute user.note"),
     "capability": (lambda tree: os.removexattr(tree / "capable", "security.capability"), "/capable: has another attribute security.cap"),
     "bytes": (same_length, "/directory/file: has other bytes"),
-    "kind": (lambda tree: ((tree / "pipe").unlink(), (tree / "pipe").write_bytes(b"")), "/pipe: is of kind f, not p"),
-    "link": (lambda tree: ((tree / "link").unlink(), (tree / "link").symlink_to("x")), "/link: leads elsewhere"),
-    "device": (lambda tree: ((tree / "null").unlink(), os.mknod(tree / "null", 0o20644, os.makedev(1, 5))), "/null: is another device"),
+    "kind": (lambda tree: afresh(tree / "pipe").write_bytes(b""), "/pipe: is of kind f, not p"),
+    "link": (lambda tree: os.symlink("x", afresh(tree / "link")), "/link: leads elsewhere"),
+    "device": (lambda tree: os.mknod(afresh(tree / "null"), 0o20644, os.makedev(1, 5)), "/null: is another device"),
     "deletion": (lambda tree: (tree / "gone").unlink(), "/gone: is missing"),
     "opaque": (lambda tree: os.removexattr(tree / "hidden", "trusted.overlay.opaque"), "/hidden: does not hide what lies below"),
     "hard link": (unlink_hard, "is no longer a hard link"),
