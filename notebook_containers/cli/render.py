@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from notebook_containers.commands.results import Built, Documents, Ended, Layers, Names, Result, Row, Started, Table, Text
-from notebook_containers.commands.text import plain
 from notebook_containers.errors import Error
 
 
@@ -29,6 +28,8 @@ def show(result: Result) -> int:
             print(container.id)
         case Ended(exit_code=code, verdict=verdict):
             if verdict:
+                from notebook_containers.commands.text import plain
+
                 print(f"nbc: {plain(verdict)}", file=sys.stderr)
             return code
         case Built(image=image):

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from notebook_containers import network as net
 from notebook_containers.build.platforms import host_platform, platform_text
 from notebook_containers.engine import actors, device_words, health, installers, namespace_words, neighbours, specgen, users
 from notebook_containers.engine.device_words import DeviceWord
@@ -27,7 +28,7 @@ from notebook_containers.engine.volumes import Volumes
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, Unsupported
 from notebook_containers.lean import replace
 from notebook_containers.linux import cgroups, seccomp
-from notebook_containers.network import forward, names, ports
+from notebook_containers.network import names, ports
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
@@ -347,7 +348,7 @@ def start(
                 actors.join(parts, changed)
             if sockets:
                 address = endpoint.address if endpoint and endpoint.address else None
-                forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
+                net.forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
             session = made.start(attach=attach, stdin=stdin)
         else:  # nothing is to be done between its making and its start
             session = parts.runtime.run(document.id, bundle, attach=attach, stdin=stdin)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_network
 
+from notebook_containers import network as net
 from notebook_containers.engine.documents import Endpoint
 from notebook_containers.engine.namespace_words import JOIN
 from notebook_containers.engine.parts import Parts
@@ -17,7 +18,6 @@ from notebook_containers.engine.turns import OnceForAll
 from notebook_containers.engine.words import check_name
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, NetworkNotFound, Unsupported
 from notebook_containers.lean import dataclass, field, replace
-from notebook_containers.network import bridge, ipam, machine, userland
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
 
@@ -103,7 +103,7 @@ class Networks:
         except Conflict as err:
             names = self._holders(network.id)
             raise Conflict(f"network {network.name} is used by {', '.join(names)}", hint=f"stop it first: nbc stop {names[0]}") from err
-        bridge.remove(_config(document))
+        net.bridge.remove(_config(document))
         self._parts.emit("network", "destroy", network.id, {"name": network.name, "type": "bridge"})
 
     def _holders(self, network_id: str) -> Sequence[str]:
@@ -132,7 +132,7 @@ class Networks:
             return Endpoint(network=name, resolver=self._resolver())
         document = self._document(name)
         address = self._parts.store.records.lease_address(
-            document.id, container_id, lambda taken: ipam.choose_address(document.subnet, document.gateway, taken)
+            document.id, container_id, lambda taken: net.ipam.choose_address(document.subnet, document.gateway, taken)
         )
         prefix = ip_network(document.subnet).prefixlen
         return Endpoint(
@@ -141,7 +141,7 @@ class Networks:
             address=address,
             prefix=prefix,
             gateway=document.gateway,
-            mac=ipam.mac_for(address),
+            mac=net.ipam.mac_for(address),
         )
 
     @contextmanager
@@ -158,7 +158,7 @@ class Networks:
 
         def ensure() -> None:
             try:
-                self._ready.setdefault(config.id, OnceForAll()).run(lambda: bridge.ensure(config))
+                self._ready.setdefault(config.id, OnceForAll()).run(lambda: net.bridge.ensure(config))
             except BaseException as err:  # raised below, in the thread of the caller
                 failures.append(err)
 
@@ -177,7 +177,7 @@ class Networks:
 
     @staticmethod
     def _resolver() -> str:
-        tool = userland.find()
+        tool = net.userland.find()
         return tool.resolver if tool else ""
 
     def attach(self, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int = 0, reaches_host: bool = False) -> None:
@@ -188,19 +188,19 @@ class Networks:
         """
         if self._parts.host.rootless:
             if endpoint.resolver:
-                userland.start(pid, while_pid=while_pid)
+                net.userland.start(pid, while_pid=while_pid)
             return
         document = _parse(self._parts.store.records.network(endpoint.network_id).document)
         config, admitted = _config(document), self._parts.run / "admitted" / endpoint.address
         with self._attaching:
             if admitted.exists():  # the address was that of a container that might reach the host, and is gone
-                bridge.forget_admission(config, address=endpoint.address)
+                net.bridge.forget_admission(config, address=endpoint.address)
                 admitted.unlink(missing_ok=True)
-            bridge.attach(config, pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
+            net.bridge.attach(config, pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
             if reaches_host:
                 admitted.parent.mkdir(mode=0o700, exist_ok=True)
                 admitted.touch()
-                bridge.admit(config, container_id=container_id, address=endpoint.address)
+                net.bridge.admit(config, container_id=container_id, address=endpoint.address)
 
     def release(self, container_id: str) -> None:
         """Give the container's addresses back."""
@@ -226,22 +226,22 @@ class Networks:
     def _settled(self, document: NetworkDocument) -> NetworkDocument:
         """Return the default network, in another subnet when its own is somebody else's by now and no container is in it."""
         records = self._parts.store.records
-        if os.path.exists(f"/sys/class/net/{document.link}") or not machine.taken(document.subnet):
+        if os.path.exists(f"/sys/class/net/{document.link}") or not net.machine.taken(document.subnet):
             return document
         used = [_parse(row.document).subnet for row in records.networks()]
-        subnet = ipam.choose_subnet(used, machine.host_routes())
+        subnet = net.ipam.choose_subnet(used, net.machine.host_routes())
         with records.transaction() as connection:
             (text,) = connection.execute("SELECT document FROM networks WHERE id = ?", (document.id,)).fetchone()
             current = _parse(text)
             if current.subnet != document.subnet or records.addresses(document.id):
                 return current  # another process was quicker, or a container came in
-            moved = replace(current, subnet=subnet, gateway=ipam.gateway_of(subnet))
+            moved = replace(current, subnet=subnet, gateway=net.ipam.gateway_of(subnet))
             connection.execute("UPDATE networks SET document = ? WHERE id = ?", (moved.to_bytes().decode(), document.id))
         return moved
 
     def _add(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> NetworkDocument:
         used = [_parse(row.document).subnet for row in self._parts.store.records.networks()]
-        subnet = ipam.choose_subnet(used, machine.host_routes())
+        subnet = net.ipam.choose_subnet(used, net.machine.host_routes())
         network_id = new_id()
         link = f"nbc-{network_id[:8]}"
         gateway = str(next(ip_network(subnet).hosts()))
@@ -270,7 +270,7 @@ class Networks:
                 if os.path.exists(f"/sys/class/net/{config.link}"):
                     self._release_ended(row.id)
                     if not self._parts.store.records.addresses(row.id):
-                        bridge.remove(config)
+                        net.bridge.remove(config)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from notebook_containers.errors import InvalidArgument, Unsupported
 
@@ -15,6 +14,8 @@ def find(word: str | None) -> str:
     name = (word or "").strip()
     if name in OWN:
         return ""
+    import shutil
+
     path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"]))
     if path is None:
         raise InvalidArgument(f"runtime {name!r} is not installed", hint="use the own one (leave out --runtime), or install runc or crun")
