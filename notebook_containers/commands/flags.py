@@ -89,7 +89,7 @@ ISOLATION: tuple[click.Option, ...] = (
     _many(["--device"], "PATH[:INSIDE][:rwm]", "Give a device of this machine."),
     _many(["--device-cgroup-rule"], "RULE", "Allow devices, as 'c 42:* rwm'."),
     _text(["--gpus"], "WHICH", "Give NVIDIA devices: all, a count, or device=0,1."),
-    _text(["--userns"], "WORD", "keep-id: have your own user id inside; host."),
+    _text(["--userns"], "WORD", "auto: ids of its own; keep-id: have your own user id inside; host."),
     _text(["--pid"], "MODE", "Whose processes it sees: private, host or container:NAME."),
     _text(["--ipc"], "MODE", "Whose shared memory it has: private, shareable, none, host or container:NAME."),
     _text(["--uts"], "MODE", "Whose host name it has: private, host or container:NAME."),

@@ -325,7 +325,8 @@ def _snapshot_view(parts: Parts, container_id: str, *, binds: bool, writable: bo
     spec = Bundle(path=bundle).spec()
     stack = parts.store.snapshots.stack(container_id, writable=writable)
     linux = spec.linux
-    mapped = linux is not None and any(namespace.type == "user" for namespace in linux.namespaces)
+    # root's own layers keep the images' owners on the disk, whatever ids the container has
+    mapped = parts.host.rootless and linux is not None and any(namespace.type == "user" for namespace in linux.namespaces)
     request: dict[str, JSON] = {
         "mapped": mapped,
         "place": str(bundle / (spec.root.path if spec.root else "rootfs")),

@@ -338,7 +338,7 @@ class Container(Contents, Usage, Telling):
             capabilities = Capabilities(bounding=names, effective=names, permitted=names)
         identity, snapshots = base.user, self._parts.store.snapshots
         if user:
-            maps = self._parts.host.container_maps(self.document.options.userns)
+            maps = self._parts.host.container_maps(self.document.options.userns, first_id=self.document.first_id)
             found = users.identity(user, lambda path: snapshots.read_file(self.document.layers, path, key=self.id), maps)
             identity = User(uid=found.uid, gid=found.gid, additional_gids=found.groups, umask=0o022)
         return replace(

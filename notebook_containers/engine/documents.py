@@ -57,3 +57,5 @@ class ContainerDocument(Document):
     ports: tuple[PortMapping, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    first_id: int = 0
+    """With ``--userns auto``: the host's id that is its root; as many others as all ranges have follow."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notebook_containers.engine import user_ranges
 from notebook_containers.lean import dataclass, field
 from notebook_containers.linux.idmaps import IdMaps, keep_id
 
@@ -38,6 +39,18 @@ class Host:
         """Whether only one user id exists inside."""
         return self.maps is not None and self.maps.single
 
-    def container_maps(self, userns: str) -> IdMaps | None:
-        """Return the ids of a container with ``--userns userns``."""
-        return keep_id(self.maps, self.euid, self.egid) if self.maps and userns == "keep-id" else self.maps
+    def container_maps(self, userns: str, *, first_id: int = 0) -> IdMaps | None:
+        """Return the ids of a container with ``--userns userns``, to which those from ``first_id`` on were given, if any."""
+        if first_id:
+            lines = ((0, first_id, user_ranges.SIZE),)
+            return IdMaps(uids=lines, gids=lines)
+        kept = self.kept_ids(userns)
+        return keep_id(self.maps, *kept) if self.maps and kept else self.maps
+
+    def kept_ids(self, userns: str) -> tuple[int, int] | None:
+        """Return which user and group an ordinary caller is inside, with ``keep-id[:uid=N][,gid=N]``; None without that word."""
+        word, _, rest = userns.partition(":")
+        if word != "keep-id" or not self.rootless:
+            return None
+        given = dict(pair.split("=", 1) for pair in rest.split(",") if pair)
+        return int(given.get("uid", self.euid)), int(given.get("gid", self.egid))

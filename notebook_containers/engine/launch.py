@@ -16,7 +16,7 @@ from pathlib import Path
 
 from notebook_containers import network as net
 from notebook_containers.build.platforms import host_platform, platform_text
-from notebook_containers.engine import actors, device_words, health, installers, namespace_words, neighbours, specgen, users
+from notebook_containers.engine import actors, device_words, health, installers, namespace_words, neighbours, specgen, user_ranges, users
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.host import Host
@@ -32,6 +32,7 @@ from notebook_containers.network import names, ports
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
+from notebook_containers.runtime import outside
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
 from notebook_containers.runtime.sessions import Session
 from notebook_containers.runtime.state import LOST, LOST_TEXT, ContainerState, read_exit
@@ -71,7 +72,10 @@ def create(
         labels={**config.labels, **options.labels},
         warnings=(*_platform_note(image, image_name), *_group_note(options), *specgen.notes(options, parts.host)),
     )
-    with ExitStack() as undo:
+    with ExitStack() as choice, ExitStack() as undo:
+        if options.userns == "auto":
+            choice.enter_context(user_ranges.choosing(parts.store.disk.root))
+            document = replace(document, first_id=user_ranges.free(_ranges(parts)))
         directory = parts.bundle_path(container_id)
         directory.mkdir(mode=0o700, parents=True)
         undo.callback(_remove_tree, directory)
@@ -84,9 +88,14 @@ def create(
         write_bundle(parts, document, snapshot=container_id)
         undo.callback(_forget_record, parts, container_id)
         name = _reserve(parts, document)
+        choice.close()
         undo.pop_all()
     actors.introduce(parts, document, name)
     return document
+
+
+def _ranges(parts: Parts) -> list[int]:
+    return [ContainerDocument.from_json(json.loads(row.document)).first_id for row in parts.store.records.containers()]
 
 
 def _remove_tree(directory: Path) -> None:
@@ -179,22 +188,24 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, jo
 
 def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Mapping[str, str]) -> Spec:
     options, config = document.options, document.config
-    host, maps = parts.host, parts.host.container_maps(options.userns)
-    keeps = host.rootless and options.userns == "keep-id"
-    word = options.user or ("" if keeps else config.user)
+    host, maps = parts.host, parts.host.container_maps(options.userns, first_id=document.first_id)
+    shown = (outside.IDMAP,) if document.first_id else ()
+    kept = host.kept_ids(options.userns)
+    word = options.user or ("" if kept else config.user)
 
     def read(path: str) -> bytes | None:
         return parts.store.snapshots.read_file(document.layers, path)
 
-    identity = users.identity(word, read, maps, caller=(host.euid, host.egid) if keeps else None)
+    identity = users.identity(word, read, maps, caller=kept)
     home = options.working_dir or config.working_dir or "/"
-    passwd = users.passwd_with_caller(read, host.euid, host.egid, home=home) if keeps else None
+    passwd = users.passwd_with_caller(read, *kept, home=home) if kept else None
     extra = users.groups(options.group_add, read, maps)
     files = _generated_files(parts, document, directory, passwd)
     pretending = installers.pretends(host, userns=options.userns, seccomp=options.seccomp)
     if pretending:
         files += installers.apt_file(parts.store.snapshots, document.layers, directory)
-    binds = [_bind(point) for point in document.mounts]
+    files = [replace(mount, options=(*mount.options, *shown)) for mount in files]
+    binds = [_bind(point, shown if point.kind == "volume" else ()) for point in document.mounts]
     capabilities = frozenset(specgen.capability_set(options, parts.host))
     resolved = specgen.Resolved(
         id=document.id,
@@ -209,6 +220,7 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Ma
         devices=_devices(options, parts.host),
         block_io=_block_io(options),
         joined=joined,
+        maps=maps if document.first_id else None,
     )
     return specgen.generate(options, config, resolved, parts.host)
 
@@ -301,8 +313,15 @@ def host_resolver() -> str:
         return ""
 
 
-def _bind(point: MountPoint) -> Mount:
-    words = ["rbind" if point.recursive else "bind", point.propagation or "rprivate", "nosuid", "nodev", "ro" if point.read_only else "rw"]
+def _bind(point: MountPoint, more: tuple[str, ...]) -> Mount:
+    words = [
+        *more,
+        "rbind" if point.recursive else "bind",
+        point.propagation or "rprivate",
+        "nosuid",
+        "nodev",
+        "ro" if point.read_only else "rw",
+    ]
     if point.subpath:
         words.append(f"subpath={point.subpath}")
     return Mount(destination=point.target, type="bind", source=point.source, options=tuple(words))

@@ -48,8 +48,20 @@ def check(options: ContainerOptions) -> None:
         raise InvalidArgument(
             "--add-host NAME:host-gateway cannot be used with --network none: nothing can be reached", hint="leave out one"
         )
+    if options.userns == "auto":
+        _check_own_ids(options)
     if options.ipc_mode and options.ipc_mode != "shareable" and options.shm_bytes:
         raise InvalidArgument(f"--shm-size cannot be set with --ipc {options.ipc_mode}: /dev/shm is not the container's own")
+
+
+def _check_own_ids(options: ContainerOptions) -> None:
+    """A namespace of the host or of another container belongs to other ids: nothing of it could be used, as Docker says too."""
+    others = {"--network": options.network, "--pid": options.pid_mode, "--ipc": options.ipc_mode, "--uts": options.uts_mode}
+    for flag, mode in others.items():
+        if mode == "host" or mode.startswith(JOIN):
+            raise InvalidArgument(f"{flag} {mode} cannot be used with --userns auto", hint="add --userns host, or leave one out")
+    if options.privileged:
+        raise InvalidArgument("--privileged cannot be used with --userns auto", hint="add --userns host, or leave one out")
 
 
 def _check_joined_network(options: ContainerOptions) -> None:

@@ -57,6 +57,8 @@ class Resolved:
     devices: Sequence[tuple[Device, DeviceWord]] = ()
     block_io: BlockIO | None = None
     joined: Mapping[str, str] = field(default_factory=dict)
+    maps: IdMaps | None = None
+    """The ids given to a container of root; None for the host's own way."""
 
 
 def arguments(options: ContainerOptions, config: ContainerConfig) -> tuple[str, ...]:
@@ -123,6 +125,10 @@ def generate(options: ContainerOptions, config: ContainerConfig, resolved: Resol
     )
 
 
+def _maps(options: ContainerOptions, resolved: Resolved, host: Host) -> IdMaps | None:
+    return resolved.maps or host.container_maps(options.userns)
+
+
 def _depth(mount: Mount) -> int:
     """How deep a mount's place lies: what lies inside another comes after it, else it would be covered (Docker's order too)."""
     return len([part for part in mount.destination.split("/") if part not in ("", ".")])
@@ -150,6 +156,8 @@ def notes(options: ContainerOptions, host: Host) -> tuple[str, ...]:
         found.append("the out-of-memory killer is off and there is no memory limit: the machine can run out of memory")
     if host.rootless and any(set(word.access) & {"r", "w"} != {"r", "w"} for word in options.devices):
         found.append("device access is not narrowed: an ordinary user has no device rules, the node's own mode decides")
+    if options.userns == "auto" and any(volume.source.startswith("/") for volume in options.volumes):
+        found.append("--userns auto: files of the host's directories belong to nobody inside; files of volumes have their owners")
     if options.gpus:
         found.append("--gpus gives the device nodes; the driver's libraries must be in the image, in the version of this machine's driver")
     if options.cpu_rt_runtime and "CAP_SYS_NICE" not in options.cap_add and not options.privileged:
@@ -163,7 +171,7 @@ def _rlimits(options: ContainerOptions) -> tuple[Rlimit, ...]:
 
 
 def _system_mounts(options: ContainerOptions, resolved: Resolved, host: Host) -> Sequence[Mount]:
-    maps = host.container_maps(options.userns)
+    maps = _maps(options, resolved, host)
     pts_group = ("gid=5",) if maps is None or maps.has(0, 5) else ()
     sys_mode = "rw" if options.privileged else "ro"
     quiet = ("nosuid", "noexec", "nodev")
@@ -202,8 +210,8 @@ def _ipc_mounts(options: ContainerOptions, resolved: Resolved, host: Host) -> Se
 
 
 def _device_mounts(resolved: Resolved, host: Host) -> Sequence[Mount]:
-    """An ordinary user cannot make nodes: the host's are bound."""
-    if not host.rootless:
+    """In a user namespace nodes cannot be made: the host's are bound."""
+    if not host.rootless and resolved.maps is None:
         return []
     options = ("bind", "rprivate", "nosuid", "noexec", "rw")
     return [Mount(destination=node.path, type="bind", source=word.source, options=options) for node, word in resolved.devices]
@@ -219,18 +227,19 @@ def _tmpfs_mounts(options: ContainerOptions) -> Sequence[Mount]:
 
 def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
     devices = [] if host.rootless else resolved.devices
+    bound = bool(resolved.maps)  # in a user namespace nodes cannot be made: they are bound, and the rules decide
     # init makes the node inside the cgroup, which takes the m that the word may lack; it gives no access that the node does not
     rules = [
         DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access="".join(dict.fromkeys(f"{word.access}m")))
         for node, word in devices
     ]
-    maps = host.container_maps(options.userns)
+    maps = _maps(options, resolved, host)
     parent = f"{CGROUP_PARENT}/{options.cgroup_parent}" if options.cgroup_parent else CGROUP_PARENT
     return Linux(
         namespaces=_namespaces(options, resolved, host),
         uid_mappings=_mappings(maps.uids) if maps else (),
         gid_mappings=_mappings(maps.gids) if maps else (),
-        devices=tuple(node for node, _word in devices),
+        devices=() if bound else tuple(node for node, _word in devices),
         cgroups_path=f"{parent}/{resolved.id}",
         resources=resources(options, host, devices=rules, block_io=resolved.block_io),
         rootfs_propagation="private",
@@ -250,7 +259,7 @@ def _namespaces(options: ContainerOptions, resolved: Resolved, host: Host) -> tu
         "cgroup": options.cgroupns_mode,
         "network": resolved.network,
     }
-    kinds = [kind for kind in (*_KINDS, *(["user"] if host.rootless else [])) if modes.get(kind) != "host"]
+    kinds = [kind for kind in (*_KINDS, *(["user"] if host.rootless or resolved.maps else [])) if modes.get(kind) != "host"]
     for kind, mode in modes.items():
         if mode.startswith(namespace_words.JOIN) and kind not in resolved.joined:
             raise InvalidArgument(f"the {kind} namespace of {mode.removeprefix(namespace_words.JOIN)[:12]} was not looked up")

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}\Z")
 _ENV_NAME = re.compile(r"[^=\0]+\Z")
 _HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}\Z")
 _CPUSET = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*\Z", re.ASCII)
+_KEEP = re.compile(r"keep-id:(uid|gid)=[0-9]{1,9}(,(?!\1)(uid|gid)=[0-9]{1,9})?", re.ASCII)
 _SMALLEST_MEMORY = 512 * 1024
 
 DEFAULT_PIDS_LIMIT = 4096
@@ -255,13 +256,21 @@ def restart(given: Mapping[str, object] | None, *, auto_remove: bool) -> tuple[s
 
 
 def userns(value: str | None) -> str:
-    """Return ``keep-id``, or empty text for the default; raises InvalidArgument for anything else.
+    """Return ``keep-id`` (with the ids the caller is to have inside), ``auto`` (for root only), or empty text for the default.
 
-    ``host`` means Docker's word for "without a user namespace of its own", which is root's default here, and impossible for others.
+    InvalidArgument for anything else.
+    ``host`` is Docker's word for "without a user namespace of its own", which is root's default here, and impossible for others;
+    ``private`` means one of its own, which an ordinary user's containers have anyway, as ``auto`` does.
     """
     word = value or ""
     if word in ("", "keep-id"):
         return word
+    if _KEEP.fullmatch(word):
+        if os.geteuid() == 0:
+            raise InvalidArgument(f"--userns {word}: root is root inside", hint="use --user, or --userns auto")
+        return word
+    if word in ("auto", "private"):
+        return "auto" if os.geteuid() == 0 else ""
     if word == "host":
         if os.geteuid() == 0:
             return ""
@@ -269,4 +278,4 @@ def userns(value: str | None) -> str:
             "--userns host is not possible for an ordinary user: without a user namespace nothing may be mounted",
             hint="leave it out (root inside is you outside), or use --userns keep-id (you are yourself inside)",
         )
-    raise InvalidArgument(f"--userns {word!r} is not known", hint="keep-id and host are")
+    raise InvalidArgument(f"--userns {word!r} is not known", hint="use auto, private, keep-id (keep-id:uid=N,gid=N) or host")

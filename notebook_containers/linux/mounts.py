@@ -219,6 +219,14 @@ def change(tree: int, options: Options) -> None:
         syscalls.mount_setattr(tree, "", flags, propagation=options.propagation)
 
 
+def show_owners(tree: int, user: int) -> None:
+    """Show the owners of the detached mount ``tree`` as the ids that the user namespace ``user`` (a descriptor) gives them outside.
+
+    Linux 5.12; EINVAL where the file system cannot do it.
+    """
+    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, set_=syscalls.MOUNT_ATTR_IDMAP, user=user)
+
+
 def clone(fd: int, *, recursive: bool = False) -> int:
     """Return a detached copy of the mount at ``fd``, rooted there (open_tree(2)). The caller closes it."""
     flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if recursive else 0)

@@ -111,6 +111,18 @@ def clone3(flags: int, exit_signal: int) -> int:
     return syscalls.check("clone3", int(pid))
 
 
+def outside(lines: Iterable[tuple[int, int, int]], number: int) -> int:
+    """Return what an inside id is outside by the lines of a map, or -1 when it does not exist inside."""
+    return next((start + number - inside for inside, start, count in lines if inside <= number < inside + count), -1)
+
+
+def id_map(pid: int, kind: str) -> list[tuple[int, int, int]]:
+    """Return the map of a process's user namespace as this process sees it; ``kind`` is uid or gid."""
+    with open(f"/proc/{pid}/{kind}_map", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    return [(int(inside), int(start), int(count)) for inside, start, count in rows]
+
+
 def write_id_maps(pid: int, uids: list[tuple[int, int, int]], gids: list[tuple[int, int, int]]) -> None:
     """Write the id maps of a new user namespace from its parent: triples of inside id, outside id, count.
 

@@ -53,8 +53,10 @@ RENAME_NOREPLACE, RENAME_EXCHANGE = 0x1, 0x2
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_SET_FD, FSCONFIG_CMD_CREATE = 0, 1, 5, 6
 FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC, MOVE_MOUNT_F_EMPTY_PATH = 1, 1, 1, os.O_CLOEXEC, 0x4
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 0x1, 0x2, 0x4, 0x8
+MOUNT_ATTR_IDMAP = 0x100000
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_CAPBSET_DROP = 1, 4, 15, 24
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_CAPBSET_DROP, PR_SET_SECUREBITS = 1, 4, 15, 24, 28
+SECBIT_NO_SETUID_FIXUP = 0x4
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
 
 CLOSE_RANGE_CLOEXEC = 0x4
@@ -161,9 +163,9 @@ def move_mount(from_fd: int, to_dir: int, to_path: str, flags: int = MOVE_MOUNT_
     syscall("move_mount", from_fd, b"", to_dir, os.fsencode(to_path), flags, path=to_path)
 
 
-def mount_setattr(directory: int, path: str, flags: int, *, set_: int = 0, clear: int = 0, propagation: int = 0) -> None:
-    """mount_setattr(2), Linux 5.12."""
-    attr = (ctypes.c_uint64 * 4)(set_, clear, propagation, 0)
+def mount_setattr(directory: int, path: str, flags: int, *, set_: int = 0, clear: int = 0, propagation: int = 0, user: int = 0) -> None:
+    """mount_setattr(2), Linux 5.12; ``user`` is the namespace's descriptor for MOUNT_ATTR_IDMAP."""
+    attr = (ctypes.c_uint64 * 4)(set_, clear, propagation, user)
     syscall("mount_setattr", directory, os.fsencode(path), flags, attr, ctypes.sizeof(attr), path=path)
 
 

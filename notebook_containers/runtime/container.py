@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from notebook_containers.errors import RuntimeFailure, StartFailed, Unsupported
 from notebook_containers.linux import namespaces, process as processes
-from notebook_containers.runtime import document, init
+from notebook_containers.runtime import document, init, outside
 from notebook_containers.runtime.document import PlainBundle, Table
 
 
@@ -154,6 +154,10 @@ def prepare(life: Life, plan: init.Plan, bundle: PlainBundle) -> None:
     if "oomScoreAdj" in bundle.process():
         with open(f"/proc/{life.pid}/oom_score_adj", "w", encoding="ascii") as file:
             file.write(str(document.number(bundle.process(), "oomScoreAdj")))
+    if plan.become_root and os.geteuid() == 0 and bundle.root_mounts and bundle.options:
+        for fd in {*life.outputs, life.stdin} - {-1}:  # its root may open its streams again
+            os.fchown(fd, namespaces.outside(_map(linux, "uidMappings"), 0), namespaces.outside(_map(linux, "gidMappings"), 0))
+        outside.send(bundle, life.pid, life.channel)
     life.channel.send(b"g")
 
 

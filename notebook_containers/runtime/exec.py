@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import stat
 
 from notebook_containers.errors import Error, RuntimeFailure, StartFailed
 from notebook_containers.linux import namespaces, process as processes, syscalls
@@ -105,6 +106,9 @@ def join(
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     entry = _Entry(process, theirs, stdio, bundle.seccomp, set_groups=not mapped or _may_set_groups(init))
     entry.preserved, entry.foreign = preserved, foreign
+    if mapped and os.geteuid() == 0:
+        entry.become_root = not any(start <= 0 for _, start, _ in namespaces.id_map(init, "uid"))
+        _give_streams(init, process, stdio)
     group = limits.restore(state)
     try:
         if not mapped and _may_trace(bundle) and group.can_freeze():
@@ -115,6 +119,14 @@ def join(
         ours.close()
         theirs.close()
         os.close(pidfd)
+
+
+def _give_streams(init: int, process: Table, stdio: list[int]) -> None:
+    """Give pipes to the command's user before: from inside, the caller's files are nobody's."""
+    owner = namespaces.outside(namespaces.id_map(init, "uid"), document.number(document.table(process, "user"), "uid"))
+    for fd in stdio:
+        if owner >= 0 and stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, owner, -1)
 
 
 def _follow(pid: int, ours: socket.socket, theirs: socket.socket) -> list[int]:
@@ -179,12 +191,13 @@ def _await_start(channel: socket.socket) -> list[int]:
 class _Entry:
     """The process that enters the container; its namespaces are the container's from birth."""
 
-    __slots__ = ("_process", "_seccomp", "_set_groups", "_stdio", "channel", "foreign", "preserved")
+    __slots__ = ("_process", "_seccomp", "_set_groups", "_stdio", "become_root", "channel", "foreign", "preserved")
 
     def __init__(self, process: Table, channel: socket.socket, stdio: list[int], seccomp: bytes, *, set_groups: bool) -> None:
         self._process, self.channel, self._stdio = process, channel, stdio
         self._seccomp, self._set_groups = seccomp, set_groups
         self.preserved, self.foreign = 0, False
+        self.become_root = False
 
     def run(self) -> None:
         """Take every step; never returns."""
@@ -195,6 +208,11 @@ class _Entry:
             if self.channel.recv(1) != b"g":  # not before our parent watches, if it does
                 os._exit(125)
             os.setsid()
+            if self.become_root:
+                os.setresgid(0, 0, 0)
+                os.setresuid(0, 0, 0)
+                syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # a change of ids resets both
+                syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
             step = "set up its streams"
             self._connect()
             step = "enter its working directory"

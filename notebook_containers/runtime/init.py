@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from notebook_containers.errors import Error, StartFailed
 from notebook_containers.linux import process as processes, syscalls
-from notebook_containers.runtime import console, document, launch, reaper, rootfs
+from notebook_containers.runtime import console, document, launch, outside, reaper, rootfs
 from notebook_containers.runtime.document import PlainBundle, Table
 
 TYPE_CHECKING = False
@@ -34,8 +34,8 @@ class Plan:
     """What init is told by the monitor, and what one step leaves for the next."""
 
     __slots__ = (
-        "become_root", "bundle", "channel", "config", "early", "enter_cgroup", "joined", "made", "mapped", "own", "reaper", "set_groups",
-        "stdio", "tree",
+        "become_root", "bundle", "channel", "config", "early", "enter_cgroup", "joined", "made", "mapped", "outside", "own", "reaper",
+        "set_groups", "stdio", "tree",
     )  # fmt: skip
 
     def __init__(self, bundle: PlainBundle, channel: socket.socket, enter_cgroup: Callable[[], None]) -> None:
@@ -45,6 +45,7 @@ class Plan:
         self.own: frozenset[str] = frozenset()  # those, and those kept from an earlier life of this container
         self.joined: frozenset[str] = frozenset()  # those of another container
         self.early: dict[int, int] = {}  # number of a mount → its descriptor, made before the mounts were isolated
+        self.outside: dict[int, int] = {}  # those that the monitor made
         self.reaper = -1  # the program that stays as first process, with --init
         self.mapped = False  # in a user namespace
         self.become_root = False  # whose root is somebody else than the monitor
@@ -90,15 +91,27 @@ def _report(plan: Plan, failure: Table) -> None:
 
 
 def _wait_for_the_monitor(plan: Plan) -> None:
-    if plan.channel.recv(1) != b"g":
-        os._exit(125)
+    while True:
+        message, fds = processes.recv_fds(plan.channel, 16, 1)
+        if message == b"g":
+            break
+        if message[:1] != b"m":
+            os._exit(125)
+        plan.outside[int(message[1:])] = fds[0]
     if plan.become_root:
+        plan.enter_cgroup()  # as long as this is the owner of its files
+        plan.enter_cgroup = _nothing
+        os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     if "pid" in plan.joined:
         # who is in that namespace can see this process, which still sees the host's files: it must not be traced (CVE-2016-9962)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     _die_with_the_monitor(plan)
+
+
+def _nothing() -> None:
+    return
 
 
 def _die_with_the_monitor(plan: Plan) -> None:
@@ -145,7 +158,10 @@ def bring_up_loopback(plan: Plan) -> None:
 
 def bind_from_outside(plan: Plan) -> None:
     """Bind what must be bound before the host's mounts are cut off."""
-    plan.early = rootfs.bind_early(list(document.tables(plan.config, "mounts")))
+    if plan.outside:
+        plan.early = {number: tree for number, tree in plan.outside.items() if number != outside.ROOT}
+    else:
+        plan.early = rootfs.bind_early(list(document.tables(plan.config, "mounts")))
 
 
 def isolate_mounts(plan: Plan) -> None:
@@ -155,6 +171,9 @@ def isolate_mounts(plan: Plan) -> None:
 
 def mount_root(plan: Plan) -> None:
     """Mount the root filesystem."""
+    if plan.outside:
+        plan.tree = rootfs.take_root(plan.outside[outside.ROOT])
+        return
     path = os.path.join(plan.bundle.path, document.text(document.table(plan.config, "root"), "path", "rootfs"))
     plan.tree = rootfs.mount_root(path, plan.bundle.root_mounts, mapped=plan.mapped, single=not plan.set_groups)
 

@@ -64,6 +64,14 @@ def mount_root(path: str, entries: list[Table], *, mapped: bool, single: bool = 
     return Tree(root, place=path, mapped=mapped, single=single)
 
 
+def take_root(tree: int) -> Tree:
+    """Make a mount from outside the root: it is put over this namespace's own root, as no other directory can be reached."""
+    target = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.attach(tree, target)
+    os.close(target)
+    return Tree(tree, mapped=True)
+
+
 def bind_early(entries: list[Table]) -> dict[int, int]:
     """Return detached mounts, by the entry's number, of what must be bound before the host's mounts are cut off.
 

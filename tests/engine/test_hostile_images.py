@@ -212,7 +212,7 @@ def test_rt26_what_the_mounts_of_a_root_say(engine: Engine) -> None:
     assert "userxattr" not in text
 
 
-@pytest.mark.parametrize("word", ["auto", "0:0:1", "container:x", "nobody"])
+@pytest.mark.parametrize("word", ["0:0:1", "container:x", "nobody", "keep-id:uid=1", "keep-id:uid=x", "auto:size=1"])
 def test_rt25_a_user_namespace_that_is_not_offered_is_refused(engine: Engine, word: str) -> None:
     """Never silently the machine's own ids instead of the map that was asked for."""
     with pytest.raises(Error, match="--userns"):

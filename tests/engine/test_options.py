@@ -310,7 +310,7 @@ BAD: list[tuple[str, object, str]] = [
     ("ipc_mode", "public", "--ipc 'public'"),
     ("uts_mode", "none", "--uts 'none'"),
     ("cgroupns", "container:x", "--cgroupns 'container:x'"),
-    ("userns_mode", "auto", "--userns 'auto'"),
+    ("userns_mode", "nobody", "--userns 'nobody'"),
     ("mounts", ["type=bind,source=h,target=/c"], "absolute"),
     ("mounts", ["type=bind,source=/h"], "no target"),
     ("mounts", ["type=bind,source=/h,target=/c,tmpfs-size=1"], "tmpfs-size"),

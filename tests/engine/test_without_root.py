@@ -91,6 +91,15 @@ def test_root_inside_writes_the_callers_files_too(either: Person) -> None:
     (shared / "mine").unlink()
 
 
+def test_keep_id_as_who_one_likes_to_be(wide: Person) -> None:
+    shared = wide.home / "chosen"
+    shared.mkdir()
+    os.chown(shared, wide.uid, wide.gid)
+    lines = sh(wide, "id -u; id -g; touch /s/mine; stat -c %u:%g /s/mine", "--userns", "keep-id:uid=200,gid=210", "-v", f"{shared}:/s")
+    assert lines == ["200", "210", "200:210"]
+    assert (shared / "mine").stat().st_uid == wide.uid
+
+
 def test_keep_id_with_another_user(wide: Person) -> None:
     assert sh(wide, "id -u", "--userns", "keep-id", "-u", "0") == ["0"]
     assert sh(wide, "id -u", "--userns", "keep-id", "-u", "33") == ["33"]
@@ -98,7 +107,8 @@ def test_keep_id_with_another_user(wide: Person) -> None:
 
 def test_the_machines_user_namespace_is_refused(either: Person) -> None:
     assert "not possible for an ordinary user" in either.refused("run", "--rm", "--userns", "host", BASE, "true")
-    assert "'auto' is not known" in either.refused("run", "--rm", "--userns", "auto", BASE, "true")
+    assert "'nobody' is not known" in either.refused("run", "--rm", "--userns", "nobody", BASE, "true")
+    assert sh(either, "id -u", "--userns", "auto") == ["0"]  # it has ids of its own anyway
 
 
 def test_exec_as_another_user_and_what_it_changed(wide: Person) -> None:
