@@ -32,8 +32,10 @@ def _cp(source: str, destination: str, *, archive: bool, follow_link: bool, quie
         warnings = _copy_out(here, from_name, from_path, to_path, archive=archive, follow=follow_link)
     for text in warnings:
         here.note(text)
-    done = f"Successfully copied {source} to {destination}"
-    return None if quiet or "-" in (source, destination) else Text(text=done)
+    if not quiet and "-" not in (source, destination):
+        # docker says it on standard error, so that a script's output stays its own; in a cell that would look like a failure
+        here.write("stderr" if here.streams else "stdout", f"Successfully copied {source} to {destination}\n".encode())
+    return None
 
 
 def _copy_in(here: Face, name: str, path: str, local: str, *, archive: bool, follow: bool) -> list[str]:

@@ -183,6 +183,8 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         platform=words.platform(given.get("platform")),
         runtime=runtimes.find(given.get("runtime")),
     )
+    if options.nano_cpus and (options.cpu_period or options.cpu_quota):
+        raise InvalidArgument("--cpus contradicts --cpu-period and --cpu-quota", hint="give one or the others")
     namespace_words.check(options)
     runtimes.check(options.runtime, init=options.init)
     limit_words.check_sysctls(options.sysctls, {"network": options.network, "ipc": options.ipc_mode, "uts": options.uts_mode})

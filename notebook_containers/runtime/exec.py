@@ -215,8 +215,7 @@ class _Entry:
                 syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
             step = "set up its streams"
             self._connect()
-            step = "enter its working directory"
-            launch.enter_directory(document.text(self._process, "cwd", "/"), make=False)
+            self._enter_directory()
             step = "set its limits"
             launch.set_limits(self._process)
             label = launch.open_label(self._process) if self.foreign else -1
@@ -234,6 +233,14 @@ class _Entry:
         except Exception as err:
             self._report({"message": f"cannot {step}: {err}", "status": 125})
         os._exit(125)
+
+    def _enter_directory(self) -> None:
+        path = document.text(self._process, "cwd", "/")
+        try:
+            launch.enter_directory(path, make=False)
+        except OSError as err:
+            text = f"cannot enter the working directory {path}: {(err.strerror or str(err)).rpartition(': ')[2].lower()}"
+            raise StartFailed(text, hint="it must be there already: make it first, or leave out -w", exit_status=126) from err
 
     def _connect(self) -> None:
         for number, fd in enumerate(self._stdio):

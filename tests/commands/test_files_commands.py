@@ -63,7 +63,7 @@ def test_the_files_journey(nbc: Nbc, tmp_path: Path) -> None:
     (tmp_path / "in" / "note").write_text("hello")
     nbc("run", "-d", "--name", "box", "--network", "none", "-m", "64m", BASE, "sleep", "1000")
     try:
-        assert b"Successfully copied" in nbc("cp", f"{tmp_path}/in", "box:/tmp/out").stdout
+        assert b"Successfully copied" in nbc("cp", f"{tmp_path}/in", "box:/tmp/out").stderr
         assert nbc("exec", "box", "cat", "/tmp/out/note").stdout == b"hello"
         stream = nbc("cp", "box:/tmp/out", "-").stdout
         assert tarfile.open(fileobj=io.BytesIO(stream)).getnames() == ["out", "out/note"]
