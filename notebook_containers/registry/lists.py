@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
+from notebook_containers.errors import Conflict, Corrupt, ImageNotFound, InvalidArgument
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, Descriptor, Digest, Index, Manifest, Platform
@@ -165,7 +165,7 @@ def _config(client: Client, image: Reference, manifest: Manifest) -> bytes:
     check_parts(manifest)
     data = b"".join(client.blob(image.repository, manifest.config))
     if not fits(data, manifest.config.digest):
-        raise wrong_bytes(client, None)
+        raise wrong_bytes(client, Corrupt(f"blob {manifest.config.digest} has other bytes"))
     return data
 
 

@@ -8,8 +8,8 @@ collection. Two processes that want the same layer fetch it once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 
 from notebook_containers.errors import Corrupt, InvalidDocument, RegistryError
 from notebook_containers.lean import replace
@@ -17,8 +17,9 @@ from notebook_containers.oci.documents import MAX_DOCUMENT_BYTES, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, INDEX, LAYER_TYPES, Descriptor, Digest, ImageConfig, Index, Manifest, Platform
 from notebook_containers.oci.platforms import best, host_platform, normal, platform_text
 from notebook_containers.oci.reference import Reference
+from notebook_containers.registry.ahead import Arriving, ahead
 from notebook_containers.registry.attended import attended, side_by_side
-from notebook_containers.registry.client import Client, Fetched
+from notebook_containers.registry.client import BlobReader, Client, Fetched
 from notebook_containers.registry.listing import tags
 from notebook_containers.registry.patience import Stopped
 from notebook_containers.registry.progress import Meter, Report, TransferDone, TransferNote, TransferStarted, silent
@@ -215,7 +216,9 @@ class _Pull:
                 return parse_config(self._store.content.read(blob.digest))
             except Corrupt:
                 self._store.content.remove(blob.digest)
-        self._get(blob, Meter(silent, blob.digest, blob.size))
+        self._changed = True
+        meter = Meter(silent, blob.digest, blob.size)
+        self._sources.one_after_the_other(lambda client: self._fetch(client, blob, meter))
         return parse_config(self._store.content.read(blob.digest))
 
     def _layer(self, diff_id: Digest, blob: Descriptor, meter: Meter, *, proven: bool) -> None:
@@ -225,15 +228,10 @@ class _Pull:
                     self._sources.may_have(self._repository, blob.digest)
                 meter.phase("exists", done=blob.size)
                 return
-            if self._here(blob, proven=proven):
-                try:
-                    self._unpack(diff_id, blob, meter)
-                except Corrupt:
-                    self._store.content.remove(blob.digest)
-                else:
-                    return
-            self._get(blob, meter)
-            self._unpack(diff_id, blob, meter)
+            self._changed = True
+            if not self._unpack(diff_id, blob, meter, proven=proven):
+                self._sources.one_after_the_other(lambda client: self._stream(client, diff_id, blob, meter))
+            meter.phase("done", done=blob.size)
 
     def _here(self, blob: Descriptor, *, proven: bool) -> bool:
         """Tell whether the store has a blob that the registry would give us too."""
@@ -242,40 +240,63 @@ class _Pull:
             self._sources.may_have(self._repository, blob.digest)
         return here
 
-    def _get(self, blob: Descriptor, meter: Meter) -> None:
-        self._changed = True
-        self._sources.one_after_the_other(lambda client: self._fetch(client, blob, meter))
-
-    def _unpack(self, diff_id: Digest, blob: Descriptor, meter: Meter) -> None:
-        self._changed = True
+    def _unpack(self, diff_id: Digest, blob: Descriptor, meter: Meter, *, proven: bool) -> bool:
+        """Make the layer of a blob that is here; False when there is none, or a damaged one, which is taken away."""
+        if not self._here(blob, proven=proven):
+            return False
         meter.phase("extracting", done=blob.size)
-        self._store.layers.apply_blob(blob, expected=diff_id)
-        meter.phase("done", done=blob.size)
+        try:
+            self._store.layers.apply_blob(blob, expected=diff_id)
+        except Corrupt:
+            self._store.content.remove(blob.digest)
+            return False
+        return True
+
+    def _stream(self, client: Client, diff_id: Digest, blob: Descriptor, meter: Meter) -> None:
+        """Make the layer while its blob arrives."""
+
+        def receive(pieces: Generator[bytes, None, None]) -> None:
+            source = Arriving(ahead(pieces), at_end=lambda: meter.phase("verifying", done=blob.size))
+            with closing(source):
+                self._store.layers.apply_stream(source, blob, expected=diff_id)
+
+        self._whole(client, blob, meter, receive)
 
     def _fetch(self, client: Client, blob: Descriptor, meter: Meter) -> None:
-        """Fetch a blob; bytes of several answers that do not fit together are fetched once more, in one."""
-        for _ in range(2):
+        """Bring a small blob into the store."""
+
+        def receive(pieces: Generator[bytes, None, None]) -> None:
+            with closing(pieces), self._store.content.writer(expected=blob.digest, size=blob.size) as writer:
+                for piece in pieces:
+                    writer.write(piece)
+
+        self._whole(client, blob, meter, receive)
+
+    def _whole(self, client: Client, blob: Descriptor, meter: Meter, receive: Callable[[Generator[bytes, None, None]], None]) -> None:
+        """Have a blob received; bytes of several answers that do not fit together are fetched once more, in one."""
+        for last in (False, True):
             reader = client.blob(self._repository, blob)
             meter.phase("downloading", done=0)
             try:
-                with self._store.content.writer(expected=blob.digest, size=blob.size) as writer:
-                    for piece in reader:
-                        meter.add(writer.write(piece))
-                        if self._stop.is_set():
-                            raise Stopped("the transfer was stopped")
-                    meter.phase("verifying")
+                receive(self._pieces(reader, meter, blob))
             except Corrupt as err:
-                if reader.parts > 1:
-                    continue
-                raise wrong_bytes(client, err) from err
-            return
-        raise wrong_bytes(client, None)
+                if last or reader.parts < 2:
+                    raise wrong_bytes(client, err) from err
+            else:
+                return
+
+    def _pieces(self, reader: BlobReader, meter: Meter, blob: Descriptor) -> Generator[bytes, None, None]:
+        for piece in reader:
+            if self._stop.is_set():
+                raise Stopped("the transfer was stopped")
+            meter.add(len(piece))
+            yield piece
+        meter.phase("extracting", done=blob.size)
 
 
-def wrong_bytes(client: Client, err: Corrupt | None) -> RegistryError:
+def wrong_bytes(client: Client, err: Corrupt) -> RegistryError:
     """Return the error that says a registry lies, or whatever stands between."""
-    words = str(err) if err else "the parts of a blob do not fit together"
-    return RegistryError(f"registry {client.registry} sent wrong bytes: {words}", hint="the registry, or a proxy before it, is broken")
+    return RegistryError(f"registry {client.registry} sent wrong bytes: {err}", hint="the registry, or a proxy before it, is broken")
 
 
 def missing(name: str, wanted: Platform, there: Sequence[Platform]) -> PlatformMissing:

@@ -62,6 +62,7 @@ class Upload:
             try:
                 return self._once(source, expected)
             except LostUpload:
+                self._sent(-self._offset)
                 if not patience.again():
                     raise
 
@@ -135,9 +136,9 @@ class Upload:
             match = _RANGE.match(response.headers.get("Range", ""))
             if response.status not in (200, 202, 204) or match is None:
                 raise LostUpload(f"registry {self._client.registry} has lost the upload of {self._what}", hint=TRY_AGAIN)
-            # 0-0 is what registries say of nothing at all too; that it is one byte shows when a chunk from the start is refused
-            has = int(match[1]) + (1 if match[1] != "0" or self._offset or refused else 0)
-            if not self._offset <= has <= end:
+            # 0-0 is one byte, or what registries say of nothing at all; where the start is refused it cannot be told which
+            has = int(match[1]) + (1 if match[1] != "0" or self._offset else 0)
+            if not self._offset <= has <= end or (refused and has == self._offset):
                 raise LostUpload(f"registry {self._client.registry} has other bytes of {self._what} than were sent", hint=TRY_AGAIN)
             if response.headers.get("Location"):
                 self._location = _location(self._client, response, self._location)

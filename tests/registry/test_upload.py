@@ -110,7 +110,8 @@ def test_reg10_an_upload_goes_on_where_it_broke(scripted: Serve, faults: list[in
     taking, sent = Taking(scripted(), faults=list(faults)), list[int]()
     assert send(taking.server, sent=sent) == (Digest.of(DATA), len(DATA))
     assert taking.blobs[Digest.of(DATA)] == DATA
-    assert taking.begun == 1
+    # where nobody can tell what arrived (0-0 is nothing or one byte), it begins anew
+    assert taking.begun == (2 if faults in ([1], [416]) else 1)
     assert sum(sent) == len(DATA)
 
 
