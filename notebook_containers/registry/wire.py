@@ -56,6 +56,7 @@ class Wire:
             def connect(self) -> None:
                 super().connect()
                 wire.watch(self.sock)  # TLS put another object in the place of the socket
+                self.is_verified = True  # read for urllib3's warning only; what is not verified is told by who asked for it
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = Plain

@@ -83,25 +83,28 @@ CONFIG = """
 version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "127.0.0.1:{port}", secret: test{tls}}}
 {auth}
 """
 
 
 @pytest.fixture
 def serve_registry(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Start a real registry and return its ``host:port``; ``htpasswd`` is a file's text that makes it ask for Basic logins."""
+    """Start a real registry and return its ``host:port``.
+
+    ``htpasswd`` is a file's text that makes it ask for Basic logins, ``auth`` another way of asking, ``tls`` certificate and key.
+    """
     need(PROGRAM.exists(), "docker-registry")
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(*, htpasswd: str = "") -> str:
+    def start(*, htpasswd: str = "", auth: str = "", tls: tuple[Path, Path] | None = None) -> str:
         port, folder = free_port(), tmp_path / f"registry{len(running)}"
         folder.mkdir()
-        auth = ""
         if htpasswd:
             (folder / "htpasswd").write_text(htpasswd)
             auth = f"auth: {{htpasswd: {{realm: test, path: {folder / 'htpasswd'}}}}}"
-        (folder / "config.yml").write_text(CONFIG.format(folder=folder / "data", port=port, auth=auth))
+        secure = f", tls: {{certificate: {tls[0]}, key: {tls[1]}}}" if tls else ""
+        (folder / "config.yml").write_text(CONFIG.format(folder=folder / "data", port=port, auth=auth, tls=secure))
         with open(folder / "log", "wb") as log:
             running.append(subprocess.Popen([PROGRAM, "serve", folder / "config.yml"], stdout=log, stderr=log))
         wait_for(port)
