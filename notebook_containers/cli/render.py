@@ -13,8 +13,9 @@ from notebook_containers.errors import Error
 def show(result: Result) -> int:
     """Print a result and return the exit status."""
     match result:
-        case Table(kind=kind, rows=rows):
+        case Table(kind=kind, rows=rows, status=status):
             _print(_table(kind, rows, also=result.also, whole=result.whole))
+            return status
         case Text(text=text, status=status):
             _print(text)
             return status

@@ -182,6 +182,14 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="ACTIVE", name="Active", text=_plain("active")),
         Column(heading="SIZE", name="Size", text=_size("size")),
         Column(heading="RECLAIMABLE", name="Reclaimable", text=_reclaimable),
+        Column(heading="SHARED SIZE", name="SharedSize", text=_size("shared"), shown=False),
+    ),
+    "check": (
+        Column(heading="STATE", name="State", text=_plain("state")),
+        Column(heading="KIND", name="Kind", text=_plain("kind")),
+        Column(heading="SUBJECT", name="Subject", text=lambda row: _shortened(str(row["subject"]))),
+        Column(heading="SUBJECT", name="FullSubject", text=_plain("subject"), shown=False),
+        Column(heading="DETAIL", name="Detail", text=_plain("detail")),
     ),
     "builder": (
         Column(heading="ID", name="ID", text=lambda row: str(row["id"])[:25]),
@@ -225,6 +233,12 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="MOUNTPOINT", name="Mountpoint", text=_plain("mountpoint"), shown=False),
     ),
 }
+
+
+def _shortened(subject: str) -> str:
+    """Return a digest or id as its first twelve digits, anything else as it is."""
+    digits = subject.removeprefix("sha256:")
+    return digits[:12] if len(digits) == 64 and all(c in "0123456789abcdef" for c in digits) else subject
 
 
 def _cut(text: str, width: int) -> str:

@@ -13,6 +13,7 @@ from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
 from notebook_containers.commands.results import Layers, Names, Result, Row, Table, Text
+from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Error
 
 if TYPE_CHECKING:
@@ -107,10 +108,12 @@ def _rmi(images: tuple[str, ...], *, force: bool) -> Result:
     return Names(names=lines, failures=failures)
 
 
-def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
+def _prune(*, all: bool, force: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001
     """Remove images without a name (all unused ones with --all) and layers nobody needs."""
-    result = face().engine.images.prune(all=all)
-    deleted = result["ImagesDeleted"]
+    result = face().engine.images.prune(from_words(filter), all=all)
+    deleted, warnings = result["ImagesDeleted"], result["Warnings"]
+    for text in warnings if isinstance(warnings, list) else ():
+        face().note(str(text))
     lines = [f"Deleted: {name}" for name in deleted] if isinstance(deleted, list) else []
     return Text(text="\n".join([*lines, f"Total reclaimed space: {docker_size(int(str(result['SpaceReclaimed'])))}"]))
 
@@ -133,5 +136,11 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Option(["-f", "--force"], is_flag=True, help="Remove all its names, even while a container uses it."),
         click.Argument(["images"], nargs=-1, required=True),
     ),
-    "prune": _command("prune", _prune, _ALL, click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here).")),
+    "prune": _command(
+        "prune",
+        _prune,
+        click.Option(["-a", "--all"], is_flag=True, help="All images that no container uses, and the whole build cache."),
+        click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here)."),
+        click.Option(["--filter"], multiple=True, metavar="KEY=VALUE", help="until=24h, label=…, label!=…, dangling=false"),
+    ),
 }

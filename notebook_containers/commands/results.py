@@ -19,7 +19,10 @@ Row: TypeAlias = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of one ``kind`` (ps, images, history, diff, top, networks, volumes, port); keys are the DataFrame's columns."""
+    """Rows of one ``kind`` (ps, images, history, diff, top, networks, volumes, port); keys are the DataFrame's columns.
+
+    ``status`` is the command line's: a check that found something is no error, and still no success.
+    """
 
     kind: str
     rows: Sequence[Row]
@@ -27,6 +30,7 @@ class Table:
     """Columns, by their names in templates, that a table of text does not show unasked."""
     whole: bool = False
     """Whether a table of text cuts nothing."""
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

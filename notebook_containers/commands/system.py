@@ -1,4 +1,4 @@
-"""Verbs on the whole: info, version, system info, system prune."""
+"""Verbs on the whole: info, version, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
-from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Documents, Result, Table, Text
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.oci.documents import JSON
@@ -28,15 +27,6 @@ def _shown(document: Mapping[str, JSON], template: str | None, kind: str) -> Res
     if template:
         return Text(text=formatting.document_template(template, document))
     return Documents(documents=[document], kind=kind)
-
-
-def _prune(*, all: bool, force: bool) -> Result:  # noqa: ARG001
-    """Remove containers that do not run, images without a name (all unused ones with --all) and layers nobody needs."""
-    engine = face().engine
-    containers = engine.containers.prune()
-    images = engine.images.prune(all=all)
-    freed = int(str(containers["SpaceReclaimed"])) + int(str(images["SpaceReclaimed"]))
-    return Text(text=f"Total reclaimed space: {docker_size(freed)}")
 
 
 def _doctor(*, format: str | None, quiet: bool) -> Result:
@@ -64,18 +54,18 @@ COMMANDS: Mapping[str, click.Command] = {
         ],
         help=_doctor.__doc__,
     ),
-    "prune": click.Command(
-        "prune",
-        callback=_prune,
-        params=[
-            click.Option(["-a", "--all"], is_flag=True, help="All images that no container uses."),
-            click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here)."),
-        ],
-        help=_prune.__doc__,
-    ),
     "system": Verbs(
         "system",
-        {"df": "usage", "doctor": "system", "events": "events", "info": "system", "prune": "system", "recover": "events"},
+        {
+            "check": "storage",
+            "df": "storage",
+            "doctor": "system",
+            "events": "events",
+            "info": "system",
+            "prune": "storage",
+            "recover": "events",
+            "reset": "storage",
+        },
         help="Look at and clean up the whole.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Verbs on what containers use: stats, update, and the whole store's ``system df``."""
+"""Verbs on what containers use: stats, update."""
 
 from __future__ import annotations
 
@@ -111,13 +111,6 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _df(*, verbose: bool, format: str | None) -> Result:
-    """Show how much disk images, containers, volumes and the build cache take, and how much could be had back."""
-    engine = face().engine
-    rows: list[Row] = [*engine.disk_usage(verbose=verbose)]
-    return Text(text=formatting.formatted("df", rows, format)) if format else Table(kind="df", rows=rows)
-
-
 def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:
     return click.Command(name, callback=callback, params=list(params), help=callback.__doc__)
 
@@ -151,5 +144,4 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Option(["--restart"], metavar="POLICY", help="no, always, on-failure[:N] or unless-stopped."),
         click.Argument(["containers"], nargs=-1, required=True),
     ),
-    "df": _command("df", _df, click.Option(["-v", "--verbose"], is_flag=True, help="One line for each thing."), FORMAT),
 }

@@ -1,122 +1,166 @@
-"""``docker system df``: what images, containers, volumes and the build cache take on the disk, and what of it nothing needs."""
+"""``docker system df``: every byte below the store's root, at what it belongs to, and what of it nothing needs.
+
+All lines together are what ``du`` says of the store's directory.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.parts import Parts
 from notebook_containers.lean import dataclass
-from notebook_containers.store.volumes import Volume
+from notebook_containers.oci.image import Digest
+
+if TYPE_CHECKING:
+    from notebook_containers.store.images import ImageRecord
+    from notebook_containers.store.usage import Place
+
+_RUNNING = ("running", "paused", "restarting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskUsage:
-    """One line: ``active`` of ``total`` are in use; ``reclaimable`` of ``size`` bytes are not."""
+    """One line: ``active`` of ``total`` are in use; ``reclaimable`` of ``size`` bytes are not. ``shared`` of them are in several images."""
 
     type: str
     total: int
     active: int
     size: int
     reclaimable: int
+    shared: int = 0
 
     def row(self) -> dict[str, object]:
         """Return it as a row of a table."""
-        return {name: getattr(self, name) for name in ("type", "total", "active", "size", "reclaimable")}
+        return {name: getattr(self, name) for name in ("type", "total", "active", "size", "reclaimable", "shared")}
 
 
 def disk_usage(parts: Parts, containers: Sequence[Container]) -> list[DiskUsage]:
-    """Return the four lines of ``docker system df``; layers that several images share count once."""
-    return [_images(parts), _containers(containers), _volumes(parts, containers), _cache(parts)]
+    """Return the four lines of ``docker system df``, then logs, what the next collection frees, and the store itself."""
+    lines = _Survey(parts, containers).lines()
+    kinds = ("Images", "Containers", "Local Volumes", "Build Cache", "Logs", "Garbage", "Store")
+    return [_sum(kind, [line for group, line in lines if group == kind]) for kind in kinds]
 
 
 def details(parts: Parts, containers: Sequence[Container]) -> list[DiskUsage]:
-    """Return a line for each image, container and volume; an image's reclaimable bytes are its own alone, when nothing uses it."""
-    from notebook_containers.store.collect import sizes
-
-    images = parts.store.images.list()
-    used = {row.image for row in parts.store.records.containers()}
-    own = sizes(images)
-    lines = [
-        DiskUsage(
-            type=f"image {' '.join(i.tags) or i.id.short}", total=1, active=int(i.id in used), size=i.size,
-            reclaimable=0 if i.id in used else own[i.id][0],
-        )
-        for i in images
-    ]  # fmt: skip
-    lines += [_one_container(c) for c in containers]
-    named = _mounted(containers)
-    for volume in parts.store.volumes.list():
-        size, active = tree_bytes(volume), volume.name in named
-        lines.append(DiskUsage(type=f"volume {volume.name}", total=1, active=int(active), size=size, reclaimable=0 if active else size))
-    return lines
+    """Return a line for each image, layer that images share, container, volume, layer of the build cache alone, log, and so on."""
+    return [line for _group, line in _Survey(parts, containers).lines()]
 
 
-def _one_container(container: Container) -> DiskUsage:
-    size, active = container.size_rw(), container.status in ("running", "paused", "restarting")
-    return DiskUsage(type=f"container {container.name}", total=1, active=int(active), size=size, reclaimable=0 if active else size)
-
-
-def _images(parts: Parts) -> DiskUsage:
-    images = parts.store.images.list()
-    used = {row.image for row in parts.store.records.containers()}
-    layers = {diff_id: size for image in images for diff_id, size in image.layer_sizes}
-    needed = {diff_id for image in images if image.id in used for diff_id in image.diff_ids}
-    free = sum(size for diff_id, size in layers.items() if diff_id not in needed)
-    active = sum(image.id in used for image in images)
-    return DiskUsage(type="Images", total=len(images), active=active, size=sum(layers.values()), reclaimable=free)
-
-
-def _containers(containers: Sequence[Container]) -> DiskUsage:
-    lines = [_one_container(c) for c in containers]
+def _sum(kind: str, lines: Sequence[DiskUsage]) -> DiskUsage:
+    counted = [line for line in lines if not line.type.startswith("shared layer ")]
     return DiskUsage(
-        type="Containers",
-        total=len(lines),
-        active=sum(line.active for line in lines),
+        type=kind,
+        total=len(counted),
+        active=sum(line.active for line in counted),
         size=sum(line.size for line in lines),
         reclaimable=sum(line.reclaimable for line in lines),
+        shared=sum(line.shared for line in lines),
     )
 
 
-def _mounted(containers: Sequence[Container]) -> set[str]:
-    return {point.volume for c in containers for point in c.document.mounts if point.volume}
+class _Survey:
+    """One look at the disk and at the records."""
+
+    def __init__(self, parts: Parts, containers: Sequence[Container]) -> None:
+        from notebook_containers.store.usage import places
+
+        with parts.store.lease():  # nothing is collected between the looks
+            self._places: dict[tuple[str, str], Place] = {(place.kind, place.name): place for place in places(parts.store)}
+            self._images = parts.store.images.list()
+            self._layers = {layer.diff_id: layer for layer in parts.store.layers.list()}
+            self._cached = {row.diff_id for row in parts.store.records.cache_list() if row.diff_id is not None}
+        self._parts, self._containers = parts, containers
+        self._left = dict(self._places)
+
+    def lines(self) -> list[tuple[str, DiskUsage]]:
+        """Return every line with the kind it belongs to; each place is in exactly one."""
+        found = [("Images", line) for line in self._image_lines()]
+        found += [("Containers", self._container_line(c)) for c in self._containers]
+        found += [("Local Volumes", line) for line in self._volume_lines()]
+        found += [("Build Cache", line) for line in self._cache_lines()]
+        found += [("Containers", line) for line in self._pinned_lines()]
+        found += [("Logs", self._log_line(c)) for c in self._containers if ("log", c.id) in self._left]
+        database = self._take(key for key in self._places if key[0] in ("database", "store"))
+        found.append(("Store", DiskUsage(type="store", total=1, active=1, size=database, reclaimable=0)))
+        rest = [self._left.pop(key) for key in list(self._left)]
+        found += [("Garbage", _garbage(place)) for place in rest if place.bytes]
+        return found
+
+    def _take(self, keys: Iterable[tuple[str, str]]) -> int:
+        return sum(self._left.pop(key).bytes for key in list(keys) if key in self._left)
+
+    def _layer_keys(self, diff_id: Digest) -> list[tuple[str, str]]:
+        layer = self._layers.get(diff_id)
+        return [("layer", diff_id), *([("blob", str(layer.blob.digest))] if layer else [])]
+
+    def _image_lines(self) -> list[DiskUsage]:
+        used_images = {c.document.image_id for c in self._containers}
+        holders = Counter(diff_id for image in self._images for diff_id in set(image.diff_ids))
+        needed = {diff_id for image in self._images if image.id in used_images for diff_id in image.diff_ids}
+        needed |= self._parts.store.snapshots.pinned()
+        lines = [self._image_line(image, holders, used=image.id in used_images) for image in self._images]
+        for diff_id, count in holders.items():
+            if count > 1 and (size := self._take(self._layer_keys(diff_id))):
+                free = 0 if diff_id in needed else size
+                active = sum(image.id in used_images and diff_id in image.diff_ids for image in self._images)
+                name = f"shared layer {diff_id.short}"
+                lines.append(DiskUsage(type=name, total=count, active=active, size=size, reclaimable=free, shared=size))
+        return lines
+
+    def _image_line(self, image: ImageRecord, holders: Counter[Digest], *, used: bool) -> DiskUsage:
+        own = [diff_id for diff_id in image.diff_ids if holders[diff_id] == 1]
+        size = self._take([*(key for diff_id in own for key in self._layer_keys(diff_id))])
+        size += self._take([("blob", str(image.id)), ("blob", str(image.manifest_digest))])
+        name = " ".join(image.tags) or image.id.short
+        return DiskUsage(type=f"image {name}", total=1, active=int(used), size=size, reclaimable=0 if used else size)
+
+    def _container_line(self, container: Container) -> DiskUsage:
+        size = self._take([("snapshot", container.id), ("container", container.id)])
+        active = container.status in _RUNNING
+        return DiskUsage(type=f"container {container.name}", total=1, active=int(active), size=size, reclaimable=0 if active else size)
+
+    def _log_line(self, container: Container) -> DiskUsage:
+        size, active = self._take([("log", container.id)]), container.status in _RUNNING
+        return DiskUsage(type=f"log of {container.name}", total=1, active=int(active), size=size, reclaimable=0 if active else size)
+
+    def _volume_lines(self) -> list[DiskUsage]:
+        used = {point.volume for c in self._containers for point in c.document.mounts if point.volume}
+        lines = []
+        for volume in self._parts.store.volumes.list():
+            size, active = self._take([("volume", volume.name)]), volume.name in used
+            free = 0 if active else size
+            lines.append(DiskUsage(type=f"volume {volume.name}", total=1, active=int(active), size=size, reclaimable=free))
+        return lines
+
+    def _cache_lines(self) -> list[DiskUsage]:
+        """Return the layers that only the build cache keeps (what a snapshot stands on is not to be had back), and the cache mounts."""
+        pinned = self._parts.store.snapshots.pinned()
+        lines = []
+        for diff_id in sorted(self._cached):
+            size, active = self._take(self._layer_keys(diff_id)), diff_id in pinned
+            if size:
+                name = f"build cache {diff_id.short}"
+                lines.append(DiskUsage(type=name, total=1, active=int(active), size=size, reclaimable=0 if active else size))
+        for cache in self._parts.store.cache_mounts.list():
+            size = self._take([("cache", cache.name)])
+            free = 0 if cache.in_use else size
+            lines.append(DiskUsage(type=f"cache mount {cache.id}", total=1, active=int(cache.in_use), size=size, reclaimable=free))
+        return lines
+
+    def _pinned_lines(self) -> list[DiskUsage]:
+        """Return the layers that only containers stand on: their images are gone."""
+        sizes = {diff_id: self._take(self._layer_keys(diff_id)) for diff_id in sorted(self._parts.store.snapshots.pinned())}
+        return [
+            DiskUsage(type=f"layer of containers {diff_id.short}", total=0, active=0, size=size, reclaimable=0)
+            for diff_id, size in sizes.items()
+            if size
+        ]
 
 
-def _volumes(parts: Parts, containers: Sequence[Container]) -> DiskUsage:
-    used = _mounted(containers)
-    found = [(volume.name in used, tree_bytes(volume)) for volume in parts.store.volumes.list()]
-    return DiskUsage(
-        type="Local Volumes",
-        total=len(found),
-        active=sum(active for active, _size in found),
-        size=sum(size for _active, size in found),
-        reclaimable=sum(size for active, size in found if not active),
-    )
-
-
-def _cache(parts: Parts) -> DiskUsage:
-    """Count the layers that only the build cache keeps."""
-    store = parts.store
-    rows = [row for row in store.records.cache_list() if row.diff_id is not None]
-    needed = {diff_id for image in store.images.list() for diff_id in image.diff_ids}
-    for key in store.snapshots.list():
-        needed.update(store.snapshots.layers(key))
-    alone = {row.diff_id for row in rows if row.diff_id is not None and row.diff_id not in needed}
-    size = sum(store.layers.get(diff_id).size for diff_id in alone if store.layers.has(diff_id))
-    return DiskUsage(type="Build Cache", total=len(rows), active=len(rows) - len(alone), size=size, reclaimable=size)
-
-
-def tree_bytes(volume: Volume) -> int:
-    """Return the bytes on disk below a volume; what cannot be read, or vanishes meanwhile, is not counted."""
-    seen: dict[tuple[int, int], int] = {}
-    for directory, _names, _files, fd in os.fwalk(volume.path, onerror=lambda _err: None, follow_symlinks=False):
-        del directory
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    seen[status.st_dev, status.st_ino] = status.st_blocks * 512
-        except OSError:
-            continue
-    return sum(seen.values())
+def _garbage(place: Place) -> DiskUsage:
+    word = {"staging": "unfinished", "trash": "trash"}.get(place.kind, f"unused {place.kind}")
+    name = f"{word} {place.name.rpartition(':')[2][:12]}"
+    return DiskUsage(type=name, total=1, active=0, size=place.bytes, reclaimable=place.bytes)

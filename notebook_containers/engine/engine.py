@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,6 +21,7 @@ from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.parts import Parts, check_machine, default_root, default_run, private_directory, read_host
 from notebook_containers.engine.registries import Manifests, login, logout
 from notebook_containers.engine.volumes import Volumes
+from notebook_containers.errors import InvalidArgument
 from notebook_containers.oci.documents import JSON
 from notebook_containers.runtime.lifecycle import Runtime
 from notebook_containers.runtime.starter import Starter
@@ -28,7 +29,9 @@ from notebook_containers.store.store import Store
 
 if TYPE_CHECKING:
     from notebook_containers.engine.events import EventStream, Filters
+    from notebook_containers.engine.integrity import Checked
     from notebook_containers.engine.moments import Moment
+    from notebook_containers.engine.reclaim import Reclaimed
     from notebook_containers.engine.recover import Recovered
 
 
@@ -121,6 +124,20 @@ class Engine:
 
         return recover(self._parts, self.containers)
 
+    def check(self, *, quick: bool = False, repair: bool = False, force: bool = False) -> Checked:
+        """Check every blob, layer, row, volume and container; with ``repair`` make again or fetch again what can be had.
+
+        ``quick`` reads no file's bytes. With ``force`` a repair also removes the images and containers that cannot be made whole; bytes
+        of volumes are never removed. Nothing is damaged when the answer is ``clean``.
+        """
+        from notebook_containers.engine import integrity
+
+        if force and not repair:
+            raise InvalidArgument("force only says how far a repair may go", hint="give repair too")
+        if repair:
+            return integrity.mend(self._parts, self.containers, quick=quick, force=force)
+        return integrity.inspect(self._parts, quick=quick)
+
     def version(self) -> dict[str, JSON]:
         """Return versions and platform, in the Engine API's names."""
         return {
@@ -133,11 +150,30 @@ class Engine:
         }
 
     def disk_usage(self, *, verbose: bool = False) -> list[dict[str, object]]:
-        """Return what images, containers, volumes and the build cache take: rows of type, total, active, size, reclaimable (bytes)."""
+        """Return where every byte of the store is: rows of type, total, active, size, reclaimable and shared (bytes)."""
         from notebook_containers.engine import diskusage
 
         look = diskusage.details if verbose else diskusage.disk_usage
         return [line.row() for line in look(self._parts, self.containers.list(all=True))]
+
+    def df(self, *, verbose: bool = False) -> list[dict[str, object]]:
+        """Return where every byte of the store is: :meth:`disk_usage` by its short name; the sizes add up to what ``du`` says."""
+        return self.disk_usage(verbose=verbose)
+
+    def prune(self, *, all: bool = False, volumes: bool = False, filters: Mapping[str, object] | None = None) -> Reclaimed:
+        """Remove what nothing needs: ended containers, images without a name (``all``: unused ones), networks, layers, anonymous volumes.
+
+        Volumes only with ``volumes``, and never named ones. ``filters`` are those of :meth:`Images.prune` and :meth:`Containers.prune`.
+        """
+        from notebook_containers.engine import reclaim
+
+        return reclaim.prune(self, all=all, volumes=volumes, filters=filters)
+
+    def reset(self, *, volumes: bool = False) -> Reclaimed:
+        """Remove every container, image and network, running or not, and with ``volumes`` every volume; the store is as new then."""
+        from notebook_containers.engine import reclaim
+
+        return reclaim.reset(self, volumes=volumes)
 
     def info(self) -> dict[str, JSON]:
         """Return what this engine has and what is really active here: limits, security and network, with the reasons for what is weaker."""

@@ -32,6 +32,16 @@ def prune_test(filters: Filters | None) -> Test:
     return lambda created, labels: all(test(created, labels) for test in tests)
 
 
+def dangling(filters: Filters | None) -> tuple[bool, Filters]:
+    """Take ``dangling`` out of an image prune's filters; tell whether images with names go too (``dangling=false``)."""
+    rest = {key: value for key, value in (filters or {}).items() if key != "dangling"}
+    words = [word.lower() for word in values((filters or {}).get("dangling", ()))]
+    for word in words:
+        if word not in ("true", "false", "1", "0"):
+            raise InvalidArgument(f"filter dangling={word!r} is not understood", hint="write dangling=true or dangling=false")
+    return any(word in ("false", "0") for word in words), rest
+
+
 def values(given: object) -> list[str]:
     """Return the values of one key, of which a caller may give one or several."""
     if isinstance(given, bool):

@@ -360,24 +360,29 @@ class Images:
         for action in (*("untag" for _tag in record.tags), "delete"):
             self._parts.emit_image(action, record.id, record.id)
 
-    def prune(self, *, all: bool = False) -> dict[str, object]:
+    def prune(self, filters: Mapping[str, object] | None = None, *, all: bool = False) -> dict[str, object]:
         """Remove images without a name (``all``: every one no container uses), the build cache they leave and unused layers.
 
-        With ``all`` the build cache is emptied.
+        With ``all`` the build cache is emptied. ``filters`` are docker-py's: ``{"dangling": False, "until": "24h", "label": ["a=b"],
+        "label!": "keep"}``; all must fit, and with any the build cache stays. ``Warnings`` says why nothing could be freed yet.
         """
+        from notebook_containers.engine.filters import dangling, prune_test
+        from notebook_containers.store.collect import collect
+
+        every, rest = dangling(filters)
+        fits = prune_test(rest)
         used = {row.image for row in self._parts.store.records.containers()}
         deleted = []
         for record in self._parts.store.images.list():
-            if record.id not in used and (all or not record.tags):
+            if record.id not in used and (all or every or not record.tags) and fits(record.created, record.labels):
                 self._delete(record)
                 deleted.append(str(record.id))
-        from notebook_containers.store.collect import collect
-
-        self._forget_cache(all=all)
+        if not rest:
+            self._forget_cache(all=all)
         reclaimed = collect(self._parts.store)
         self._parts.runtime.collect()
         self._parts.emit("image", "prune", "", {"reclaimed": reclaimed.bytes})
-        return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes}
+        return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes, "Warnings": reclaimed.warnings()}
 
     def _forget_cache(self, *, all: bool) -> None:
         """Drop the build cache's hold on layers that no image has any more, or with ``all`` the whole cache."""

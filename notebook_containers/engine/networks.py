@@ -23,7 +23,7 @@ from notebook_containers.oci.documents import Document, untrusted_json
 
 DEFAULT = "bridge"
 _ATTACHING = 4  # the kernel makes one link at a time
-_BUILT_IN = ("bridge", "host", "none")
+BUILT_IN = ("bridge", "host", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -82,7 +82,7 @@ class Networks:
     def create(self, name: str, *, internal: bool = False, labels: Mapping[str, str] | None = None) -> Network:
         """Make a user-defined bridge network; raises Conflict when the name is taken, Unsupported for an ordinary user."""
         check_name(name)
-        if name in _BUILT_IN:
+        if name in BUILT_IN:
             raise Conflict(f"network {name!r} always exists", hint="choose another name")
         if self._parts.host.rootless:
             raise Unsupported("user-defined networks need root here", hint="use the default network; published ports work")
@@ -92,7 +92,7 @@ class Networks:
     def remove(self, name: str) -> None:
         """Remove a user-defined network that no container uses."""
         network = self.get(name)
-        if network.name in _BUILT_IN:
+        if network.name in BUILT_IN:
             raise InvalidArgument(f"network {network.name!r} cannot be removed")
         with self._alone() as alone:
             if alone:

@@ -49,7 +49,7 @@ def recover(parts: Parts, containers: Containers) -> Recovered:
             with parts.container_lock(container.id):
                 container.reload()
                 state = launch.state(parts, container.id)
-                if was_lost := _is_lost(state):
+                if was_lost := is_lost(state):
                     lost.append(container.id)
                     state = _settle(parts, container.document, state)
             if state.status == "stopped" and container.document.options.auto_remove:
@@ -65,7 +65,19 @@ def recover(parts: Parts, containers: Containers) -> Recovered:
     return Recovered(lost=tuple(lost), removed=tuple(removed), started=tuple(started), failed=tuple(failed))
 
 
-def _is_lost(state: ContainerState) -> bool:
+def settle(parts: Parts, container: Container, *, kill: bool) -> bool:
+    """Write the end of a container down whose monitor was killed; one whose process still runs only if it may be killed. Tells whether."""
+    with parts.container_lock(container.id):
+        container.reload()
+        state = launch.state(parts, container.id)
+        if not is_lost(state) or (state.live() and not kill):
+            return False
+        _settle(parts, container.document, state)
+        return True
+
+
+def is_lost(state: ContainerState) -> bool:
+    """Say whether nobody watches the container any more and nobody has written down its end."""
     return state.error == LOST_TEXT and state.finished_at is None  # with a time it is written down already
 
 

@@ -149,7 +149,11 @@ STATS = Table(
         "pids": "count",
     },
 )
-DF = Table(name="df", columns={"type": "text", "total": "count", "active": "count", "size": "bytes", "reclaimable": "bytes"})
+DF = Table(
+    name="df",
+    columns={"type": "text", "total": "count", "active": "count", "size": "bytes", "reclaimable": "bytes", "shared": "bytes"},
+)
+CHECK = Table(name="check", columns={"state": "text", "kind": "text", "subject": "text", "detail": "text"})
 BUILDER = Table(
     name="builder",
     columns={
@@ -177,7 +181,7 @@ DOCTOR = Table(
 
 TABLES: Mapping[str, Table] = {
     t.name: t
-    for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, BUILDER, TARGETS, OUTLINE, PORT, EVENTS, DOCTOR, SEARCH)
+    for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, CHECK, BUILDER, TARGETS, OUTLINE, PORT, EVENTS, DOCTOR, SEARCH)
 }
 
 

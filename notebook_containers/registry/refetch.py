@@ -41,6 +41,8 @@ class Registries:
 
 
 def _first(image: ImageRecord, fetch: Callable[[Client, Reference], None]) -> None:
+    if not image.digests:
+        raise RegistryError("it came from no registry", hint="build or load the image again")
     failures: list[str] = []
     for reference in _names(image):
         try:
@@ -50,7 +52,7 @@ def _first(image: ImageRecord, fetch: Callable[[Client, Reference], None]) -> No
             failures.append(err.message)
         else:
             return
-    raise RegistryError("; ".join(failures) or f"image {image.id.short} came from no registry", hint="build or load the image again")
+    raise RegistryError("; ".join(failures))
 
 
 def _names(image: ImageRecord) -> Iterator[Reference]:

@@ -27,6 +27,13 @@ class Reclaimed:
     held: bool = False
     held_by: tuple[int, ...] = ()
 
+    def warnings(self) -> list[str]:
+        """Return in words why nothing was freed, if so."""
+        if not self.held:
+            return []
+        who = f" (process {', '.join(map(str, self.held_by))})" if self.held_by else ""
+        return [f"layers were not freed yet: a pull, build or the like is running{who}; prune again when it has ended"]
+
 
 def collect(store: Store, *, keep: Iterable[Digest] = (), wait_s: float = 0.5) -> Reclaimed:
     """Free everything unreachable; ``keep`` are further diff_ids to spare; safe to kill at any point and to run again.

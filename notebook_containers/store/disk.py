@@ -248,6 +248,19 @@ class Disk:
             fsync_directory(self.root)
             fsync_directory(self.root / "blobs")
 
+    def set_aside(self, database: str) -> None:
+        """Put a damaged database aside (``<name>.damaged``) and retire all that its rows told of, except volumes; can be done again."""
+        with translated(self.root):
+            for name in ("containers", "snapshots", "layers", "blobs"):
+                self._to_trash(self.root / name)
+                fp("disk.aside.after_rename")
+            for name in os.listdir(self.root):
+                if name.startswith((_VOLATILE, f"{database}-")):
+                    os.unlink(self.root / name)
+            with suppress(FileNotFoundError):
+                os.rename(self.root / database, self.root / f"{database}.damaged")
+            fsync_directory(self.root)
+
     def forget_other_boots(self) -> bool:
         """Remove the volatile rows of earlier boots; tells whether there were any, and so perhaps trees that no row names any more."""
         names = [name for name in os.listdir(self.root) if name.startswith(_VOLATILE) and self.boot_id not in name]

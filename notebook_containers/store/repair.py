@@ -23,7 +23,7 @@ _ROUNDS = 4  # a blob that is whole again shows what is wrong with its tree, and
 
 
 class Source(Protocol):
-    """Where an image came from."""
+    """Where an image came from: a registry, or this machine's own files."""
 
     def blob(self, image: ImageRecord, blob: Descriptor) -> None:
         """Bring a blob of the image into the store, over what stands there; raises an Error when it cannot be had."""
@@ -143,7 +143,7 @@ class _Bench:
             except Error as err:
                 reasons.append(err.message)
             else:
-                return f"fetched again for {image.digests[0]}"
+                return f"had again for {(*image.digests, *image.tags, image.id.short)[0]}"
         for layer in self._layers():
             if layer.blob.digest == digest == layer.diff_id and layer.tree.is_dir():
                 try:
@@ -154,15 +154,13 @@ class _Bench:
         raise StoreError("; ".join(dict.fromkeys(reasons)) or "no image of a registry has it")
 
     def _fetch(self, image: ImageRecord, digest: Digest) -> None:
-        if not image.digests:
-            raise StoreError("it came from no registry: build or load the image again")
         if digest == image.manifest_digest:
             self._source.manifest(image)
             return
         manifest = image.manifest
         blob = next((blob for blob in (manifest.config, *manifest.layers) if blob.digest == digest), None)
         if blob is None:
-            raise StoreError(f"the manifest of {image.digests[0]} does not name it")
+            raise StoreError(f"the manifest of image {image.id.short} does not name it")
         self._source.blob(image, blob)
 
     def _layer(self, subject: str) -> str:

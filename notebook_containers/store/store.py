@@ -18,6 +18,8 @@ from notebook_containers.store.records import Records
 from notebook_containers.store.snapshots import Snapshots
 from notebook_containers.store.volumes import Volumes
 
+_DATABASE = "nbc.db"
+
 
 class Store:
     """Everything on disk; made by :meth:`open`, thread-safe, several processes at once. Close it, or use it in a ``with`` statement."""
@@ -47,7 +49,7 @@ class Store:
         """
         disk = Disk.open(Path(os.path.abspath(root)))
         ids = settle(disk)
-        store = cls(disk, Records(disk.root / "nbc.db", disk.volatile_rows), ids)
+        store = cls(disk, Records(disk.root / _DATABASE, disk.volatile_rows), ids)
         try:
             store._clear_leftovers()
         except BaseException:
@@ -69,6 +71,11 @@ class Store:
         with self.disk.exclusive(wait_s=0) as alone:
             if alone:
                 drop_unrecorded(self)
+
+    @staticmethod
+    def set_aside(root: Path) -> None:
+        """Put a database aside that cannot be read, with the images and containers only it knew; volumes stay, without their rows."""
+        Disk.open(Path(os.path.abspath(root))).set_aside(_DATABASE)
 
     def lease(self) -> AbstractContextManager[None]:
         """Hold off collection while the block runs: for pull, build, load, commit and create, from the first look to the last record."""

@@ -296,7 +296,7 @@ def test_df_counts_what_is_there(engine: Engine, sleeper: Container) -> None:
     Path(engine.volumes.get("data").path, "big").write_bytes(bytes(1 << 20))
     sleeper.exec_run(["sh", "-c", "head -c 3000000 /dev/urandom > /big"])
     after = {str(row["type"]): row for row in engine.disk_usage()}
-    assert list(after) == ["Images", "Containers", "Local Volumes", "Build Cache"]
+    assert list(after)[:4] == ["Images", "Containers", "Local Volumes", "Build Cache"]
     assert int(str(after["Local Volumes"]["reclaimable"])) - int(str(before["Local Volumes"]["reclaimable"])) >= 1 << 20
     assert int(str(after["Containers"]["size"])) - int(str(before["Containers"]["size"])) >= 3_000_000
     assert after["Containers"]["active"] == 1

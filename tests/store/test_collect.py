@@ -119,7 +119,7 @@ def test_unique_and_shared_sizes(store: Store, image: MakeImage) -> None:
     assert sizes([two])[two.id] == (two.size, 0)
 
 
-OTHERS = ("repair.", "database.", "disk.boot.")
+OTHERS = ("repair.", "disk.boot.", "disk.aside.")
 """Steps that are swept where they are tested."""
 OPERATIONS = """
 import io, os, pathlib, sys, tarfile

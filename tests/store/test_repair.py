@@ -30,7 +30,7 @@ class Copy:
         self._store, self._into = store, into
 
     def blob(self, image: ImageRecord, blob: Descriptor) -> None:
-        if not self._store.content.has(blob.digest):
+        if not image.digests or not self._store.content.has(blob.digest):
             raise StoreError("the registry does not have it")
         with self._into.content.writer(expected=blob.digest, size=blob.size, replace=True) as writer:
             writer.write(self._store.content.read(blob.digest))
@@ -92,7 +92,7 @@ def test_what_cannot_be_had_again_stays(store: Store, image: MakeImage, registry
     made = image("a", b"1" * 1000)
     rot(blob(store, made))
     found = repair(store, registry)
-    assert left(found) == ["blob-damaged: it came from no registry: build or load the image again"]
+    assert left(found) == ["blob-damaged: the registry does not have it"]
     assert store.images.resolve("a").id == made.id
     assert (store.layers.get(made.diff_ids[0]).tree / "file").read_bytes() == b"1" * 1000
 
@@ -125,6 +125,7 @@ def test_a_volume_without_row_keeps_its_files(store: Store, registry: Copy) -> N
     assert (store.volumes.get("v").path / "mine").read_bytes() == b"mine"
 
 
+ELSEWHERE = ("disk.retire", "disk.boot", "disk.aside")
 KILLED = """
 import os, pathlib, sys
 from notebook_containers.store.repair import repair
@@ -146,7 +147,7 @@ def test_a_repair_that_is_killed_is_done_again(
     rot(blob(store, pulled))
     shutil.rmtree(store.layers.get(pulled.diff_ids[0]).tree)
     codes = [run_python(KILLED, store.root, registry._store.root, point, skip).returncode for skip in (0, 2)]
-    assert -9 in codes or point.startswith(("disk.retire", "disk.boot")), codes
+    assert -9 in codes or point.startswith(ELSEWHERE), codes
     assert left(repair(store, registry)) == []
     assert check(store) == []
     assert store.images.get(pulled.id).manifest.config.digest == pulled.id
