@@ -240,7 +240,7 @@ class Builder:
 
     def tree(self, result: BuildResult) -> dict[str, tarfile.TarInfo]:
         """Return the entries of the image's last layer by name."""
-        with self.store.layers.open_tar(result.image.config.rootfs.diff_ids[-1]) as stream, tarfile.open(fileobj=stream) as tar:
+        with self.store.layers.open_tar(result.image.config.rootfs.diff_ids[-1]) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             return {m.name.rstrip("/"): m for m in tar.getmembers()}
 
 

@@ -50,7 +50,7 @@ def test_a_mode_in_words_for_a_heredoc_and_from_a_stage(filled: Builder) -> None
     result = filled(
         "FROM base AS a\nRUN touch /x && chmod 600 /x\nFROM base\nCOPY --chmod=u+x <<EOF /s\nEOF\nCOPY --from=a --chmod=g=u /x /y\n"
     )
-    with filled.store.layers.open_tar(result.image.config.rootfs.diff_ids[-2]) as stream, tarfile.open(fileobj=stream) as tar:
+    with filled.store.layers.open_tar(result.image.config.rootfs.diff_ids[-2]) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         assert tar.getmember("s").mode == 0o744
     assert files(filled, result)["y"] == 0o660
 
