@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from notebook_containers.build import keys
+from notebook_containers.build import keys, scheduling
 from notebook_containers.build.checks import check
 from notebook_containers.build.context import Context
 from notebook_containers.build.execution import Bases, Executor
@@ -84,9 +84,9 @@ def build(
     goal = stages.target(target)
     with store.lease(), Context.open(context, dockerfile=name) as opened:
         settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=_epoch(given), network=network)
-        job = _Job(
-            Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=progress), stages, goal
-        )
+        relay = scheduling.Relay(progress)
+        tools = Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=relay)
+        job = _Job(tools, stages, goal)
         made = job.make_plan(bases, given, pull=pull)
         found = [*check(dockerfile, instructions, platform_arguments(platform)), *made.findings]
         warnings = chosen(dockerfile, found, given.get(CHECK))
@@ -158,10 +158,13 @@ class _Job:
         self._from_results += results
 
     def solve(self, made: Plan) -> Solved:
-        """Do all stages; the last one is the target."""
-        for stage in made.stages:
-            solved = self.solver.solve(stage, self._numbers(stage))
-        return solved
+        """Do all stages, independent ones at once; the last one is the target."""
+
+        def solve(stage: StagePlan) -> None:
+            self.solver.solve(stage, self._numbers(stage))
+
+        scheduling.run(made.stages, solve, self._tools.progress, self._tools.executor.cancel)
+        return self.solver.stages[made.stages[-1].index]
 
     def results(self) -> tuple[StepResult, ...]:
         """Return what became of each step, in the order of their numbers."""

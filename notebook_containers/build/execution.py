@@ -58,8 +58,12 @@ class Executor(Protocol):
     def run(self, request: RunRequest, output: Output) -> int:
         """Run to the end and return the exit status; every process of it is gone and every mount undone when this returns or raises.
 
-        ``output`` gets ``("stdout"|"stderr", bytes)`` as they come. A command that cannot be started raises StartFailed.
+        Several threads may run at once. ``output`` gets ``("stdout"|"stderr", bytes)`` as they come. A command that cannot be started
+        raises StartFailed.
         """
+
+    def cancel(self) -> None:
+        """Kill everything that runs now, from another thread; those runs then return."""
 
 
 class Bases(Protocol):

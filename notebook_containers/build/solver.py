@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from notebook_containers.build import keys, plan
@@ -18,6 +18,7 @@ from notebook_containers.build.execution import MOUNT_POINTS
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.mounting import Mounting
 from notebook_containers.build.progress import StepDone, StepFailed, StepStarted, Warned
+from notebook_containers.build.rows import Rows
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.taking import Taken, take, take_mounts
 from notebook_containers.build.work import Tools, Work, copy_work, directory_work, run_work
@@ -25,8 +26,6 @@ from notebook_containers.errors import Error
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.image import Digest, History, ImageConfig
 from notebook_containers.store.layers import Layer
-
-_SLOW_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +56,11 @@ class Solved:
 
 
 class Solver:
-    """Solves the stages of one plan, in order. ``images`` are the configs of the images that are started or copied from."""
+    """Solves the stages of one plan, several threads at once. ``images`` are the configs of the images that are started or copied from."""
 
     def __init__(self, tools: Tools, images: Mapping[str, ImageConfig], total: int) -> None:
         self._tools, self._images, self._total = tools, images, total
         self._taken: dict[tuple[int, int], Taken] = {}
-        self._rows: list[tuple[str, Digest | None, str]] = []
         self.stages: dict[int, Solved] = {}
         self.results: list[StepResult] = []
 
@@ -80,15 +78,11 @@ class Solver:
     def solve(self, stage: plan.StagePlan, numbers: Sequence[int]) -> Solved:
         """Do a stage whose needed stages are solved; ``numbers`` are its steps' numbers in progress events."""
         solved = self._begin(stage)
-        try:
+        with Rows(self._tools.store) as rows:
             for position, (step, index) in enumerate(zip(stage.steps, numbers, strict=True)):
+                self._tools.progress.check()
                 with self._told(index, step):
-                    self._step(stage, position, solved, index)
-        except BaseException:
-            with suppress(Error):
-                self._flush()
-            raise
-        self._flush()
+                    self._step(stage, position, solved, rows, index)
         self.stages[stage.index] = solved
         return solved
 
@@ -118,7 +112,7 @@ class Solver:
             self._tools.progress(StepFailed(index=index, message=err.message, seconds=time.monotonic() - began))
             raise
 
-    def _step(self, stage: plan.StagePlan, position: int, solved: Solved, index: int) -> None:
+    def _step(self, stage: plan.StagePlan, position: int, solved: Solved, rows: Rows, index: int) -> None:
         began = time.monotonic()
         step = stage.steps[position]
         if step.operation is None:
@@ -129,9 +123,11 @@ class Solver:
         work = self._work(stage, position, solved, index)
         layer, created, found = self._cached(work)
         reason = keys.CACHED
+        if not found and not self._tools.settings.no_cache and rows.take(work.key, self._tools.progress.check):
+            layer, created, found = self._cached(work)  # somebody else has done it meanwhile
         if not found:
             reason = self._why(stage, step, work, solved)
-            layer, created = self._do(stage, step, work)
+            layer, created = self._do(stage, step, work, rows)
             solved.changed_line, solved.fresh = step.line, True
         solved.history.append(History(created=created, created_by=step.created_by, empty_layer=layer is None))
         if layer is not None:
@@ -195,7 +191,7 @@ class Solver:
             return self.stages[origin.stage].below
         return keys.Below.of(self._images[origin.image].rootfs.diff_ids) if origin is not None else keys.Below()
 
-    def _do(self, stage: plan.StagePlan, step: plan.Step, work: Work) -> tuple[Layer | None, str]:
+    def _do(self, stage: plan.StagePlan, step: plan.Step, work: Work, rows: Rows) -> tuple[Layer | None, str]:
         began = time.monotonic()
         layer = None if work.idle() else self._change(work)
         created = self.now()
@@ -204,7 +200,7 @@ class Solver:
             self._tools.progress(Warned(line=step.line, message=message))
         else:
             made = {"created": created, "text": step.text[:200]}
-            self._remember(work, self._place(stage, step), layer, made, seconds=time.monotonic() - began)
+            rows.add(work, self._place(stage, step), layer, made, seconds=time.monotonic() - began)
         return layer, created
 
     def _change(self, work: Work) -> Layer | None:
@@ -217,22 +213,6 @@ class Solver:
         except BaseException:
             snapshots.remove(key)
             raise
-
-    def _remember(self, work: Work, place: str, layer: Layer | None, made: Mapping[str, object], *, seconds: float) -> None:
-        """Keep the rows of a step; those of quick steps wait for the next slow one or the stage's end, since a commit costs as much."""
-        document = json.dumps({**made, "seconds": round(seconds, 3)})
-        self._rows.append((work.key, layer.diff_id if layer is not None else None, document))
-        self._rows.append((place, None, work.with_files().to_text()))
-        if seconds > _SLOW_S:
-            self._flush()
-
-    def _flush(self) -> None:
-        records = self._tools.store.records
-        if self._rows:
-            with records.transaction():
-                for row in self._rows:
-                    records.cache_put(*row)
-        self._rows.clear()
 
 
 def _take(step: plan.Step, context: Context) -> Taken | None:

@@ -13,7 +13,8 @@ from notebook_containers.build.copying import Copying
 from notebook_containers.build.execution import Executor, RunRequest
 from notebook_containers.build.failures import Tail, run_failed, start_failed
 from notebook_containers.build.mounting import Lent, Mounting, Ready, mount_points
-from notebook_containers.build.progress import Event, StepOutput
+from notebook_containers.build.progress import StepOutput
+from notebook_containers.build.scheduling import Relay
 from notebook_containers.build.taking import Taken
 from notebook_containers.build.view import View
 from notebook_containers.errors import DockerfileError, InvalidArgument, NotFound, StartFailed
@@ -43,7 +44,7 @@ class Tools:
     executor: Executor
     settings: Settings
     lent: Lent
-    progress: Callable[[Event], None]
+    progress: Relay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +163,7 @@ def _run(tools: Tools, step: plan.Step, request: RunRequest, index: int) -> None
             status = tools.executor.run(replace(request, binds=(*request.binds, *binds)), output)
         except StartFailed as err:
             raise start_failed(step, err) from err
+    tools.progress.check()
     if status:
         raise run_failed(step, status, tail)
 

@@ -6,8 +6,10 @@ The container of a RUN has the same isolation as ``run`` gives; all its processe
 from __future__ import annotations
 
 import shutil
+import signal
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
@@ -16,7 +18,8 @@ from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
-from notebook_containers.lean import dataclass
+from notebook_containers.errors import Error
+from notebook_containers.lean import dataclass, field
 from notebook_containers.network import names
 from notebook_containers.oci.image import ContainerConfig
 from notebook_containers.oci.runtime import Mount
@@ -30,6 +33,8 @@ class RuntimeExecutor:
     parts: Parts
     networks: Networks
     note: Callable[[str], None]
+    live: set[str] = field(default_factory=set)
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     def run(self, request: RunRequest, output: Callable[[str, bytes], None]) -> int:
         """Run one command on a snapshot; every byte goes to ``output(stream, data)``; returns the exit status."""
@@ -45,7 +50,11 @@ class RuntimeExecutor:
             bundle = self._bundle(container_id, directory, request, endpoint.resolver if endpoint else "")
             with self.networks.making_ready(endpoint):
                 made = undo.enter_context(self.parts.runtime.make(container_id, bundle))
+                self.live.add(container_id)
+                undo.callback(self.live.discard, container_id)
                 undo.callback(launch.forget, self.parts, container_id)
+            if self.cancelled.is_set():
+                return 128 + signal.SIGKILL
             if endpoint:
                 self.networks.attach(endpoint, pid=made.state.pid, container_id=container_id)
             session = made.start(attach=True)
@@ -53,6 +62,13 @@ class RuntimeExecutor:
             for stream, data in session:
                 output(stream, data)
             return session.exit_code if session.exit_code is not None else 137
+
+    def cancel(self) -> None:
+        """Kill what runs now; what is about to run never starts."""
+        self.cancelled.set()
+        for container_id in tuple(self.live):
+            with suppress(Error):
+                self.parts.runtime.kill(container_id, signal.SIGKILL, all=True)
 
     @staticmethod
     def _network(request: RunRequest) -> str:
