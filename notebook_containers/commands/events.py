@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.results import Result, Row, Table, Text
-from notebook_containers.engine.events import Event, EventStream
 from notebook_containers.errors import Error, InvalidArgument
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.events import Event, EventStream
 
 
 def _events(*, filter: tuple[str, ...], since: str | None, until: str | None, format: str | None) -> Result:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notebook_containers.commands.flags import REFUSED
-from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
     from notebook_containers.commands.face import Face
+    from notebook_containers.engine.keywords import CreateKeywords
 
 Given = Mapping[str, object]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +11,11 @@ from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import detach_keys, face
 from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Names, Result, Text
-from notebook_containers.engine.container import Container
 from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Conflict, ContainerNotFound, Error, Unsupported
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.container import Container
 
 _CONTAINERS = click.Argument(["containers"], nargs=-1, required=True)
 _TIME = click.Option(["-t", "--time", "--timeout"], type=int, default=None, help="Seconds to wait before it is killed; -1: for ever.")

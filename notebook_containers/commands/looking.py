@@ -15,7 +15,6 @@ from notebook_containers.commands.lifecycle import DETACH_KEYS, SIG_PROXY
 from notebook_containers.commands.results import Documents, Ended, Names, Result, Row, Table, Text
 from notebook_containers.commands.run import GRAMMAR
 from notebook_containers.engine.filters import from_words
-from notebook_containers.engine.telling import shown
 from notebook_containers.errors import ImageNotFound, InvalidArgument, NotFound
 from notebook_containers.oci.documents import JSON
 
@@ -84,6 +83,8 @@ def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, details:
     here = face()
     found = here.engine.containers.get(container)
     lines = found.log_lines(tail="all" if tail.startswith("-") else tail, since=since, until=until, follow=follow)
+    from notebook_containers.engine.telling import shown
+
     for stream, data in shown(lines, timestamps=timestamps, details=found.log_details() if details else None):
         here.write(stream, data)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,10 @@ from notebook_containers.commands.face import STREAMS, Face, detach_keys, face
 from notebook_containers.commands.flags import OPTIONS
 from notebook_containers.commands.given import attached, keywords, text, wants_stdin
 from notebook_containers.commands.results import Ended, Result, Started
-from notebook_containers.engine.container import Container
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.container import Container
 
 _DASH_C = ("sh", "bash", "dash", "ash", "zsh", "ksh", "python", "python3")
 GRAMMAR = {"allow_interspersed_args": False, "help_option_names": ["--help"]}

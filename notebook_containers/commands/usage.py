@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +15,11 @@ from notebook_containers.commands.given import nano_cpus, restart_words
 from notebook_containers.commands.lifecycle import on_each
 from notebook_containers.commands.looking import FORMAT
 from notebook_containers.commands.results import Result, Row, Table, Text
-from notebook_containers.engine.container import Container
 from notebook_containers.errors import ContainerNotFound, InvalidArgument
 from notebook_containers.oci.documents import JSON
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.container import Container
 
 _CLEAR = "\x1b[H\x1b[2J"
 _EVERY_S = 1.0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from notebook_containers.commands import results
 from notebook_containers.commands.layers import ImageStack
-from notebook_containers.engine.images import Image
 from notebook_containers.errors import ContainerError
 from notebook_containers.notebook import diagrams, tables
 from notebook_containers.notebook.face import NotebookFace
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.images import Image
 
 
 def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> object:

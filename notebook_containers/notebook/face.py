@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from IPython.core.getipython import get_ipython
 
 from notebook_containers.commands.face import DETACH_KEYS, STREAMS
-from notebook_containers.engine.engine import Engine
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.notebook.progress import build_view
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
     from notebook_containers.engine.container import Container
+    from notebook_containers.engine.engine import Engine
     from notebook_containers.runtime.sessions import Session
 
 MAX_OUTPUT_BYTES = 1_000_000
@@ -43,6 +43,8 @@ class NotebookFace:
     def engine(self) -> Engine:
         """The engine, opened on first use."""
         if self._engine is None:
+            from notebook_containers.engine.engine import Engine  # not at %load_ext, which is to be felt by nobody
+
             self._engine = Engine()
             atexit.register(self.close)
         return self._engine

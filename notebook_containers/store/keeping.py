@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 
 from notebook_containers.errors import InvalidDocument
+from notebook_containers.lean import dataclass
 from notebook_containers.store import attributes
 from notebook_containers.store.tar_reader import Entry
 

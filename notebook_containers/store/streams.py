@@ -10,11 +10,11 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, cast
 
 from notebook_containers.errors import InvalidDocument, Unsupported
+from notebook_containers.lean import dataclass
 from notebook_containers.store.tar_reader import Readable
 
 _CHUNK = 1 << 20
