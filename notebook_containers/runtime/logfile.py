@@ -14,6 +14,8 @@ import time
 from notebook_containers.runtime import document
 from notebook_containers.runtime.document import Table
 
+_BLOCK = 65536
+
 
 class LogFile:
     """The writing end, used by one monitor; a full disk loses log lines (a marker says how many bytes), never the container."""
@@ -24,10 +26,24 @@ class LogFile:
         self._path, self._most, self._versions = path, max_bytes, max(max_files, 1)
         self._lost, self._second, self._prefix = 0, 0, ""
         self._open(0)
+        self._mend()
 
     def _open(self, flags: int) -> None:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o640)
         self._size = os.fstat(self._fd).st_size
+
+    def _mend(self) -> None:
+        """Take away a line that a killed monitor left half written: the next one would become part of it."""
+        with open(self._path, "rb") as file:
+            end = self._size
+            while end and (part := os.pread(file.fileno(), min(end, _BLOCK), max(end - _BLOCK, 0))):
+                kept = part.rfind(b"\n") + 1
+                end = max(end - _BLOCK, 0) + kept
+                if kept:
+                    break
+        if end < self._size:
+            os.ftruncate(self._fd, end)
+            self._size = end
 
     def write(self, stream: str, data: bytes) -> None:
         """Append what the container wrote on ``stream``."""
@@ -35,8 +51,10 @@ class LogFile:
         if self._lost:
             marker = b"%sF [%d bytes of log are lost: the disk was full]\n" % (prefix, self._lost)
             self._lost = 0 if self._append(marker) else self._lost
-        *lines, rest = data.split(b"\n")
-        text = b"".join(b"%sF %s\n" % (prefix, line) for line in lines)
+        whole, newline, rest = data.rpartition(b"\n")
+        text = b""
+        if newline:  # every line gets the prefix at once: this is all that a flood of output costs here
+            text = b"%sF %s\n" % (prefix, whole.replace(b"\n", b"\n%sF " % prefix))
         if rest:
             text += b"%sP %s\n" % (prefix, rest)
         if self._lost or not self._append(text):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from contextlib import suppress
 
 from notebook_containers.runtime import wire
 from notebook_containers.runtime.clients import Clients
@@ -15,18 +17,22 @@ _CHUNK = 65536
 _INPUT_BYTES = 65536
 _DRAIN_S = 0.5
 
+# A program that writes without end hands over a page at a time when each is fetched at once. To let some gather costs nobody anything,
+# and a wake-up of this process for each would cost it most of its speed.
+_PIPE_BYTES, _PAGE, _FLOOD_S, _GATHER_S = 131072, 4096, 0.001, 0.0002
+
 
 class Pump:
     """Moves bytes while one life of the container lasts; the next life is connected anew."""
 
-    __slots__ = ("_clients", "_drained_at", "_held", "_input", "_input_ends", "_life", "_log", "_loop")
+    __slots__ = ("_clients", "_drained_at", "_flooded", "_held", "_input", "_input_ends", "_life", "_log", "_loop", "_read_at")
 
     def __init__(self, loop: Loop, clients: Clients, log: LogFile | None) -> None:
         self._loop, self._clients, self._log = loop, clients, log
         self._life: Life | None = None
         self._input = bytearray()
-        self._input_ends = self._held = False
-        self._drained_at = 0.0
+        self._input_ends = self._held = self._flooded = False
+        self._drained_at = self._read_at = 0.0
 
     def connect(self, life: Life) -> None:
         """Begin with a new life."""
@@ -34,6 +40,8 @@ class Pump:
         self._input.clear()
         self._input_ends = False
         for fd in life.outputs:
+            with suppress(OSError):  # it is a terminal, or its user has no more of such memory
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
             self._loop.watch(fd, 0 if self._held else READ, self._output)
 
     def disconnect(self) -> None:
@@ -49,6 +57,8 @@ class Pump:
         life = self._life
         if life is None or fd not in life.outputs:
             return
+        if self._flooded:
+            time.sleep(_GATHER_S)
         try:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
@@ -60,7 +70,9 @@ class Pump:
             os.close(fd)
             del life.outputs[fd]
             return
-        self._drained_at = time.monotonic() + _DRAIN_S
+        now = time.monotonic()
+        self._flooded = now - self._read_at < _FLOOD_S and len(data) >= _PAGE
+        self._read_at, self._drained_at = now, now + _DRAIN_S
         if self._log is not None:
             self._log.write(life.outputs[fd], data)
         self._clients.output(wire.STDOUT if life.outputs[fd] == "stdout" else wire.STDERR, data)

@@ -1,4 +1,4 @@
-"""REL-13: the same life again and again in one process: nothing grows. ``NBC_SOAK=1000`` for as many cycles (150 without it)."""
+"""REL-13: the same life again and again in one process: nothing grows. ``NBC_SOAK=1000`` for as many cycles (100 without it)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from tests.home import BASE, Home
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(3600)]
 
-CYCLES = int(os.environ.get("NBC_SOAK", "150"))
-STEP = 10
+CYCLES = int(os.environ.get("NBC_SOAK", "100"))
+STEP = 5
 WARM = 2
 """The first samples are left out: what is loaded on first use."""
 
-ALLOWED = {"resident KiB": 300, "resident KiB of the spawner": 300, "database KiB": 8}
-"""Growth in 100 cycles that is none, where it is not less than one: an allocator's arena, a page of SQLite."""
+ALLOWED = {"resident KiB": 300, "resident KiB of the spawner": 300, "database KiB": 8, "memory groups in the kernel": 50}
+"""Growth in 100 cycles that is none, where it is not less than one: an allocator's arena, a page of SQLite,
+groups that the kernel keeps while a page of theirs is cached."""
 
 
 def test_rel13_nothing_grows(place: Home, engine: Engine) -> None:
@@ -108,7 +109,7 @@ def _kernel_complaints() -> set[str]:
     return {
         line
         for line in done.stdout.splitlines()
-        if any(word in line for word in ("BUG", "WARNING", "Call Trace", "blocked for more", "unregister_netdevice"))
+        if any(word in line for word in ("BUG:", "WARNING: CPU", "blocked for more", "unregister_netdevice"))
     }
 
 

@@ -123,3 +123,18 @@ def test_a_full_disk_loses_lines_and_says_how_many_bytes(tmp_path: Path, monkeyp
         b"[14 bytes of log are lost: the disk was full]\n",
         b"after\n",
     ]
+
+
+@pytest.mark.parametrize("torn", [b"2026-01-01T00:00:00.0Z stdout F ha", b"2026", b"2026-01-01T00:00:00.0Z stdout P " + b"x" * 200_000])
+def test_rel23_a_line_that_a_killed_monitor_left_half_written_does_not_swallow_the_next(tmp_path: Path, torn: bytes) -> None:
+    write(tmp_path / "log", b"one\n")
+    with open(tmp_path / "log", "ab") as file:
+        file.write(torn)
+    write(tmp_path / "log", b"two\n")
+    assert [line.data for line in read_log(tmp_path / "log")] == [b"one\n", b"two\n"]
+
+
+def test_nothing_but_half_a_line_is_taken_away_whole(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"2026")
+    write(tmp_path / "log", b"two\n")
+    assert [line.data for line in read_log(tmp_path / "log")] == [b"two\n"]
