@@ -146,11 +146,16 @@ def _save(images: tuple[str, ...], *, output: str | None) -> Result:
     return None
 
 
-def _load(*, file: str | None, quiet: bool) -> Result:  # noqa: ARG001
+def _load(*, file: str | None, quiet: bool, no_names: bool) -> Result:  # noqa: ARG001
     """Read images from an archive of docker, podman or skopeo (docker-archive or oci-archive)."""
     here = face()
+    before = {tag: image.id for image in here.engine.images.list() for tag in image.tags}
     with _opened(here, file or "-") as stream:
-        images = here.engine.images.load(stream)
+        images = here.engine.images.load(stream, named=not no_names)
+    for image in images:
+        for tag in image.tags:
+            if before.get(tag, image.id) != image.id:
+                here.note(f"{tag} named another image, {before[tag].removeprefix('sha256:')[:12]}, which no longer has that name")
     lines = [f"Loaded image: {tag}" for image in images for tag in image.tags]
     return Names(names=[*lines, *(f"Loaded image ID: {image.id}" for image in images if not image.tags)])
 
@@ -208,6 +213,12 @@ COMMANDS: Mapping[str, click.Command] = {
     "import": _command("import", _import, [_CHANGE, _MESSAGE, click.Argument(["file"]), click.Argument(["name"], required=False)]),
     "save": _command("save", _save, [_OUTPUT, click.Argument(["images"], nargs=-1, required=True)]),
     "load": _command(
-        "load", _load, [click.Option(["file", "-i", "--input"], metavar="FILE", help="Read this file instead of standard input."), QUIET]
+        "load",
+        _load,
+        [
+            click.Option(["file", "-i", "--input"], metavar="FILE", help="Read this file instead of standard input."),
+            click.Option(["--no-names"], is_flag=True, help="Do not take the names in the archive: it may claim any."),
+            QUIET,
+        ],
     ),
 }

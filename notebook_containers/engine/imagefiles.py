@@ -123,6 +123,11 @@ class _Archive:
 
     blobs: Mapping[str, tuple[Digest, int]]
     links: Mapping[str, str]
+    named: bool = True
+
+    def tags(self, names: Sequence[JSON]) -> list[Reference]:
+        """Return the names that its images are given: none when the caller wants none of the archive's."""
+        return _references(names) if self.named else []
 
     def find(self, name: str) -> tuple[Digest, int]:
         """Return the blob of a member; links between members are followed, in the archive only."""
@@ -136,14 +141,14 @@ class _Archive:
         raise InvalidDocument(f"the archive has no {name[:200]!a}, which its list names")
 
 
-def load(parts: Parts, stream: BinaryIO) -> list[ImageRecord]:
+def load(parts: Parts, stream: BinaryIO, *, named: bool = True) -> list[ImageRecord]:
     """Read an archive of ``docker save``, ``skopeo copy`` or our own from an uncompressed stream; return its images.
 
     Every blob is hashed as it comes, and an image is recorded only when its config and layers are what its digests say. InvalidDocument
-    for what is no such archive, Corrupt for bytes that lie, DiskFull.
+    for what is no such archive, Corrupt for bytes that lie, DiskFull. Not ``named``: the names in the archive are not taken.
     """
     with parts.store.lease():
-        archive = _read(parts, stream)
+        archive = replace(_read(parts, stream), named=named)
         if "manifest.json" in archive.blobs:
             return [_load_docker(parts, archive, entry) for entry in _docker_list(parts, archive)]
         if "index.json" in archive.blobs:
@@ -205,7 +210,7 @@ def _load_docker(parts: Parts, archive: _Archive, entry: Mapping[str, JSON]) -> 
         layers=tuple(found),
     )
     tags = entry.get("RepoTags")
-    return parts.store.images.put_manifest(manifest.to_bytes(), tags=_references(tags if isinstance(tags, list) else []))
+    return parts.store.images.put_manifest(manifest.to_bytes(), tags=archive.tags(tags if isinstance(tags, list) else []))
 
 
 def _layer(parts: Parts, found: tuple[Digest, int], diff_id: Digest) -> Descriptor:
@@ -225,7 +230,7 @@ def _load_oci(parts: Parts, archive: _Archive) -> list[ImageRecord]:
         marks = descriptor.annotations
         name = marks.get(_IMAGE_NAME) or marks.get(_REF_NAME, "")
         for chosen in _for_this_machine(parts, archive, descriptor):
-            record = _load_manifest(parts, archive, chosen, _references([name] if ":" in name or "/" in name else []))
+            record = _load_manifest(parts, archive, chosen, archive.tags([name] if ":" in name or "/" in name else []))
             loaded[record.id] = record
     return list(loaded.values())
 

@@ -296,12 +296,15 @@ class Images:
             entry[1].extend(tag for tag in (record.tags if by_id else (Reference.parse(name).tagged().familiar(),)) if tag not in entry[1])
         return imagefiles.save(self._parts, list(chosen.values()))
 
-    def load(self, data: bytes | BinaryIO | Iterator[bytes]) -> Sequence[Image]:
-        """Read the images of an archive made by docker, podman, skopeo or :meth:`save`, compressed or not; InvalidDocument for others."""
+    def load(self, data: bytes | BinaryIO | Iterator[bytes], *, named: bool = True) -> Sequence[Image]:
+        """Read the images of an archive made by docker, podman, skopeo or :meth:`save`, compressed or not; InvalidDocument for others.
+
+        An archive may claim any name, and takes it from the image that has it; not ``named``: its names are passed over.
+        """
         from notebook_containers.engine import copying, imagefiles
 
         with copying.plain(data) as stream:
-            records = imagefiles.load(self._parts, stream)
+            records = imagefiles.load(self._parts, stream, named=named)
         for record in records:
             self._parts.emit_image("load", record.id, record.tags[0] if record.tags else record.id)
         return [Image(self._parts, record) for record in records]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from notebook_containers.errors import RegistryError
@@ -107,7 +107,7 @@ class Client:
         scope: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | BinaryIO | None = None,
+        body: bytes | None = None,
         patience: Patience | None = None,
         repeat: bool = True,
     ) -> BaseHTTPResponse:
@@ -122,8 +122,6 @@ class Client:
         if not challenge:
             raise needs_login(self.registry)
         authorization = self.authenticator.answer(challenge, scope)
-        if body is not None and not isinstance(body, bytes):
-            body.seek(0)
         response = send(authorization=authorization)
         if response.status == 401:
             response.close()

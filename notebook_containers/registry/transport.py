@@ -12,8 +12,8 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
 from notebook_containers.errors import RegistryError
@@ -80,7 +80,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         authorization: str = "",
-        body: bytes | BinaryIO | None = None,
+        body: bytes | Iterator[bytes] | None = None,
         follow: bool = True,
         patience: Patience | None = None,
         repeat: bool = True,
@@ -145,7 +145,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | BinaryIO | None,
+        body: bytes | Iterator[bytes] | None,
         patience: Patience,
         *,
         repeat: bool = True,

@@ -6,8 +6,9 @@ After each, the registry is asked whether it has what was sent (REG-10): its wor
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from notebook_containers.errors import RegistryError
 from notebook_containers.oci.image import Digest
 from notebook_containers.registry.client import Client, fits, push_scope
+from notebook_containers.registry.patience import Stopped
 from notebook_containers.registry.transport import TRY_AGAIN
 
 if TYPE_CHECKING:
@@ -47,44 +49,93 @@ def mount(client: Client, repository: str, digest: Digest, source: str) -> bool:
 
 
 class Upload:
-    """One blob on its way to a repository; its bytes are given as pieces, once more from the start when an upload is lost."""
+    """One blob on its way to a repository; its bytes are given as pieces, from the start again when that is needed.
+
+    A small one goes in one request. A larger one is streamed (one PATCH, as docker does); where that breaks, or is not taken, it goes on
+    from what the registry has, in chunks that say their place (Content-Range).
+    """
 
     def __init__(self, client: Client, repository: str, what: str, *, sent: Callable[[int], object] = lambda _count: None) -> None:
         self._client, self._repository, self._what, self._sent = client, repository, f"{what} to {repository}", sent
         self._location = ""
         self._offset = 0
         self._chunk_bytes = CHUNK_BYTES
+        self._may_stream = True
 
     def send(self, source: Callable[[], Iterator[bytes]], *, expected: Digest | None = None) -> tuple[Digest, int]:
         """Send what ``source`` yields and return its digest and size; RegistryError when it cannot be sent or arrives as something else."""
         patience = self._client.transport.patience(more_s=1e9)
         while True:
             try:
-                return self._once(source, expected)
+                found, size = self._once(source, expected)
             except LostUpload:
                 self._sent(-self._offset)
                 if not patience.again():
                     raise
-
-    def _once(self, source: Callable[[], Iterator[bytes]], expected: Digest | None) -> tuple[Digest, int]:
-        self._begin()
-        digest = hashlib.new(expected.algorithm if expected else "sha256")
-        held: bytes = b""
-        for chunk in _chunks(source(), digest.update, self._chunk_bytes):
-            if held:
-                self._chunk(held)
-            held = chunk
-        found = Digest(f"{digest.name}:{digest.hexdigest()}")
-        if expected is not None and found != expected:
-            raise RegistryError(f"{self._what} cannot be sent: its bytes have the digest {found}", hint="run 'nbc system check'")
-        size = self._offset + len(held)
-        if self._offset:
-            self._chunk(held)
-            held = b""
-        self._end(found, held)
+            else:
+                break
         if not self._client.has_blob(self._repository, found, push=True):
             raise RegistryError(f"registry {self._client.registry} took {self._what} and does not have it")
         return found, size
+
+    def _once(self, source: Callable[[], Iterator[bytes]], expected: Digest | None) -> tuple[Digest, int]:
+        self._begin()
+        algorithm = expected.algorithm if expected else "sha256"
+        digest, size, last = self._send_streamed(source, algorithm) or self._send_chunks(source, algorithm)
+        if expected is not None and digest != expected:
+            raise RegistryError(f"{self._what} cannot be sent: its bytes have the digest {digest}", hint="run 'nbc system check'")
+        self._end(digest, last)
+        return digest, size
+
+    def _send_streamed(self, source: Callable[[], Iterator[bytes]], algorithm: str) -> tuple[Digest, int, bytes] | None:
+        """Send all as one request; return digest, size, and what is still to be sent (all of a small blob); None: to go on in chunks."""
+        digest = hashlib.new(algorithm)
+        pieces = _hashed(source(), digest.update)
+        with closing(pieces):
+            first = _beginning(pieces, self._chunk_bytes)
+            if len(first) < self._chunk_bytes:
+                return _digest(digest), len(first), first
+            if not self._may_stream:
+                return None
+            self._may_stream = False  # it is tried once
+            counted = _Counted(first, pieces, self._sent)
+            whole = False
+            try:
+                whole = self._streamed(counted)
+            finally:
+                self._sent(0 if whole else -counted.count)
+            if not whole:
+                return None
+        self._offset = counted.count
+        return _digest(digest), counted.count, b""
+
+    def _streamed(self, pieces: _Counted) -> bool:
+        """Tell whether one request took it all; otherwise the offset is what the registry has of it."""
+        known = self._client.authenticator.known(push_scope(self._repository))
+        transport = self._client.transport
+        try:
+            response = transport.request("PATCH", self._location, headers=_OCTETS, authorization=known, body=iter(pieces), repeat=False)
+        except Stopped:
+            raise
+        except RegistryError:
+            self._ask(pieces.count, refused=False)
+            return False
+        with closing(response):
+            match = _RANGE.match(response.headers.get("Range", ""))
+            if response.status in (201, 202, 204) and pieces.ended and (match is None or int(match[1]) == pieces.count - 1):
+                self._location = _location(self._client, response, self._location)
+                return True
+        self._ask(pieces.count, refused=False)
+        return False
+
+    def _send_chunks(self, source: Callable[[], Iterator[bytes]], algorithm: str) -> tuple[Digest, int, bytes]:
+        digest, size = hashlib.new(algorithm), 0
+        skip = self._offset
+        with closing(_hashed(source(), digest.update)) as pieces:
+            for chunk in _chunks(_without(pieces, skip), self._chunk_bytes):
+                self._chunk(chunk)
+                size += len(chunk)
+        return _digest(digest), skip + size, b""
 
     def _begin(self) -> None:
         url = f"/v2/{self._repository}/blobs/uploads/"
@@ -183,11 +234,53 @@ def _cancel(client: Client, repository: str, location: str) -> None:
         return
 
 
-def _chunks(pieces: Iterator[bytes], hashed: Callable[[bytes], object], size: int) -> Iterator[bytes]:
+class _Counted:
+    """Yields a first chunk and the rest, and counts what was handed over; ``ended`` when that is all."""
+
+    def __init__(self, first: bytes, rest: Iterator[bytes], sent: Callable[[int], object]) -> None:
+        self._first, self._rest, self._sent = first, rest, sent
+        self.count, self.ended = 0, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in itertools.chain((self._first,), self._rest):
+            self.count += len(piece)
+            self._sent(len(piece))
+            yield piece
+        self.ended = True
+
+
+def _hashed(pieces: Iterator[bytes], update: Callable[[bytes], object]) -> Generator[bytes, None, None]:
+    for piece in pieces:
+        update(piece)
+        yield piece
+
+
+def _digest(digest: hashlib._Hash) -> Digest:
+    return Digest(f"{digest.name}:{digest.hexdigest()}")
+
+
+def _without(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Yield the pieces without the first ``count`` bytes."""
+    for piece in pieces:
+        if count < len(piece):
+            yield piece[count:]
+        count = max(count - len(piece), 0)
+
+
+def _beginning(pieces: Iterator[bytes], size: int) -> bytes:
+    """Return the first pieces, as many as have ``size`` bytes together; fewer bytes are all there are."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        if len(held) >= size:
+            break
+    return bytes(held)
+
+
+def _chunks(pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
     """Yield the pieces' bytes in chunks of ``size``, the last one shorter (and none for no bytes)."""
     held = bytearray()
     for piece in pieces:
-        hashed(piece)
         held += piece
         while len(held) >= size:
             yield bytes(held[:size])

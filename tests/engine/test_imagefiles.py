@@ -85,7 +85,7 @@ def _changed(data: bytes, change: str, value: bytes) -> bytes:
     return tar(*((name, value if name == change else old) for name, old in contents(data).items()))
 
 
-def test_an_archive_that_lies_is_refused_and_leaves_nothing(engine: Engine, other: Engine, image: Image) -> None:
+def test_reg13_an_archive_that_lies_is_refused_and_leaves_nothing(engine: Engine, other: Engine, image: Image) -> None:
     data = saved(engine, "saved:1")
     (entry,) = json.loads(contents(data)["manifest.json"])
     layer = entry["Layers"][-1]
@@ -105,6 +105,32 @@ def test_an_archive_that_lies_is_refused_and_leaves_nothing(engine: Engine, othe
     for nonsense in (tar(("a", b"b")), b"no tar" * 200):
         with pytest.raises(InvalidDocument):
             other.images.load(nonsense)
+    assert other.images.list() == []
+
+
+def test_reg13_the_names_in_an_archive_can_be_refused(engine: Engine, other: Engine, image: Image) -> None:
+    """CVE-2026-50195's kind: an archive claims a name that another image has."""
+    data = saved(engine, "saved:1")
+    theirs = other.images.import_image(tar(("own", b"x")), "saved:1")
+    (loaded,) = other.images.load(data, named=False)
+    assert (loaded.id, list(loaded.tags)) == (image.id, [])
+    assert other.images.get("saved:1").id == theirs.id
+    (loaded,) = other.images.load(data)
+    assert list(loaded.tags) == ["saved:1"]
+    assert other.images.get("saved:1").id == image.id
+
+
+def test_reg13_links_in_an_archive_lead_nowhere_else(other: Engine) -> None:
+    for target in ("/etc/passwd", "../../../etc/passwd", "manifest.json"):
+        link = tarfile.TarInfo("manifest.json")
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.addfile(link)
+        with pytest.raises(InvalidDocument, match="holds no image"):
+            other.images.load(buffer.getvalue())
+    with pytest.raises(InvalidDocument):
+        other.images.load(tar(("blobs/sha256/../../../x", b"x"), ("manifest.json", b"[]"), ("blobs/md5/x", b"x")))
     assert other.images.list() == []
 
 

@@ -72,8 +72,7 @@ class Scripted:
 def handler_for(script: Scripted) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            length = int(self.headers.get("Content-Length", 0) or 0)
-            request = Request(self.command, self.path, dict(self.headers), self.rfile.read(length))
+            request = Request(self.command, self.path, dict(self.headers), self.given())
             found = script.next(request)
             script.over.wait(found.delay_s) if found.delay_s else None
             try:
@@ -81,6 +80,16 @@ def handler_for(script: Scripted) -> type[BaseHTTPRequestHandler]:
             except OSError:
                 pass  # the client had enough
             self.close_connection = True
+
+        def given(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length", 0) or 0))
+            data = b""
+            while size := int(self.rfile.readline(), 16):
+                data += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return data
 
         def send(self, found: Answer, wanted: str) -> None:
             if found.dropped:
