@@ -99,8 +99,7 @@ def build(
             config=replace(made.stages[-1].final, labels={**made.stages[-1].final.labels, **(labels or {})}),
             rootfs=RootFS(diff_ids=tuple(solved.below.layers)), history=tuple(solved.history),
         )  # fmt: skip
-        dated, row = _dated(store, config, job.solver)
-        image = _write(store, dated, solved.below.layers, tags, row=row)
+        image = _write(store, _dated(store, config, job.solver), solved.below.layers, tags)
     progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
     return BuildResult(image=image, steps=job.results(), warnings=warnings)
 
@@ -198,19 +197,25 @@ def _told(progress: Callable[[Event], None], index: int, total: int, stage: Stag
     progress(StepDone(index=index, cached=True, reason=reason, seconds=seconds, bytes_added=0, layer=None))
 
 
-def _dated(store: Store, config: ImageConfig, solver: Solver) -> tuple[ImageConfig, str]:
+def _dated(store: Store, config: ImageConfig, solver: Solver) -> ImageConfig:
     """Fill in the times that are the image's own: when an image like this was first made, so that a build again is the same image.
 
-    Returns the config and the cache row's key to write, empty when there is one.
+    The time is settled in one transaction: of two builds of the same that end at once, both get the first one's.
     """
     key = keys.image_key(config.to_bytes())
     row = store.records.cache_get(key)
+    if row is None:
+        with store.records.transaction():
+            row = store.records.cache_get(key)
+            if row is None:
+                store.records.cache_put(key, None, json.dumps({"created": solver.now()}))
+                row = store.records.cache_get(key)
     created = json.loads(row.document)["created"] if row is not None else solver.now()
     history = tuple(replace(h, created=h.created or created) for h in config.history)
-    return replace(config, created=created, history=history), "" if row is not None else key
+    return replace(config, created=created, history=history)
 
 
-def _write(store: Store, config: ImageConfig, layers: Sequence[Digest], tags: Sequence[Reference], *, row: str) -> ImageRecord:
+def _write(store: Store, config: ImageConfig, layers: Sequence[Digest], tags: Sequence[Reference]) -> ImageRecord:
     """Record and tag the image; nothing is written when it is there with these tags."""
     try:
         image = store.images.get(Digest.of(config.to_bytes()))
@@ -221,6 +226,4 @@ def _write(store: Store, config: ImageConfig, layers: Sequence[Digest], tags: Se
         for tag in missing:
             store.images.tag(image.id, tag)
         image = store.images.get(image.id) if missing else image
-    if row:
-        store.records.cache_put(row, None, json.dumps({"created": config.created}))
     return image
