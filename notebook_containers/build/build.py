@@ -82,7 +82,7 @@ def build(
     dockerfile, instructions = read(text, name=name)
     stages = cut(instructions, build_args=given, platform=platform)
     goal = stages.target(target)
-    with store.lease(), Context.open(context, dockerfile=name) as opened:
+    with store.lease(), Context.open(context, dockerfile=name, memory=store.known_digests) as opened:
         settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=_epoch(given), network=network)
         relay = scheduling.Relay(progress)
         tools = Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=relay)

@@ -22,6 +22,7 @@ from notebook_containers.build.patterns import Automaton
 from notebook_containers.errors import InvalidArgument, InvalidDocument, NotFound
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.linux.paths import SafeRoot
+from notebook_containers.store.known_digests import KnownDigests
 
 MAGIC = "*?["
 
@@ -51,14 +52,15 @@ class Source:
 class Context:
     """An open build context; close it, or use it in a ``with`` statement."""
 
-    def __init__(self, root: SafeRoot, *, path: str, rules: IgnoreRules) -> None:
+    def __init__(self, root: SafeRoot, *, path: str, rules: IgnoreRules, memory: KnownDigests | None = None) -> None:
         self.root, self.path, self.rules = root, path, rules
-        self._digests = FileDigests(root, rules)
+        self._digests = FileDigests(root, rules, memory=memory, name=path)
 
     @classmethod
-    def open(cls, path: Path, *, dockerfile: str = "Dockerfile") -> Self:
+    def open(cls, path: Path, *, dockerfile: str = "Dockerfile", memory: KnownDigests | None = None) -> Self:
         """Open a directory and read ``<dockerfile>.dockerignore`` or else ``.dockerignore`` in it.
 
+        ``memory`` is where digests of its files are kept from one build to the next.
         Raises NotFound or InvalidArgument for what is no readable directory, InvalidDocument for wrong rules.
         """
         try:
@@ -67,13 +69,14 @@ class Context:
             kind = NotFound if err.errno == errno.ENOENT else InvalidArgument
             raise kind(f"the build context {path} cannot be used: {os.strerror(err.errno or 0).lower()}", hint="give a directory") from err
         try:
-            return cls(root, path=os.path.abspath(path), rules=_find_rules(root, dockerfile))
+            return cls(root, path=os.path.abspath(path), rules=_find_rules(root, dockerfile), memory=memory)
         except BaseException:
             root.close()
             raise
 
     def close(self) -> None:
-        """Close the descriptor; may be called twice."""
+        """Remember what was read and close the descriptor; may be called twice."""
+        self._digests.remember()
         self.root.close()
 
     def __enter__(self) -> Self:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator
 
 from notebook_containers.build.ignore import IgnoreRules
 from notebook_containers.build.patterns import State
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
+from notebook_containers.store.known_digests import Known, KnownDigests, Signature
 
 _CHUNK = 1024 * 1024
 _KINDS = {
@@ -18,7 +20,7 @@ _KINDS = {
 }  # fmt: skip
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-Signature = tuple[int, int, int, int, int, int]
+_SETTLED_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +45,25 @@ class TreeDigest:
 class FileDigests:
     """Walks and hashes below one root; remembers each file's digest with its device, inode, size, mtime and ctime.
 
-    The kernel sets ctime itself, so an edit that puts size and mtime back is still seen; the memory lives as long as one build does.
+    The kernel sets ctime itself, so an edit that puts size and mtime back is still seen. ``memory`` is what earlier builds knew about
+    the directory ``name``; :meth:`remember` adds to it.
     """
 
-    def __init__(self, root: SafeRoot, rules: IgnoreRules) -> None:
-        self._root, self._rules = root, rules
-        self._known: dict[str, tuple[Signature, str]] = {}
+    def __init__(self, root: SafeRoot, rules: IgnoreRules, *, memory: KnownDigests | None = None, name: str = "") -> None:
+        self._root, self._rules, self._memory, self._name = root, rules, memory, name
+        self._known: Known = memory.read(name) if memory is not None else {}
+        self._counted = _Counted()
+
+    def remember(self) -> None:
+        """Keep what was read now; files changed within the last second are left out, they may change again unseen."""
+        if self._memory is None or not self._counted.files:
+            return
+        settled = time.time_ns() - _SETTLED_NS
+        self._memory.write(self._name, {path: known for path, known in self._known.items() if known[0][4] < settled})
 
     def tree(self, path: str) -> TreeDigest:
         """Return the digest of ``path`` and all below it; paths in it are relative to ``path``."""
-        walk = _Walk(self._rules, self._known)
+        walk = _Walk(self._rules, self._known, self._counted)
         with self._root.parent(path) if path else _Here(self._root) as (fd, name):
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
@@ -72,6 +83,13 @@ class FileDigests:
         return self._rules.enter(self._rules.start, path) if path else self._rules.start
 
 
+class _Counted:
+    """How many files were read."""
+
+    def __init__(self) -> None:
+        self.files = 0
+
+
 class _Here:
     """The root itself as ``(descriptor, ".")``."""
 
@@ -88,8 +106,8 @@ class _Here:
 class _Walk:
     """One pass; ``entries`` in the order of names, a directory before what is in it."""
 
-    def __init__(self, rules: IgnoreRules, known: dict[str, tuple[Signature, str]]) -> None:
-        self.rules, self.known = rules, known
+    def __init__(self, rules: IgnoreRules, known: Known, counted: _Counted) -> None:
+        self.rules, self.known, self.counted = rules, known, counted
         self.checked = bool(rules.rules)
         self.entries: list[Entry] = []
         self.skipped: list[str] = []
@@ -148,6 +166,7 @@ class _Walk:
         finally:
             os.close(file)
         value = digest.hexdigest()
+        self.counted.files += 1
         self.known[path] = (_signature(before), value)
         return value
 

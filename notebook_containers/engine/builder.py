@@ -80,6 +80,8 @@ class Builder:
             chosen.append(entry)
             total -= entry.size if entry.reclaimable else 0
         freed = self._remove(chosen)
+        if all:
+            self._parts.store.known_digests.forget()
         reclaimed = collect(self._parts.store)
         return {"CachesDeleted": [e.id for e in chosen], "SpaceReclaimed": freed + reclaimed.bytes}
 

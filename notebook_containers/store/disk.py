@@ -26,7 +26,10 @@ from notebook_containers.linux import exhausted, syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp
 
-_DIRECTORIES = ("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes", "cachemounts", "cachemounts/locks")
+_DIRECTORIES = (
+    *("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes"),
+    *("cachemounts", "cachemounts/locks", "digests"),
+)
 _PASSING = ("tmp", "trash")
 _VOLATILE = "volatile-"
 _OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")

@@ -13,6 +13,7 @@ from notebook_containers.store.content import ContentStore
 from notebook_containers.store.disk import Disk
 from notebook_containers.store.idmap import StoreIds, settle
 from notebook_containers.store.images import Images
+from notebook_containers.store.known_digests import KnownDigests
 from notebook_containers.store.layers import LayerStore
 from notebook_containers.store.records import Records
 from notebook_containers.store.snapshots import Snapshots
@@ -36,6 +37,7 @@ class Store:
         self.snapshots = Snapshots(self.root, self.layers)
         self.images = Images(self.content, records, self.layers)
         self.volumes = Volumes(disk, records)
+        self.known_digests = KnownDigests(disk)
         self.cache_mounts = CacheMounts(disk, self.trees)
         self._stop = threading.Event()
         self._sweeper: threading.Thread | None = None

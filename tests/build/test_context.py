@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from notebook_containers.build.context import Context, OutsideContext
 from notebook_containers.errors import InvalidArgument, InvalidDocument, NotFound
+from notebook_containers.store.store import Store
 
 
 @pytest.fixture
@@ -196,3 +198,42 @@ def test_strange_names(tree: Path) -> None:
     Path(os.fsdecode(bytes(tree) + b"/\xff")).write_text("2")
     assert len(paths(tree)) == 9
     assert len(digest(tree)) == 64
+
+
+def test_digests_are_kept_from_one_build_to_the_next(tmp_path: Path, store: Store) -> None:
+    top = tmp_path / "many"
+    top.mkdir()
+    for number in range(60):
+        (top / f"f{number}").write_text(str(number))
+    past = time.time() - 10
+    reads: list[str] = []
+    while not store.known_digests.read(str(top)):  # what changed within the last second is not remembered
+        assert time.time() - past < 60
+        with Context.open(top, memory=store.known_digests) as context:
+            first = context.digest(context.select(".")[0])
+        time.sleep(0.2)
+    sys_open = os.open
+
+    def watched(path: str, flags: int, *more: int, dir_fd: int | None = None) -> int:
+        if str(path).startswith("f"):
+            reads.append(str(path))
+        return sys_open(path, flags, *more, dir_fd=dir_fd)
+
+    (top / "f7").write_text("x")
+    os.utime(top / "f7", (past, past))
+    with pytest.MonkeyPatch.context() as patch, Context.open(top, memory=store.known_digests) as context:
+        patch.setattr(os, "open", watched)
+        second = context.digest(context.select(".")[0])
+    assert reads == ["f7"]
+    assert second.digest != first.digest
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"version":1}', b'{"version":1,"context":"c","files":{"a":[1]}}', b"\xff\x00"])
+def test_a_damaged_memory_counts_as_none(store: Store, damage: bytes) -> None:
+    store.known_digests.write("c", {"a": ((1, 2, 3, 4, 5, 6), "d")})
+    assert store.known_digests.read("c") == {"a": ((1, 2, 3, 4, 5, 6), "d")}
+    (path,) = (store.root / "digests").iterdir()
+    path.write_bytes(damage)
+    assert store.known_digests.read("c") == {}
+    store.known_digests.forget()
+    assert list((store.root / "digests").iterdir()) == []
