@@ -15,7 +15,7 @@ from tests.bench.measure import Unavailable
 
 IMAGE = "localhost/base"
 
-_SCRIPT = "import sys\nfrom notebook_containers.cli.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+_SCRIPT = "import sys\nfrom notebook_containers.cli.entry import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 
 
 class Ours:
