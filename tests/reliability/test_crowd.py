@@ -80,9 +80,7 @@ def _idle(place: Home, engine: Engine, containers: list[Container]) -> None:
     took = time.monotonic() - began
     spent = sum(_cpu_s(pid) - before[pid][0] for pid in pids)
     woken = {pid: (_switches(pid) - before[pid][1]) / took for pid in pids}
-    print(
-        f"{len(pids)} processes idle for {took:.0f} s: {100 * spent / took:.3f} % of a core, at most {max(woken.values()):.2f} wake-ups a second"
-    )
+    print(f"{len(pids)} processes, {took:.0f} s idle: {100 * spent / took:.3f} % of a core, {max(woken.values()):.2f} wake-ups/s")
     assert spent / took < 0.005
     assert max(woken.values()) < 1
     assert sum(woken.values()) < 1

@@ -90,7 +90,7 @@ def test_rel23_a_flood_is_bounded_on_disk_and_costs_a_few_copies(place: Home, en
     copied = copying_s(place.root, FLOOD)
     print(f"{FLOOD / took / 1e6:.0f} MB/s; CPU of the monitor {used:.2f} s, of a process that only copies {copied:.2f} s")
     assert used < 6 * copied
-    assert most <= 10_000_000 + CHUNK
+    assert most <= (10 << 20) + CHUNK
     assert files == 3
     numbers = [line.data for line in container.log_lines() if line.stream == "stdout"]
     assert set(numbers[1:-1]) == {f"{LINE}\n".encode()}
