@@ -119,7 +119,8 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.replace(temporary, path)
     except OSError as err:
-        raise StoreError(f"cannot write {path}: {(err.strerror or str(err)).lower()}") from err
+        hint = "make the directory first" if isinstance(err, FileNotFoundError) else "choose another file with -o"
+        raise StoreError(f"cannot write {path}: {(err.strerror or str(err)).lower()}", hint=hint) from err
     finally:
         temporary.unlink(missing_ok=True)
 

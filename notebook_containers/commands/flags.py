@@ -44,11 +44,11 @@ PROCESS: tuple[click.Option, ...] = (
     _many(["--annotation"], "NAME=VALUE", "Write an annotation into the container's description."),
     click.Option(["--restart"], default="no", show_default=True, metavar="POLICY", help="no, always, on-failure[:N] or unless-stopped."),
     _text(["--stop-signal"], "SIGNAL", "Signal that asks it to end."),
-    _number(["--stop-timeout"], "Seconds to wait before it is killed."),
+    _number(["--stop-timeout"], "Seconds to wait before it is killed; -1: for ever."),
     click.Option(["--pull"], default="missing", show_default=True, metavar="WHEN", help="Fetch the image: always, missing or never."),
     _text(["--runtime"], "NAME", "runc, crun or the path of another OCI runtime that makes the container instead."),
     _text(["--platform"], "OS/ARCH", "Platform of the image, as linux/amd64."),
-    _flag(["-q", "--quiet"], "Say nothing while the image is fetched (nothing is said anyway)."),
+    _flag(["-q", "--quiet"], "Say nothing while the image is fetched."),
 )
 
 RESOURCES: tuple[click.Option, ...] = (
@@ -112,7 +112,11 @@ NETWORK: tuple[click.Option, ...] = (
     click.Option(
         ["--network", "--net"], default="bridge", show_default=True, help="bridge, none, host, container:NAME or a network's name."
     ),
-    _many(["--add-host"], "NAME:ADDRESS", "Add a line to /etc/hosts."),
+    _many(
+        ["--add-host"],
+        "NAME:ADDRESS",
+        "Add a line to /etc/hosts; the address host-gateway is this machine, whose services it may then use.",
+    ),
     _many(["--dns"], "ADDRESS", "Name server to use."),
 )
 

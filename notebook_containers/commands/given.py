@@ -158,11 +158,11 @@ def attached(given: Given) -> frozenset[str]:
 
 
 def nano_cpus(value: object) -> int | None:
-    """Return ``--cpus`` in billionths; InvalidArgument for more than the machine has."""
+    """Return ``--cpus`` in billionths, 0 for no limit; InvalidArgument for more than the machine has."""
     if not isinstance(value, float):
         return None
     cores = os.cpu_count() or 1
-    if not 0 < value <= cores:
+    if not 0 <= value <= cores:
         raise InvalidArgument(f"--cpus {value:g} is not possible: this machine has {cores}", hint=f"choose 0.01 to {cores}")
     return int(value * 1_000_000_000)
 
@@ -183,9 +183,10 @@ def _lines(face_: Face, path: str, what: str) -> list[str]:
     try:
         lines = (face_.cwd / path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as err:
-        raise InvalidArgument(f"{what} file {path!r} cannot be read: {err.strerror}") from err
+        reason = (err.strerror or str(err)).lower()
+        raise InvalidArgument(f"{what} file {path!r} cannot be read: {reason}", hint="it is a path on this machine") from err
     except UnicodeDecodeError as err:
-        raise InvalidArgument(f"{what} file {path!r} is not UTF-8 text") from err
+        raise InvalidArgument(f"{what} file {path!r} is not UTF-8 text", hint="save it as UTF-8, one NAME=VALUE a line") from err
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 

@@ -12,7 +12,7 @@ from notebook_containers.commands.face import STREAMS, Face, detach_keys, face
 from notebook_containers.commands.flags import OPTIONS
 from notebook_containers.commands.given import attached, keywords, text, wants_stdin
 from notebook_containers.commands.results import Ended, Result, Started
-from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument
+from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, StartFailed
 
 if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
@@ -58,6 +58,11 @@ def _run(image: str, command: tuple[str, ...], *, detach: bool, **given: object)
                 here.note(warning)
             return Started(container=container)
         return _foreground(here, container, given)
+    except StartFailed as err:
+        # as with docker it stays, with its verdict, to be looked at (unless --rm); what else keeps it from starting leaves nothing
+        if container.document.options.auto_remove or err.exit_status == 125:
+            _remove(container)
+        raise
     except BaseException:
         if container.document.options.auto_remove or container.status == "created":
             _remove(container)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 
 import click
@@ -90,6 +91,17 @@ class Verbs(click.Group):
         loaded = importlib.import_module(module if "." in module else f"notebook_containers.commands.{module}")
         command: click.Command = loaded.COMMANDS[name or cmd_name]
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs with the first clause of what each does: whole words, where click would cut with dots."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                text = " ".join((command.help or "").split())
+                rows.append((name, re.split(r"[.;:](?:\s|$)", text, maxsplit=1)[0] + "."))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb; an unknown one is an error that names the nearest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ from notebook_containers.engine.specgen import capability_set
 from notebook_containers.engine.telling import Telling
 from notebook_containers.engine.usage import Usage
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, environment_list
-from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure
+from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure, StartFailed
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON, untrusted_json
@@ -52,6 +52,19 @@ class ExecResult:
     def __iter__(self) -> Iterator[object]:
         """Unpack as docker-py's pair."""
         return iter((self.exit_code, self.output))
+
+
+@contextmanager
+def _next_step() -> Iterator[None]:
+    """Add the next step to the error of a command that could not start: the runtime knows why, not what people do about it."""
+    try:
+        yield
+    except StartFailed as err:
+        if not err.hint:
+            from notebook_containers.engine.verdict import start_hint
+
+            err.hint = start_hint(err.exit_status, err.message)
+        raise
 
 
 class Container(Contents, Usage, Telling):
@@ -167,7 +180,8 @@ class Container(Contents, Usage, Telling):
                 raise Conflict(f"container {self.name} is paused", hint=f"let it go on: nbc unpause {self.name}")
             if self.state.status == "running":
                 return None
-            self.document, session = launch.start(self._parts, self._networks, self.document, attach=attach, stdin=stdin)
+            with _next_step():
+                self.document, session = launch.start(self._parts, self._networks, self.document, attach=attach, stdin=stdin)
         self._state = None
         return session
 
@@ -318,7 +332,8 @@ class Container(Contents, Usage, Telling):
         process = self._exec_process(args, user, environment_list(environment), workdir, tty=tty, privileged=privileged)
         told = {"execID": (exec_id := new_id())}
         actors.tell(self._parts, self.id, f"exec_create: {shlex.join(args)}", told)
-        session = self._parts.runtime.exec(self.id, process, stdin=stdin, detach=detach, exec_id=exec_id)
+        with _next_step():
+            session = self._parts.runtime.exec(self.id, process, stdin=stdin, detach=detach, exec_id=exec_id)
         actors.tell(self._parts, self.id, f"exec_start: {shlex.join(args)}", told)
         if session is not None:
             session.on_detach = lambda: actors.tell(self._parts, self.id, "exec_detach", told)

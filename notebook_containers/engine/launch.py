@@ -16,7 +16,18 @@ from pathlib import Path
 
 from notebook_containers import network as net
 from notebook_containers.build.platforms import host_platform, platform_text
-from notebook_containers.engine import actors, device_words, health, installers, namespace_words, neighbours, specgen, user_ranges, users
+from notebook_containers.engine import (
+    actors,
+    device_words,
+    health,
+    installers,
+    limit_words,
+    namespace_words,
+    neighbours,
+    specgen,
+    user_ranges,
+    users,
+)
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.host import Host
@@ -57,6 +68,7 @@ def create(
     """
     if parts.host.rootless and options.network != "host" and names.HOST_GATEWAY in options.extra_hosts.values():
         raise Unsupported("--add-host NAME:host-gateway is not possible for an ordinary user's network", hint="use --network host")
+    limit_words.check_cpus(options.cpuset_cpus, os.cpu_count() or 1)
     container_id = new_id()
     config = image.config.config
     document = ContainerDocument(

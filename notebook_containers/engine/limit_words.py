@@ -120,6 +120,13 @@ def check_sysctls(wanted: Mapping[str, str], modes: Mapping[str, str]) -> None:
             )
 
 
+def check_cpus(text: str, count: int) -> None:
+    """Raise InvalidArgument when a list of CPUs (``0-1,3``) names one that a machine with ``count`` of them has not."""
+    highest = max((int(word) for part in text.split(",") for word in part.split("-") if word), default=0)
+    if highest >= count:
+        raise InvalidArgument(f"--cpuset-cpus {text}: there is no CPU {highest}", hint=f"this machine has CPUs 0-{count - 1}")
+
+
 def cgroup_parent(word: str | None) -> str:
     """Return the group that the container's is made in: one or more names, always below the group of all containers."""
     if not word:

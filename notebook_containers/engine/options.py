@@ -175,7 +175,7 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         restart=restart,
         restart_max=restart_max,
         stop_signal=words.stop_signal(given.get("stop_signal")),
-        stop_timeout_s=10 if given.get("stop_timeout") is None else words.at_least("stop_timeout", given.get("stop_timeout")),
+        stop_timeout_s=10 if given.get("stop_timeout") is None else words.at_least("stop_timeout", given.get("stop_timeout"), -1),
         auto_remove=given.get("auto_remove", False),
         healthcheck=log_words.health(given.get("healthcheck")),
         log=log_words.log(given.get("log_config")),

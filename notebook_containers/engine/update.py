@@ -76,7 +76,9 @@ def changed_options(
     """Return the options with what is given changed; InvalidArgument for a value that cannot be, or for values that contradict."""
     if nano_cpus and (cpu_period or cpu_quota):
         raise InvalidArgument("--cpus contradicts --cpu-period and --cpu-quota", hint="give one or the others")
-    if nano_cpus:
+    if nano_cpus == 0:
+        options = replace(options, nano_cpus=0, cpu_period=0, cpu_quota=-1)
+    elif nano_cpus is not None:
         options = replace(options, nano_cpus=words.at_least("nano_cpus", nano_cpus), cpu_period=0, cpu_quota=0)
     if cpu_period is not None or cpu_quota is not None:
         options = replace(

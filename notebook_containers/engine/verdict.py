@@ -101,12 +101,18 @@ def _alive(state: ContainerState) -> Verdict:
     return Verdict(cause="unhealthy", text=text, hint="nothing restarts it by itself: see nbc logs, and nbc inspect for every result")
 
 
+def start_hint(exit_status: int, text: str) -> str:
+    """Return the next step for a command that could not start (127 not found, 126 not executable); empty for other reasons."""
+    if exit_status == 127:
+        return "the image may lack it, or its PATH: see what there is with ls /bin"
+    return _executable_hint(text) if exit_status == 126 else ""
+
+
 def _not_started(state: ContainerState) -> Verdict:
     text, _, hint = state.error.partition("; ")
-    if state.exit_code == 127:
-        return Verdict(cause="not-found", text=text, hint=hint or "the image may lack it, or its PATH: see what there is with ls /bin")
-    if state.exit_code == 126:
-        return Verdict(cause="not-executable", text=text, hint=hint or _executable_hint(text))
+    causes: dict[int | None, Cause] = {127: "not-found", 126: "not-executable"}
+    if cause := causes.get(state.exit_code):
+        return Verdict(cause=cause, text=text, hint=hint or start_hint(state.exit_code or 0, text))
     return Verdict(cause="start", text=text, hint=hint or "nbc info says what this machine can do, and what is weaker here and why")
 
 

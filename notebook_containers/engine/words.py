@@ -200,7 +200,8 @@ def pids(value: int | None) -> int:
 def at_least(name: str, value: int | None, lowest: int = 0) -> int:
     """Return a number that may not be below ``lowest``."""
     if value is not None and value < lowest:
-        raise InvalidArgument(f"{name} {value} is {'negative' if lowest == 0 else 'below ' + str(lowest)}")
+        hint = "0 is no limit" if lowest == 0 else "-1 is without limit"
+        raise InvalidArgument(f"{name} {value} is {'negative' if lowest == 0 else 'below ' + str(lowest)}", hint=hint)
     return value or 0
 
 

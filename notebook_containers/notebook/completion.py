@@ -58,7 +58,8 @@ def _words(magic: str, typed: list[str], fragment: str) -> Iterable[str]:
     if command is None:
         return []
     if fragment.startswith("-"):
-        return [option for p in command.params if isinstance(p, click.Option) for option in p.opts]
+        options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+        return [word for p in options for word in (*p.opts, *p.secondary_opts)]
     return _names(command)
 
 

@@ -194,7 +194,7 @@ class Runtime:
             name = os.path.basename(err.filename or "") or "a limit"
             raise InvalidArgument(
                 f"cannot change the limits of container {id[:12]}: {name}: {(err.strerror or str(err)).lower()}",
-                hint="a memory limit cannot go below what is used now" if err.errno == errno.EBUSY else "",
+                hint=_limit_hint(name, err.errno),
             ) from err
 
     def set_restart(self, id: str, policy: str, most: int) -> None:
@@ -393,6 +393,13 @@ class Runtime:
         except Conflict:
             return
         self.wait_killed(state.id)
+
+
+def _limit_hint(name: str, number: int | None) -> str:
+    """Return the next step for a limit that the kernel refused."""
+    if number == errno.EBUSY:
+        return "a memory limit cannot go below what is used now"
+    return f"this machine has CPUs 0-{(os.cpu_count() or 1) - 1}" if name.startswith("cpuset.cpus") else ""
 
 
 def _left(deadline: float | None) -> float | None:

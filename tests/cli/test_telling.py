@@ -82,3 +82,13 @@ def test_logs_with_times_and_details(nbc: Nbc) -> None:
     assert nbc.ok("logs", "--since", lines[1].split()[0], "wordy") == "next"
     assert nbc.ok("logs", "--since", "1h", "--tail", "1", "wordy") == "next"
     assert "is no time" in nbc("logs", "--since", "yesterday", "wordy").line
+
+
+def test_a_command_that_cannot_start_stays_with_its_verdict(nbc: Nbc) -> None:
+    done = nbc("run", "--network", "none", "--name", "broken", BASE, "no-such-program")
+    assert done.status == 127
+    assert done.line.startswith("nbc: command no-such-program: not found in the container's PATH; ")
+    assert done.line.endswith("the image may lack it, or its PATH: see what there is with ls /bin")
+    assert nbc.ok("ps", "-a", "--format", "{{.Status}}|{{.Verdict}}") == f"Created|{done.line.removeprefix('nbc: ')}"
+    assert nbc.ok("rm", "broken") == "broken"
+    assert nbc("run", "--network", "none", BASE, "/etc/passwd").line.endswith("permission denied; make it executable: chmod +x")

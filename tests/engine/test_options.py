@@ -255,7 +255,7 @@ BAD: list[tuple[str, object, str]] = [
     ("stop_signal", "SIGNOTHING", "'SIGNOTHING'"),
     ("stop_signal", "0", "'0'"),
     ("stop_signal", "99", "'99'"),
-    ("stop_timeout", -1, "stop_timeout"),
+    ("stop_timeout", -2, "stop_timeout"),
     ("group_add", ["a:b"], "--group-add 'a:b'"),
     ("annotations", ["=x"], "--annotation"),
     ("healthcheck", {"test": ["RUN", "x"]}, "health check"),

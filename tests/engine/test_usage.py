@@ -100,6 +100,9 @@ def test_limits_change_at_once_and_stay(engine: Engine, busy: Container) -> None
     assert busy.stats(stream=False, one_shot=True)["pids_stats"]["limit"] == 20  # type: ignore[call-overload,index]
     time.sleep(0.3)
     assert float(str(busy.usage()["cpu_percent"])) < 65
+    busy.update(nano_cpus=0)
+    quota = busy.exec_run(["sh", "-c", "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null"]).output
+    assert quota.split()[0] in (b"-1", b"max")
     again = engine.containers.get(busy.name)
     assert again.attrs["HostConfig"]["Memory"] == 128 << 20  # type: ignore[call-overload,index]
     again.restart(timeout=0)

@@ -130,3 +130,23 @@ def test_p4_the_container_outlives_its_starter_and_reports_truthfully(user: Pers
     user.nbc("run", "-d", "--name", "late", "--network", "none", "hello", "sh", "-c", "sleep 0.3; echo end; exit 9")
     assert user.nbc("wait", "late") == "9\n"
     assert user.nbc("logs", "late") == "end\n"
+
+
+def test_verbs_answer_as_they_do_for_root(user: Person) -> None:
+    began = str(time.time())
+    user.nbc("run", "-d", "--name", "web", "--log-opt", "tag={{.Name}}", "-l", "a=b", "hello", "sh", "-c", "echo up; sleep 1000")
+    assert user.nbc("logs", "--details", "web") == "tag=web up\n"
+    assert user.nbc("ps", "--filter", "name=^we.$", "--filter", "label=a", "--format", '{{.Names}} {{.Label "a"}}') == "web b\n"
+    assert user.nbc("exec", "-e", "A=1", "-w", "/tmp", "web", "sh", "-c", "echo $A; pwd") == "1\n/tmp\n"
+    assert "sleep 1000" in user.nbc("top", "web")
+    user.nbc("cp", "/etc/hostname", "web:/tmp/name")
+    user.nbc("rename", "web", "site")
+    user.nbc("update", "--restart", "on-failure:2", "site")
+    assert user.nbc("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}} {{len .Mounts}}", "site") == "on-failure 0\n"
+    assert user.nbc("stop", "-s", "KILL", "site") == "site\n"
+    assert user.nbc("wait", "site") == "137\n"
+    told = user.nbc("events", "--since", began, "--until", "0s", "--format", "{{.Action}}").splitlines()
+    wanted = {"create", "start", "exec_create: sh -c echo $A; pwd", "top", "extract-to-dir", "rename", "update", "kill", "die", "stop"}
+    assert wanted <= {line.replace("'", "") for line in told}
+    said = user.refused("run", "--name", "broken", "hello", "no-such-program")
+    assert said.startswith("nbc: command no-such-program: not found in the container's PATH; ")

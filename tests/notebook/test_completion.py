@@ -19,6 +19,9 @@ def test_verbs_options_and_names(kernel: Kernel) -> None:
     assert "webbed" in kernel.complete("%container exec we")
     assert "localhost/base" in kernel.complete("%container_run loc")
     assert "--tag" in kernel.complete("%%dockerfile --t")
+    assert "--cpuset-mems" in kernel.complete("%container_update --cpuset")
+    assert "--no-pause" in kernel.complete("%container_commit --no")
+    assert "--isolation" not in kernel.complete("%container_run --iso")  # accepted for Docker's sake, and no help to anybody
 
 
 def test_instructions_of_a_dockerfile_cell(kernel: Kernel) -> None:
