@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
-from notebook_containers.engine import actors, health, inspection, launch, users, volumes
+from notebook_containers.engine import actors, execresult, health, inspection, launch, users, volumes
 from notebook_containers.engine.contents import Contents
 from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.execresult import ExecResult, ExecStream
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import ago, human_duration, new_id
 from notebook_containers.engine.specgen import capability_set
@@ -18,7 +19,7 @@ from notebook_containers.engine.telling import Telling
 from notebook_containers.engine.usage import Usage
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, environment_list
 from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure, StartFailed
-from notebook_containers.lean import dataclass, replace
+from notebook_containers.lean import replace
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.runtime import Capabilities, Process, User
@@ -39,19 +40,6 @@ _STATUS: Mapping[str, Status] = {
     "restarting": "restarting",
     "stopped": "exited",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecResult:
-    """What ``exec_run`` returns; unpacks as ``code, output = ...``. ``stderr`` is apart only with ``demux=True``."""
-
-    exit_code: int | None
-    output: bytes
-    stderr: bytes = b""
-
-    def __iter__(self) -> Iterator[object]:
-        """Unpack as docker-py's pair."""
-        return iter((self.exit_code, self.output))
 
 
 @contextmanager
@@ -283,6 +271,12 @@ class Container(Contents, Usage, Telling):
 
     # looking inside -------------------------------------------------------------------------------------------------------------
 
+    @overload
+    def exec_run(self, cmd: str | Sequence[str], *, stdout: bool = ..., stderr: bool = ..., detach: bool = ..., stream: Literal[False] = ..., user: str = ..., environment: Mapping[str, str | None] | Sequence[str] | None = ..., workdir: str | None = ..., tty: bool = ..., privileged: bool = ..., demux: bool = ...) -> ExecResult: ...  # fmt: skip # noqa: E501
+
+    @overload
+    def exec_run(self, cmd: str | Sequence[str], *, stdout: bool = ..., stderr: bool = ..., stream: Literal[True], user: str = ..., environment: Mapping[str, str | None] | Sequence[str] | None = ..., workdir: str | None = ..., tty: bool = ..., privileged: bool = ..., demux: bool = ...) -> ExecStream: ...  # fmt: skip # noqa: E501
+
     def exec_run(
         self,
         cmd: str | Sequence[str],
@@ -290,25 +284,29 @@ class Container(Contents, Usage, Telling):
         stdout: bool = True,
         stderr: bool = True,
         detach: bool = False,
+        stream: bool = False,
         user: str = "",
         environment: Mapping[str, str | None] | Sequence[str] | None = None,
         workdir: str | None = None,
         tty: bool = False,
         privileged: bool = False,
         demux: bool = False,
-    ) -> ExecResult:
-        """Run a command in the running container and return its exit code and output (docker-py's ``exec_run``)."""
+    ) -> ExecResult | ExecStream:
+        """Run a command in the running container and return its exit code and output (docker-py's ``exec_run``).
+
+        With ``stream`` the output is an iterator of what comes, and the exit code None.
+        """
         session = self.exec_session(cmd, user=user, environment=environment, workdir=workdir, tty=tty, privileged=privileged, detach=detach)
         if session is None:
             return ExecResult(exit_code=None, output=b"")
-        out, err = bytearray(), bytearray()
-        with session:
-            for stream, data in session:
-                if stream == "stdout" and stdout:
-                    out += data
-                elif stream == "stderr" and stderr:
-                    (err if demux else out).extend(data)
-        return ExecResult(exit_code=session.exit_code, output=bytes(out), stderr=bytes(err))
+        if stream:
+            return ExecStream(output=execresult.pieces(session, stdout=stdout, stderr=stderr, demux=demux))
+        return execresult.collected(session, stdout=stdout, stderr=stderr, demux=demux)
+
+    def resize(self, height: int, width: int) -> None:
+        """Tell its terminal, if it has one, how many lines and columns it has; raises Conflict when it does not run."""
+        self._running("resize the terminal of")
+        self._parts.runtime.resize(self.id, height, width)
 
     def exec_session(
         self,

@@ -201,6 +201,10 @@ class Runtime:
         """Change the restart policy of a container that is not over."""
         self._ask(id, {"op": "update", "restart": policy, "restartMax": most})
 
+    def resize(self, id: str, rows: int, cols: int) -> None:
+        """Tell the terminal of the first process its size; nothing happens without one."""
+        self._ask(id, {"op": "resize", "rows": rows, "cols": cols})
+
     def attach(self, id: str, *, stdin: bool = False, logs: bool = False) -> AttachSession:
         """Connect to the first process's streams; between create and start, no byte is missed.
 

@@ -13,8 +13,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from notebook_containers.cli import main as nbc
@@ -31,7 +31,13 @@ CGROUP = "nbc-beside-verbs"
 
 def lines() -> list[str]:
     """Return the command lines as they stand in the file."""
-    return [line for line in LINES.read_text().splitlines() if line and not line.startswith("#")]
+    return [line for section in sections() for line in section]
+
+
+def sections() -> list[list[str]]:
+    """Return the command lines by section."""
+    parts = re.split(r"^## .*$", LINES.read_text(), flags=re.MULTILINE)
+    return [[line for line in part.splitlines() if line and not line.startswith("#")] for part in parts[1:]]
 
 
 def words(line: str) -> tuple[list[str], str]:
@@ -63,7 +69,8 @@ def _both(place: Path, archive: Path, ours: Ours) -> dict[str, object]:
         client.call("import", str(archive), IMAGE)
         if client.missing:
             return {"missing": client.missing}
-        theirs: list[Answer] = []
+        (place / "docker-here").mkdir()
+        (place / "nbc-here").mkdir()
 
         def ask(command: Sequence[str], typed: str) -> tuple[int, str, str]:
             done = subprocess.run(
@@ -72,22 +79,28 @@ def _both(place: Path, archive: Path, ours: Ours) -> dict[str, object]:
             )  # fmt: skip
             return done.returncode, done.stdout, done.stderr
 
-        thread = threading.Thread(target=lambda: theirs.extend(_answers(ask, place / "docker-here")))
-        thread.start()
-        os.environ.update(NBC_ROOT=str(ours.root), NBC_RUN=str(ours.run))
-        own = _answers(_nbc, place / "nbc-here")
-        thread.join()
+        with ThreadPoolExecutor(len(sections())) as pool:  # its daemon spends most of the time waiting
+            *others, last = sections()
+            before = [pool.submit(_answers, ask, place / "docker-here", section) for section in others]
+
+            def alone() -> list[Answer]:
+                wait(before)  # the last section lists containers: nobody else may have any
+                return _answers(ask, place / "docker-here", last)
+
+            asked = [*before, pool.submit(alone)]
+            os.environ.update(NBC_ROOT=str(ours.root), NBC_RUN=str(ours.run))
+            own = _answers(_nbc, place / "nbc-here", lines())
+            theirs = [answer for each in asked for answer in each.result()]
         left = client.call("ps", "--all", "--quiet").split()
         if left:
             client.call("rm", "--force", *left)
     return {"docker": theirs, "ours": own}
 
 
-def _answers(ask: Callable[[Sequence[str], str], tuple[int, str, str]], here: Path) -> list[Answer]:
-    here.mkdir()
+def _answers(ask: Callable[[Sequence[str], str], tuple[int, str, str]], here: Path, given: Sequence[str]) -> list[Answer]:
     (here / "vars").write_text("A=from file\nB=b\n")
     found: list[Answer] = []
-    for line in lines():
+    for line in given:
         command, typed = words(line)
         status, out, err = ask(command, typed)
         found.append((status, normal(out), bool(err.strip())))
