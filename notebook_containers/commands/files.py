@@ -14,6 +14,7 @@ import click
 from notebook_containers.commands.face import Face, face
 from notebook_containers.commands.looking import QUIET
 from notebook_containers.commands.results import Names, Result, Text
+from notebook_containers.engine.image_words import SAVED_FORMATS
 from notebook_containers.errors import InvalidArgument, NotFound, StoreError
 
 
@@ -132,27 +133,36 @@ def _commit(container: str, name: str | None, *, author: str, change: tuple[str,
     return Text(text=str(image.id))
 
 
-def _import(file: str, name: str | None, *, change: tuple[str, ...], message: str) -> Result:
+def _import(file: str, name: str | None, *, change: tuple[str, ...], message: str, platform: str) -> Result:
     """Make an image of one layer from a tar archive: a file, or - for standard input."""
     here = face()
     with _opened(here, file) as stream:
-        image = here.engine.images.import_image(stream, name, changes=list(change), message=message or f"Imported from {file}")
+        said = message or f"Imported from {file}"
+        image = here.engine.images.import_image(stream, name, changes=list(change), message=said, platform=platform)
     return Text(text=str(image.id))
 
 
-def _save(images: tuple[str, ...], *, output: str | None) -> Result:
-    """Write images as a tar archive that docker, podman and skopeo read, with all their names."""
+def _save(images: tuple[str, ...], *, output: str | None, format: str, platform: str) -> Result:
+    """Write images, with all their names, as an archive or a directory that docker, podman, skopeo and umoci read."""
     here = face()
-    _write_stream(here, output, lambda: here.engine.images.save(list(images)))
+    if format.endswith("-dir"):
+        if output is None:
+            raise InvalidArgument(f"{format} is a directory", hint="say which: -o DIRECTORY")
+        here.engine.images.save_directory(list(images), local_path(here, output), format=format, platform=platform)
+        return None
+    _write_stream(here, output, lambda: here.engine.images.save(list(images), format=format, platform=platform))
     return None
 
 
-def _load(*, file: str | None, quiet: bool, no_names: bool) -> Result:  # noqa: ARG001
-    """Read images from an archive of docker, podman or skopeo (docker-archive or oci-archive)."""
+def _load(*, file: str | None, quiet: bool, no_names: bool, platform: str) -> Result:  # noqa: ARG001
+    """Read images from an archive or a directory of docker, podman, skopeo or umoci."""
     here = face()
     before = {tag: image.id for image in here.engine.images.list() for tag in image.tags}
-    with _opened(here, file or "-") as stream:
-        images = here.engine.images.load(stream, named=not no_names)
+    if file and os.path.isdir(local_path(here, file)):
+        images = here.engine.images.load_directory(local_path(here, file), named=not no_names, platform=platform)
+    else:
+        with _opened(here, file or "-") as stream:
+            images = here.engine.images.load(stream, named=not no_names, platform=platform)
     for image in images:
         for tag in image.tags:
             if before.get(tag, image.id) != image.id:
@@ -184,6 +194,10 @@ def _command(name: str, callback: Callable[..., Result], params: Sequence[click.
 _CHANGE = click.Option(["-c", "--change"], multiple=True, metavar="INSTRUCTION", help="Dockerfile instruction for the image's settings.")
 _MESSAGE = click.Option(["-m", "--message"], default="", help="Message in the image's history.")
 _OUTPUT = click.Option(["-o", "--output"], metavar="FILE", help="Write to this file instead of standard output.")
+_INPUT = click.Option(["file", "-i", "--input"], metavar="FILE", help="Read this file or directory instead of standard input.")
+_PLATFORM = click.Option(["--platform"], default="", metavar="OS/ARCH[/VARIANT]", help="The platform, as linux/arm64.")
+_NO_NAMES = click.Option(["--no-names"], is_flag=True, help="Do not take the names in the archive: it may claim any.")
+_FORMAT = click.Option(["--format"], type=click.Choice(SAVED_FORMATS), default=SAVED_FORMATS[0], show_default=True, help="How to write it.")
 _CONTAINER = click.Argument(["container"])
 
 COMMANDS: Mapping[str, click.Command] = {
@@ -211,15 +225,9 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Argument(["name"], required=False),
         ],
     ),
-    "import": _command("import", _import, [_CHANGE, _MESSAGE, click.Argument(["file"]), click.Argument(["name"], required=False)]),
-    "save": _command("save", _save, [_OUTPUT, click.Argument(["images"], nargs=-1, required=True)]),
-    "load": _command(
-        "load",
-        _load,
-        [
-            click.Option(["file", "-i", "--input"], metavar="FILE", help="Read this file instead of standard input."),
-            click.Option(["--no-names"], is_flag=True, help="Do not take the names in the archive: it may claim any."),
-            QUIET,
-        ],
+    "import": _command(
+        "import", _import, [_CHANGE, _MESSAGE, _PLATFORM, click.Argument(["file"]), click.Argument(["name"], required=False)]
     ),
+    "save": _command("save", _save, [_OUTPUT, _FORMAT, _PLATFORM, click.Argument(["images"], nargs=-1, required=True)]),
+    "load": _command("load", _load, [_INPUT, _PLATFORM, _NO_NAMES, QUIET]),
 }

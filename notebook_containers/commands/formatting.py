@@ -134,6 +134,18 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "images": (
         Column(heading="REPOSITORY", name="Repository", text=_plain("repository")),
         Column(heading="TAG", name="Tag", text=_plain("tag")),
+        Column(heading="DIGEST", name="Digest", text=_plain("digest"), shown=False),
+        Column(heading="IMAGE ID", name="ID", text=_plain("image_id")),
+        Column(heading="CREATED", name="CreatedSince", text=_time("created")),
+        Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
+        Column(heading="SIZE", name="Size", text=_size("size")),
+        Column(heading="UNIQUE SIZE", name="UniqueSize", text=_size("unique_size"), shown=False),
+        Column(heading="SHARED SIZE", name="SharedSize", text=_size("shared_size"), shown=False),
+    ),
+    "digests": (
+        Column(heading="REPOSITORY", name="Repository", text=_plain("repository")),
+        Column(heading="TAG", name="Tag", text=_plain("tag")),
+        Column(heading="DIGEST", name="Digest", text=_plain("digest")),
         Column(heading="IMAGE ID", name="ID", text=_plain("image_id")),
         Column(heading="CREATED", name="CreatedSince", text=_time("created")),
         Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),

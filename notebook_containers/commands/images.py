@@ -10,11 +10,12 @@ import click
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.figures import docker_size
+from notebook_containers.commands.imagetree import image_tree
 from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
 from notebook_containers.commands.results import Layers, Names, Result, Row, Table, Text
 from notebook_containers.engine.filters import from_words
-from notebook_containers.errors import Error
+from notebook_containers.errors import Error, InvalidArgument
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image
@@ -26,13 +27,13 @@ def image_rows(images: list[Image], *, full: bool = False) -> list[Row]:
     rows: list[Row] = []
     for image in images:
         unique, shared = sizes[image.id]
-        for name in image.tags or ("<none>:<none>",):
-            repository, _, tag = name.rpartition(":")
+        for repository, tag, digest in _names(image):
             rows.append(
                 {
                     "image_id": image.id if full else image.short_id,
                     "repository": repository,
                     "tag": tag,
+                    "digest": digest,
                     "created": image.created,
                     "size": image.size,
                     "unique_size": unique,
@@ -44,12 +45,36 @@ def image_rows(images: list[Image], *, full: bool = False) -> list[Row]:
     return rows
 
 
-def _images(name: str | None, *, all: bool, quiet: bool, format: str | None, no_trunc: bool) -> Result:
+def _names(image: Image) -> list[tuple[str, str, str]]:
+    """Return repository, tag and digest of each name, as docker lists them."""
+    digests = {repository: digest for repository, _, digest in (name.partition("@") for name in image.record.digests)}
+    tagged = [(repository, tag) for repository, _, tag in (name.rpartition(":") for name in image.tags)]
+    untagged = [(repository, "<none>") for repository in digests if repository not in dict(tagged)]
+    return [(repository, tag, digests.get(repository, "<none>")) for repository, tag in tagged + untagged or [("<none>", "<none>")]]
+
+
+def _images(
+    name: str | None,
+    *,
+    all: bool,
+    filter: tuple[str, ...],
+    digests: bool,
+    tree: bool,
+    quiet: bool,
+    format: str | None,
+    no_trunc: bool,
+) -> Result:
     """List images."""
-    rows = image_rows(face().engine.images.list(name, all=all), full=no_trunc)
+    if tree and (quiet or format or digests or no_trunc):
+        raise InvalidArgument("--tree draws the whole list", hint="leave out --quiet, --format, --digests and --no-trunc")
+    found = face().engine.images.list(name, all=all, filters=from_words(filter))
+    if tree:
+        return Text(text=image_tree(found, face().engine.images.sizes(found)))
+    rows = image_rows(found, full=no_trunc)
     if quiet:
         return Text(text="\n".join(dict.fromkeys(str(row["image_id"]) for row in rows)))
-    return Text(text=formatting.formatted("images", rows, format)) if format else Table(kind="images", rows=rows)
+    kind = "digests" if digests else "images"
+    return Text(text=formatting.formatted(kind, rows, format)) if format else Table(kind=kind, rows=rows)
 
 
 def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> Result:
@@ -96,13 +121,17 @@ def _tag(source: str, target: str) -> Result:
     return None
 
 
-def _rmi(images: tuple[str, ...], *, force: bool) -> Result:
+def _rmi(images: tuple[str, ...], *, force: bool, no_prune: bool) -> Result:
     """Remove one or more images."""
     lines: list[str] = []
     failures: list[Exception] = []
     for name in images:
         try:
-            lines += [f"{verb}: {what}" for line in face().engine.images.remove(name, force=force) for verb, what in line.items()]
+            lines += [
+                f"{verb}: {what}"
+                for line in face().engine.images.remove(name, force=force, noprune=no_prune)
+                for verb, what in line.items()
+            ]
         except Error as err:
             failures.append(err)
     return Names(names=lines, failures=failures)
@@ -126,7 +155,18 @@ _ALL = click.Option(["-a", "--all"], is_flag=True, help="Also those without a na
 _IMAGE = click.Argument(["image"])
 
 COMMANDS: Mapping[str, click.Command] = {
-    "images": _command("images", _images, _ALL, QUIET, FORMAT, NO_TRUNC, click.Argument(["name"], required=False)),
+    "images": _command(
+        "images",
+        _images,
+        _ALL,
+        click.Option(["-f", "--filter"], multiple=True, metavar="KEY=VALUE", help="dangling, label, before, since, until, reference."),
+        click.Option(["--digests"], is_flag=True, help="Show the digests in registries."),
+        click.Option(["--tree"], is_flag=True, help="Draw which image stands on which, and their layers."),
+        QUIET,
+        FORMAT,
+        NO_TRUNC,
+        click.Argument(["name"], required=False),
+    ),
     "history": _command("history", _history, QUIET, FORMAT, NO_TRUNC, _IMAGE),
     "layers": _command("layers", _layers, click.Argument(["images"], nargs=-1)),
     "tag": _command("tag", _tag, click.Argument(["source"]), click.Argument(["target"])),
@@ -134,6 +174,7 @@ COMMANDS: Mapping[str, click.Command] = {
         "rmi",
         _rmi,
         click.Option(["-f", "--force"], is_flag=True, help="Remove all its names, even while a container uses it."),
+        click.Option(["--no-prune"], is_flag=True, help="Leave the layers that nobody needs to the next prune."),
         click.Argument(["images"], nargs=-1, required=True),
     ),
     "prune": _command(

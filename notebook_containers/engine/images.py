@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from notebook_containers.engine import dockerfiles, registries
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
-from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument
+from notebook_containers.errors import ImageNotFound, InvalidArgument
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest, ImageConfig
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from notebook_containers.build.calls import Look
     from notebook_containers.build.progress import Event
     from notebook_containers.build.solver import StepResult
+    from notebook_containers.engine import saving
+    from notebook_containers.engine.filters import Filters
     from notebook_containers.engine.networks import Networks
     from notebook_containers.registry.listing import Found
 
@@ -143,12 +145,18 @@ class Images:
         """Return an image the store has, without making one; raises ImageNotFound."""
         return Image(self._parts, self._parts.store.images.resolve(name))
 
-    def list(self, name: str | None = None, *, all: bool = False) -> list[Image]:  # noqa: ARG002
-        """Return images, newest first; with ``name`` those of that repository."""
-        records = self._parts.store.images.list()
+    def list(self, name: str | None = None, *, all: bool = False, filters: Filters | None = None) -> list[Image]:  # noqa: ARG002
+        """Return images, newest first; with ``name`` those of that repository or pattern, with ``filters`` those that pass (docker-py's).
+
+        ``all`` is Docker's word for intermediate images, of which there are none here: a build's steps are its cache.
+        """
+        from notebook_containers.engine import selection
+
+        records: Sequence[ImageRecord] = self._parts.store.images.list()
         if name:
-            wanted = Reference.parse(name)
-            records = [r for r in records if any(_fits(Reference.parse(t), wanted) for t in r.tags)]
+            records = selection.named(records, name)
+        if filters:
+            records = selection.chosen(records, filters, self._parts.store.images.resolve)
         return sorted((Image(self._parts, r) for r in records), key=lambda i: i.created, reverse=True)
 
     def obtain(self, name: str) -> ImageRecord:
@@ -280,31 +288,52 @@ class Images:
         """Return repositories that a registry finds for a word (``registry.example/word`` asks that one, a word alone Docker Hub)."""
         return registries.search(self._parts, term, limit=limit)
 
-    def save(self, names: Sequence[str]) -> Iterator[bytes]:
-        """Return an archive of images that docker, podman and skopeo read (docker-archive and oci-archive in one).
+    def save(self, names: Sequence[str], *, format: str = "docker-archive", platform: str = "") -> Iterator[bytes]:
+        """Return an archive of images: ``docker-archive`` (docker, podman and skopeo read it, also as OCI layout) or ``oci-archive``.
 
-        An image asked for by name is saved under that name, by id under all its names.
+        An image asked for by name is saved under that name, by id under all its names. NotFound when one is not for ``platform``.
         """
-        from notebook_containers.engine import imagefiles
+        from notebook_containers.engine import saving
+
+        return saving.archive(self._parts, self._to_save(names, platform), form=format)
+
+    def save_directory(self, names: Sequence[str], path: str | os.PathLike[str], *, format: str = "oci-dir", platform: str = "") -> None:
+        """Write images as a directory: ``oci-dir`` (an OCI image layout) or ``docker-dir`` (one image, as skopeo's ``dir:``)."""
+        from notebook_containers.engine import saving
+
+        saving.directory(self._parts, self._to_save(names, platform), Path(path), form=format)
+
+    def _to_save(self, names: Sequence[str], platform: str) -> saving.Chosen:
+        from notebook_containers.engine.pulling import check_platform
 
         chosen: dict[Digest, tuple[ImageRecord, list[str]]] = {}
         for name in names:
             record = self.obtain(name)
+            check_platform(record, name, platform)
             by_id = record.id.hex.startswith(name.removeprefix("sha256:"))
             entry = chosen.setdefault(record.id, (record, []))
             self._parts.emit_image("save", record.id, name)
             entry[1].extend(tag for tag in (record.tags if by_id else (Reference.parse(name).tagged().familiar(),)) if tag not in entry[1])
-        return imagefiles.save(self._parts, list(chosen.values()))
+        return list(chosen.values())
 
-    def load(self, data: bytes | BinaryIO | Iterator[bytes], *, named: bool = True) -> Sequence[Image]:
+    def load(self, data: bytes | BinaryIO | Iterator[bytes], *, named: bool = True, platform: str = "") -> Sequence[Image]:
         """Read the images of an archive made by docker, podman, skopeo or :meth:`save`, compressed or not; InvalidDocument for others.
 
         An archive may claim any name, and takes it from the image that has it; not ``named``: its names are passed over.
+        Of an image for several platforms the one for ``platform`` comes (for this machine when it is empty); NotFound names those there.
         """
-        from notebook_containers.engine import copying, imagefiles
+        from notebook_containers.engine import copying, loading
 
         with copying.plain(data) as stream:
-            records = imagefiles.load(self._parts, stream, named=named)
+            return self._loaded(loading.load(self._parts, stream, named=named, platform=platform))
+
+    def load_directory(self, path: str | os.PathLike[str], *, named: bool = True, platform: str = "") -> Sequence[Image]:
+        """Read the images of a directory: an OCI image layout (umoci's too), skopeo's ``dir:``, an unpacked archive of docker."""
+        from notebook_containers.engine import loading
+
+        return self._loaded(loading.load_directory(self._parts, Path(path), named=named, platform=platform))
+
+    def _loaded(self, records: Sequence[ImageRecord]) -> Sequence[Image]:
         for record in records:
             self._parts.emit_image("load", record.id, record.tags[0] if record.tags else record.id)
         return [Image(self._parts, record) for record in records]
@@ -317,51 +346,25 @@ class Images:
         *,
         message: str = "",
         changes: Sequence[str] = (),
+        platform: str = "",
     ) -> Image:
         """Make an image of one layer from a tar of a file system, compressed or not; ``changes`` are lines of a Dockerfile."""
-        from notebook_containers.engine import commit, copying, imagefiles
+        from notebook_containers.engine import commit, copying, importing
 
         with copying.plain(data) as stream:
             tags = commit.target(repository, tag)
-            record = imagefiles.import_tar(self._parts, stream, tags=tags, message=message, changes=changes)
+            record = importing.import_tar(self._parts, stream, tags=tags, message=message, changes=changes, platform=platform)
         self._parts.emit_image("import", record.id, record.tags[0] if record.tags else record.id)
         return Image(self._parts, record)
 
-    def remove(self, name: str, *, force: bool = False) -> Sequence[Mapping[str, str]]:
+    def remove(self, image: str, *, force: bool = False, noprune: bool = False) -> Sequence[Mapping[str, str]]:
         """Take a name away, and the image with it when that was the last; returns Docker's ``Untagged``/``Deleted`` lines.
 
-        An image that a container uses is kept: Conflict, or with ``force`` only the names go.
+        An image that a container uses is kept: Conflict, or with ``force`` only the name goes. By id see :func:`.removal.remove`.
         """
-        record = self._parts.store.images.resolve(name)
-        by_name = not record.id.hex.startswith(name.removeprefix("sha256:"))
-        if by_name and len(record.tags) > 1:
-            reference = Reference.parse(name).tagged()
-            self._parts.store.images.untag(reference)
-            self._parts.emit_image("untag", record.id, record.id)
-            return [{"Untagged": reference.familiar()}]
-        if len(record.tags) > 1 and not force:
-            raise Conflict(
-                f"image {record.id.short} has {len(record.tags)} names: {', '.join(record.tags)}", hint="remove them by name, or use force"
-            )
-        users = [row.name for row in self._parts.store.records.containers() if row.image == record.id]
-        if users and not force:
-            raise Conflict(f"image {name} is used by container {users[0]}", hint=f"remove it first: nbc rm {users[0]}")
-        lines = [{"Untagged": tag} for tag in record.tags]
-        if users:
-            for tag in record.tags:
-                self._parts.store.images.untag(Reference.parse(tag))
-                self._parts.emit_image("untag", record.id, record.id)
-            return lines
-        self._delete(record)
-        from notebook_containers.store.collect import collect
+        from notebook_containers.engine import removal
 
-        collect(self._parts.store)
-        return [*lines, {"Deleted": str(record.id)}]
-
-    def _delete(self, record: ImageRecord) -> None:
-        self._parts.store.images.remove(record.id)
-        for action in (*("untag" for _tag in record.tags), "delete"):
-            self._parts.emit_image(action, record.id, record.id)
+        return removal.remove(self._parts, image, force=force, no_prune=noprune)
 
     def prune(self, filters: Mapping[str, object] | None = None, *, all: bool = False) -> dict[str, object]:
         """Remove images without a name (``all``: every one no container uses), the build cache they leave and unused layers.
@@ -369,30 +372,9 @@ class Images:
         With ``all`` the build cache is emptied. ``filters`` are docker-py's: ``{"dangling": False, "until": "24h", "label": ["a=b"],
         "label!": "keep"}``; all must fit, and with any the build cache stays. ``Warnings`` says why nothing could be freed yet.
         """
-        from notebook_containers.engine.filters import dangling, prune_test
-        from notebook_containers.store.collect import collect
+        from notebook_containers.engine import removal
 
-        every, rest = dangling(filters)
-        fits = prune_test(rest)
-        used = {row.image for row in self._parts.store.records.containers()}
-        deleted = []
-        for record in self._parts.store.images.list():
-            if record.id not in used and (all or every or not record.tags) and fits(record.created, record.labels):
-                self._delete(record)
-                deleted.append(str(record.id))
-        if not rest:
-            self._forget_cache(all=all)
-        reclaimed = collect(self._parts.store)
-        self._parts.runtime.collect()
-        self._parts.emit("image", "prune", "", {"reclaimed": reclaimed.bytes})
-        return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed.bytes, "Warnings": reclaimed.warnings()}
-
-    def _forget_cache(self, *, all: bool) -> None:
-        """Drop the build cache's hold on layers that no image has any more, or with ``all`` the whole cache."""
-        records, snapshots = self._parts.store.records, self._parts.store.snapshots
-        used = {diff_id for record in self._parts.store.images.list() for diff_id in record.config.rootfs.diff_ids}
-        used |= snapshots.pinned()
-        records.cache_remove(row.key for row in records.cache_list() if all or (row.diff_id and row.diff_id not in used))
+        return removal.prune(self._parts, filters, all=all)
 
     def sizes(self, images: Sequence[Image]) -> dict[str, tuple[int, int]]:
         """Return each image's bytes that are its own alone, and that it shares with others of the store, by image id."""
@@ -406,10 +388,6 @@ def _name(repository: str, tag: str | None) -> str:
     if not tag:
         return repository
     return f"{repository}{'@' if ':' in tag else ':'}{tag}"
-
-
-def _fits(tag: Reference, wanted: Reference) -> bool:
-    return tag.name == wanted.name and (not wanted.tag or tag.tag == wanted.tag)
 
 
 def _noting(progress: Callable[[Event], None]) -> Callable[[str], None]:

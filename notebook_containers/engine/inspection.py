@@ -12,6 +12,7 @@ from notebook_containers.engine.posture import MASKED_PATHS, READONLY_PATHS
 from notebook_containers.engine.quantities import rfc3339
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.image import MANIFEST
 from notebook_containers.oci.runtime import DeviceRule, Rlimit
 from notebook_containers.runtime.state import ContainerState
 from notebook_containers.store.images import ImageRecord
@@ -208,13 +209,15 @@ def image(record: ImageRecord) -> dict[str, JSON]:
     return {
         "Id": record.id,
         "RepoTags": list(record.tags),
-        "RepoDigests": [],
+        "RepoDigests": list(record.digests),
         "Created": config.created or rfc3339(record.created),
         "Author": config.author,
+        "Comment": config.history[-1].comment if config.history else "",
         "Architecture": config.architecture,
+        **({"Variant": config.variant} if config.variant else {}),
         "Os": config.os,
         "Size": record.size,
         "Config": config.config.to_json(),
         "RootFS": {"Type": "layers", "Layers": list(config.rootfs.diff_ids)},
-        "Descriptor": {"digest": record.manifest_digest},
+        "Descriptor": {"mediaType": record.manifest.media_type or MANIFEST, "digest": record.manifest_digest},
     }

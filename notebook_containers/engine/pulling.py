@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from notebook_containers.build.platforms import platform_text, same_platform
-from notebook_containers.errors import Error, ImageNotFound, InvalidArgument, RegistryError
+from notebook_containers.errors import Error, ImageNotFound, InvalidArgument, NotFound, RegistryError
 from notebook_containers.oci.image import Platform
 from notebook_containers.oci.reference import Reference
 
@@ -45,3 +45,10 @@ def _fetch(images: Images, name: str, platform: str, missing: Error) -> ImageRec
         return images.pull(name, platform=platform).record
     except RegistryError as err:
         raise type(missing)(f"{missing.message}, and it cannot be fetched: {err.message}", hint=missing.hint or err.hint) from err
+
+
+def check_platform(record: ImageRecord, name: str, platform: str) -> None:
+    """Raise NotFound when an image is not for the platform that is asked for (an empty text asks for none)."""
+    own = Platform(architecture=record.config.architecture, os=record.config.os, variant=record.config.variant)
+    if platform and not same_platform(platform, own):
+        raise NotFound(f"image {name} is not here for {platform}", hint=f"it is here for {platform_text(own)}; others can be pulled")

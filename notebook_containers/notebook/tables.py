@@ -92,6 +92,7 @@ IMAGES = Table(
         "labels": "structure",
     },
 )
+DIGESTS = Table(name="digests", columns={"repository": "text", "tag": "text", "digest": "text", **IMAGES.columns})
 HISTORY = Table(
     name="history",
     columns={
@@ -181,7 +182,10 @@ DOCTOR = Table(
 
 TABLES: Mapping[str, Table] = {
     t.name: t
-    for t in (PS, IMAGES, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS, DF, CHECK, BUILDER, TARGETS, OUTLINE, PORT, EVENTS, DOCTOR, SEARCH)
+    for t in (
+        *(PS, IMAGES, DIGESTS, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS),
+        *(DF, CHECK, BUILDER, TARGETS, OUTLINE, PORT, EVENTS, DOCTOR, SEARCH),
+    )
 }
 
 

@@ -21,6 +21,7 @@ _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
 _ZEROS = bytes(BLOCK)
 _KINDS = {b"0": "f", b"\0": "f", b"7": "f", b"1": "h", b"2": "l", b"3": "c", b"4": "b", b"5": "d", b"6": "p"}
 _DECIMAL = re.compile(rb"-?[0-9]{1,20}(\.[0-9]*)?\Z")
+_NO_TAR = "this is no tar archive, or a damaged one: a header's checksum is wrong"
 _LONGEST_TIME = 2**40  # seconds; beyond every file system's range, inside every C type
 
 
@@ -182,13 +183,16 @@ class TarReader:
 
 
 def _check_sum(block: bytes, text: bytes) -> None:
-    stated = _number(text, "checksum")
+    try:
+        stated = _number(text, "checksum")
+    except InvalidDocument:
+        raise InvalidDocument(_NO_TAR) from None
     blanked = sum(block) - sum(text) + 8 * 32
     if stated == blanked:
         return
     signed = blanked - 256 * sum(1 for byte in block[:148] + block[156:] if byte > 127)  # some old tars summed signed bytes
     if stated != signed:
-        raise InvalidDocument("not a tar archive: a header's checksum is wrong")
+        raise InvalidDocument(_NO_TAR)
 
 
 def _number(text: bytes, what: str) -> int:

@@ -1,0 +1,236 @@
+"""``load``: images from an archive or a directory of docker, podman, skopeo, umoci or :mod:`.saving`, told apart by what is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+from notebook_containers.engine.holdings import Holdings, InArchive, InDirectory, blob_path, document
+from notebook_containers.engine.parts import Parts
+from notebook_containers.errors import Corrupt, InvalidDocument, InvalidReference, NotFound
+from notebook_containers.lean import replace
+from notebook_containers.linux.paths import SafeRoot
+from notebook_containers.oci.documents import JSON, untrusted_json
+from notebook_containers.oci.image import (
+    CONFIG,
+    DOCKER_INDEX,
+    INDEX,
+    LAYER_GZIP,
+    LAYER_TAR,
+    LAYER_TYPES,
+    LAYER_ZSTD,
+    MANIFEST,
+    Descriptor,
+    Digest,
+    ImageConfig,
+    Index,
+    Manifest,
+    Platform,
+)
+from notebook_containers.oci.platforms import best, host_platform, normal, parse_platform, platform_text
+from notebook_containers.oci.reference import Reference
+from notebook_containers.store.compression import compression_of
+from notebook_containers.store.images import ImageRecord, parse_config, parse_manifest
+
+_REF_NAME = "org.opencontainers.image.ref.name"
+_IMAGE_NAME = "io.containerd.image.name"
+_MAX_DEPTH = 2
+_LAYER_KINDS = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD, "": LAYER_TAR}
+
+
+def load(parts: Parts, stream: BinaryIO, *, named: bool = True, platform: str = "") -> list[ImageRecord]:
+    """Read an archive from an uncompressed stream; return its images: of indexes the one for ``platform``, or for this machine.
+
+    Every blob is hashed as it comes, and an image is recorded only when its config and layers are what its digests say. Not ``named``:
+    the archive's names are passed over. InvalidDocument for what is no such archive, Corrupt for bytes that lie, NotFound for a platform
+    that is not there, DiskFull; nothing remains then.
+    """
+    return _kept(parts, lambda: _Loader(parts, InArchive(parts.store.content, stream), platform, named=named).run())
+
+
+def load_directory(parts: Parts, place: Path, *, named: bool = True, platform: str = "") -> list[ImageRecord]:
+    """Read a directory: an OCI image layout, skopeo's ``dir:``, or an unpacked archive of docker; as :func:`load`."""
+
+    def run() -> list[ImageRecord]:
+        with SafeRoot.at(place) as root:
+            return _Loader(parts, InDirectory(parts.store.content, root), platform, named=named).run()
+
+    return _kept(parts, run)
+
+
+def _kept(parts: Parts, work: Callable[[], list[ImageRecord]]) -> list[ImageRecord]:
+    """Do the work under a lease; when it fails, free what it brought."""
+    try:
+        with parts.store.lease():
+            return work()
+    except BaseException:
+        from notebook_containers.store.collect import collect
+
+        collect(parts.store)
+        raise
+
+
+class _Loader:
+    def __init__(self, parts: Parts, held: Holdings, platform: str, *, named: bool) -> None:
+        self._store, self._held, self._named = parts.store, held, named
+        self._wanted = parse_platform(platform) if platform else None
+
+    def run(self) -> list[ImageRecord]:
+        if self._held.has("manifest.json"):
+            found = untrusted_json(b'{"list":' + self._read("manifest.json") + b"}", what="manifest.json")["list"]
+            if isinstance(found, Mapping):
+                return [self._dir()]
+            if not isinstance(found, list) or not all(isinstance(entry, Mapping) for entry in found):
+                raise InvalidDocument("the archive's manifest.json is no list of images")
+            return [self._docker(entry) for entry in found if isinstance(entry, Mapping)]
+        if self._held.has("index.json"):
+            return self._layout()
+        hint = "for a plain file system use: nbc import"
+        if self._held.has("repositories"):
+            hint = "it is of a docker before 1.10: load it there and save it again"
+        raise InvalidDocument("the archive holds no image: neither manifest.json nor index.json is in it", hint=hint)
+
+    def _read(self, name: str, what: str = "") -> bytes:
+        return document(self._store.content, self._held.find(name), what or name)
+
+    # docker's archive
+
+    def _docker(self, entry: Mapping[str, JSON]) -> ImageRecord:
+        config_digest, config_size = self._held.find(str(entry.get("Config")))
+        config = parse_config(document(self._store.content, (config_digest, config_size), "config"))
+        layers = entry.get("Layers")
+        names = [str(layer) for layer in layers] if isinstance(layers, list) else []
+        if len(names) != len(config.rootfs.diff_ids):
+            raise InvalidDocument(f"the archive's image has {len(names)} layers and its config {len(config.rootfs.diff_ids)}")
+        blobs = tuple(self._described(name) for name in names)
+        made = Manifest(
+            schema_version=2,
+            media_type=MANIFEST,
+            config=Descriptor(media_type=CONFIG, digest=config_digest, size=config_size),
+            layers=blobs,
+        )
+        tags = entry.get("RepoTags")
+        return self._image(made.to_bytes(), made, config, _references(tags if isinstance(tags, list) else []))
+
+    def _described(self, name: str) -> Descriptor:
+        digest, size = self._held.find(name)
+        with self._store.content.open(digest) as file:
+            kind = compression_of(file.read(4))
+        if kind not in _LAYER_KINDS:
+            raise InvalidDocument(f"layer {name[:100]!a} is compressed as {kind}, which layers are not")
+        return Descriptor(media_type=_LAYER_KINDS[kind], digest=digest, size=size)
+
+    # skopeo's dir:
+
+    def _dir(self) -> ImageRecord:
+        data = self._read("manifest.json")
+        manifest = parse_manifest(data)
+        for blob in (manifest.config, *manifest.layers):
+            self._same(self._held.find(blob.digest.hex), blob)
+        return self._image(data, manifest, parse_config(self._store.content.read(manifest.config.digest)), [])
+
+    # the OCI image layout
+
+    def _layout(self) -> list[ImageRecord]:
+        index = Index.from_json(untrusted_json(self._read("index.json"), what="index.json"))
+        loaded: dict[Digest, ImageRecord] = {}
+        groups: dict[str, list[Descriptor]] = {}
+        for number, descriptor in enumerate(index.manifests):
+            marks = descriptor.annotations
+            name = marks.get(_IMAGE_NAME) or marks.get(_REF_NAME, "")
+            groups.setdefault(name or f" {number}", []).append(descriptor)
+        for name, entries in groups.items():
+            chosen = self._chosen(entries, name.strip())
+            record = self._manifest(chosen, _references([name] if ":" in name or "/" in name else []))
+            loaded[record.id] = record
+        return list(loaded.values())
+
+    def _chosen(self, entries: Sequence[Descriptor], name: str) -> Descriptor:
+        """Return the manifest to load of entries that have one name (several are platforms), and of indexes; NotFound when none fits."""
+        manifests = [m for entry in entries for m in self._manifests(entry, depth=0)]
+        known = [replace(each, platform=self._platform(each)) for each in manifests]
+        offered = [each for each in known if each.platform is not None and each.platform.architecture != "unknown"]  # that is no image
+        fitting = best(offered, self._wanted or host_platform())
+        if fitting is not None:
+            return fitting
+        if self._wanted is None and len(offered) == 1:
+            return offered[0]
+        there = ", ".join(sorted({platform_text(normal(each.platform)) for each in offered if each.platform})) or "nothing"
+        wanted = platform_text(normal(self._wanted or host_platform()))
+        raise NotFound(
+            f"{name or 'the image'} is not in the archive for {wanted}", hint=f"it is there for {there}: give one with --platform"
+        )
+
+    def _manifests(self, entry: Descriptor, *, depth: int) -> list[Descriptor]:
+        if entry.media_type not in (INDEX, DOCKER_INDEX):
+            return [entry]
+        if depth == _MAX_DEPTH:
+            raise InvalidDocument(f"the archive's indexes lie more than {_MAX_DEPTH} deep in each other")
+        inner = Index.from_json(untrusted_json(self._blob(entry, "index"), what="index")).manifests
+        return [m for each in inner for m in self._manifests(each, depth=depth + 1)]
+
+    def _platform(self, entry: Descriptor) -> Platform:
+        if entry.platform is not None:
+            return entry.platform
+        config = self._config(parse_manifest(self._blob(entry, "manifest")))
+        return Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+
+    def _manifest(self, descriptor: Descriptor, tags: Sequence[Reference]) -> ImageRecord:
+        data = self._blob(descriptor, "manifest")
+        manifest = parse_manifest(data)
+        for layer in manifest.layers:
+            self._same(self._held.find(blob_path(layer.digest)), layer)
+        return self._image(data, manifest, self._config(manifest), tags)
+
+    def _config(self, manifest: Manifest) -> ImageConfig:
+        return parse_config(self._blob(manifest.config, "config"))
+
+    def _blob(self, descriptor: Descriptor, what: str) -> bytes:
+        found = self._held.find(blob_path(descriptor.digest))
+        self._same(found, descriptor)
+        return document(self._store.content, found, what)
+
+    @staticmethod
+    def _same(found: tuple[Digest, int], said: Descriptor) -> None:
+        if found != (said.digest, said.size):
+            raise Corrupt(f"blob {said.digest.short} is another one in the archive: {found[0].short}, {found[1]} bytes")
+
+    # every kind
+
+    def _image(self, data: bytes, manifest: Manifest, config: ImageConfig, tags: Sequence[Reference]) -> ImageRecord:
+        own = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+        if self._wanted is not None and best([replace(manifest.config, platform=own)], self._wanted) is None:
+            hint = f"it is there for {platform_text(normal(own))}"
+            raise NotFound(f"the image is not in the archive for {platform_text(normal(self._wanted))}", hint=hint)
+        diff_ids = config.rootfs.diff_ids
+        if len(diff_ids) != len(manifest.layers):
+            raise InvalidDocument(f"the archive's manifest has {len(manifest.layers)} layers, its config {len(diff_ids)}")
+        for layer in manifest.layers:
+            if layer.media_type not in LAYER_TYPES:
+                raise InvalidDocument(f"layer {layer.digest.short} is of a kind that cannot be unpacked: {layer.media_type[:80]!a}")
+        self._unpack(dict(zip(diff_ids, manifest.layers, strict=True)))
+        return self._store.images.put_manifest(data, tags=tags if self._named else ())
+
+    def _unpack(self, layers: Mapping[Digest, Descriptor]) -> None:
+        """Unpack layers beside each other, as many at once as there are processors."""
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="nbc-unpack") as pool:
+            jobs = [pool.submit(self._store.layers.apply_blob, blob, expected=diff_id) for diff_id, blob in layers.items()]
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _references(names: Sequence[JSON]) -> list[Reference]:
+    found = []
+    for name in names:
+        try:
+            found.append(Reference.parse(str(name)).tagged())
+        except InvalidReference:
+            continue  # an archive may name an image as it likes; one without a name we can use is loaded without
+    return found

@@ -1,0 +1,181 @@
+"""``save``: images as an archive or a directory, in the forms that docker, podman and skopeo read.
+
+* ``docker-archive``: what docker 25 and later write, an OCI image layout with docker's ``manifest.json`` beside it; the default.
+* ``oci-archive``, ``oci-dir``: the OCI image layout alone (image-spec image-layout.md).
+* ``docker-dir``: skopeo's ``dir:``, one image as a directory of its blobs, with a manifest of Docker's schema 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from shutil import rmtree
+from typing import TypeAlias
+
+from notebook_containers.engine.parts import Parts
+from notebook_containers.errors import Corrupt, InvalidArgument, StoreError
+from notebook_containers.lean import dataclass, replace
+from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.image import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_LAYER_TAR,
+    DOCKER_MANIFEST,
+    INDEX,
+    LAYER_GZIP,
+    LAYER_TAR,
+    MANIFEST,
+    Descriptor,
+    Digest,
+    Index,
+    Manifest,
+    Platform,
+)
+from notebook_containers.oci.reference import Reference
+from notebook_containers.store.images import ImageRecord
+from notebook_containers.store.tar_reader import Entry
+from notebook_containers.store.tar_writer import TarWriter
+
+Chosen: TypeAlias = Sequence[tuple[ImageRecord, Sequence[str]]]
+_PIECE = 1 << 20
+_REF_NAME = "org.opencontainers.image.ref.name"
+_IMAGE_NAME = "io.containerd.image.name"
+_DOCKER_TYPES = {LAYER_TAR: DOCKER_LAYER_TAR, LAYER_GZIP: DOCKER_LAYER_GZIP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """One file of an archive or a directory: a blob of the store, or a small document."""
+
+    path: str
+    blob: Digest | None = None
+    data: bytes = b""
+
+
+def archive(parts: Parts, images: Chosen, *, form: str) -> Iterator[bytes]:
+    """Yield an archive of images with the names they are to have; a blob of several is in it once. InvalidArgument for no archive."""
+    if form not in ("docker-archive", "oci-archive"):
+        raise InvalidArgument(f"{form!r} is no archive", hint="write it to a directory: save -o DIRECTORY")
+    pieces: list[bytes] = []
+    tar = TarWriter(pieces.append)
+    with parts.store.lease():
+        for file in _layout(parts, images, docker=form == "docker-archive"):
+            size = parts.store.content.size(file.blob) if file.blob else len(file.data)
+            tar.add(Entry(name=file.path, kind="f", size=size))
+            for data in _bytes(parts, file, size):
+                tar.data(data)
+                yield from pieces
+                pieces.clear()
+            tar.pad(size)
+    tar.close()
+    yield b"".join(pieces)
+
+
+def directory(parts: Parts, images: Chosen, place: Path, *, form: str) -> None:
+    """Write images as the directory ``place``, which must not be there or be empty; it appears when it is whole.
+
+    InvalidArgument for a directory that holds something, and for several images as ``docker-dir``.
+    """
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InvalidArgument(f"{place} is there already", hint="give a directory that is empty or does not exist")
+    staged = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        with parts.store.lease():
+            files = _flat(parts, images) if form == "docker-dir" else _layout(parts, images, docker=False)
+            for file in files:
+                _write(parts, staged, file)
+        if place.exists():
+            place.rmdir()
+        os.rename(staged, place)
+    except OSError as err:
+        raise StoreError(f"cannot write {place}: {(err.strerror or str(err)).lower()}") from err
+    finally:
+        rmtree(staged, ignore_errors=True)
+
+
+def _write(parts: Parts, top: Path, file: _File) -> None:
+    path = top / file.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = parts.store.content.size(file.blob) if file.blob else len(file.data)
+    with open(path, "wb") as out:
+        for data in _bytes(parts, file, size):
+            out.write(data)
+
+
+def _bytes(parts: Parts, file: _File, size: int) -> Iterator[bytes]:
+    if file.blob is None:
+        yield file.data
+        return
+    left = size
+    with parts.store.content.open(file.blob) as blob:
+        while data := blob.read(min(_PIECE, left)):
+            left -= len(data)
+            yield data
+    if left:
+        raise Corrupt(f"blob {file.blob.short} ends too early", hint="check the store: nbc system check")
+
+
+def _layout(parts: Parts, images: Chosen, *, docker: bool) -> Iterator[_File]:
+    """Yield the files of an OCI image layout, blobs first; with docker's list of images, if asked."""
+    blobs = dict.fromkeys(digest for record, _names in images for digest in _blobs(record))
+    for digest in blobs:
+        yield _File(path=_path(digest), blob=digest)
+    yield _File(path="index.json", data=_json(_index(parts, images).to_json()))
+    if docker:
+        yield _File(path="manifest.json", data=_json([_docker_entry(record, names) for record, names in images]))
+    yield _File(path="oci-layout", data=_json({"imageLayoutVersion": "1.0.0"}))
+
+
+def _flat(parts: Parts, images: Chosen) -> Iterator[_File]:
+    """Yield the files of skopeo's ``dir:``: the manifest, and blobs called by their digests."""
+    if len(images) != 1:
+        raise InvalidArgument(f"docker-dir holds one image, not {len(images)}", hint="save them one by one, or as oci-dir")
+    record = images[0][0]
+    yield _File(path="version", data=b"Directory Transport Version: 1.1\n")
+    for digest in dict.fromkeys((record.id, *(layer.digest for layer in record.manifest.layers))):
+        yield _File(path=digest.hex, blob=digest)
+    manifest = docker_manifest(record.manifest)
+    data = parts.store.content.read(record.manifest_digest) if manifest == record.manifest else manifest.to_bytes()
+    yield _File(path="manifest.json", data=data)
+
+
+def docker_manifest(manifest: Manifest) -> Manifest:
+    """Return the manifest in Docker's schema 2, which has no zstd: then it stays as it is."""
+    if manifest.media_type == DOCKER_MANIFEST or any(layer.media_type not in _DOCKER_TYPES for layer in manifest.layers):
+        return manifest
+    layers = tuple(replace(layer, media_type=_DOCKER_TYPES[layer.media_type]) for layer in manifest.layers)
+    return replace(manifest, media_type=DOCKER_MANIFEST, config=replace(manifest.config, media_type=DOCKER_CONFIG), layers=layers)
+
+
+def _blobs(record: ImageRecord) -> list[Digest]:
+    return [record.id, record.manifest_digest, *(layer.digest for layer in record.manifest.layers)]
+
+
+def _path(digest: Digest) -> str:
+    return f"blobs/{digest.algorithm}/{digest.hex}"
+
+
+def _json(value: Mapping[str, JSON] | Sequence[JSON]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _index(parts: Parts, images: Chosen) -> Index:
+    entries: list[Descriptor] = []
+    for record, names in images:
+        config = record.config
+        plain = Descriptor(
+            media_type=record.manifest.media_type or MANIFEST,
+            digest=record.manifest_digest,
+            size=parts.store.content.size(record.manifest_digest),
+            platform=Platform(architecture=config.architecture, os=config.os, variant=config.variant),
+        )
+        marks = [{_IMAGE_NAME: str(Reference.parse(n).tagged()), _REF_NAME: Reference.parse(n).tagged().tag} for n in names]
+        entries += [replace(plain, annotations=mark) for mark in marks] or [plain]
+    return Index(schema_version=2, media_type=INDEX, manifests=tuple(entries))
+
+
+def _docker_entry(record: ImageRecord, names: Sequence[str]) -> dict[str, JSON]:
+    layers: list[JSON] = [_path(layer.digest) for layer in record.manifest.layers]
+    return {"Config": _path(record.id), "RepoTags": [*names] or None, "Layers": layers}
