@@ -17,6 +17,7 @@ import pytest
 from tests.bench.machine import SEARCH
 from tests.cli import beside_verbs
 from tests.conftest import TREE
+from tests.needs import need
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -45,15 +46,13 @@ def reviewed() -> list[Reviewed]:
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, str, bool]]:
     """Ask both; each line with Docker's answer, ours, and whether both wrote to standard error or neither did."""
-    if not shutil.which("dockerd", path=SEARCH):
-        pytest.skip("docker is not installed")
+    need(shutil.which("dockerd", path=SEARCH), "dockerd")
     output = tmp_path_factory.mktemp("beside") / "answers.json"
     command = [sys.executable, "-m", "tests.cli.beside_verbs", str(output)]
     done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(output.read_text())
-    if "missing" in found:
-        pytest.skip(found["missing"])
+    need("missing" not in found, "dockerd", found.get("missing", ""))
     pairs = zip(beside_verbs.lines(), found["docker"], found["ours"], strict=True)
     return [(line, f"{a[0]} {a[1]}", f"{b[0]} {b[1]}", a[2] == b[2] or b[0] == 0) for line, a, b in pairs]
 

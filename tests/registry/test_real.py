@@ -335,9 +335,8 @@ def _podman(place: Path, *words: str) -> str:
 
 
 @pytest.mark.root
+@pytest.mark.needs("podman")
 def test_podman_runs_what_we_push_and_we_pull_what_podman_pushes(store: Store, other: Store, image: MakeImage, registry: str) -> None:
-    if shutil.which("podman") is None:
-        pytest.skip("podman is not installed")
     made = image(f"{registry}/a:1", b"one", b"two")
     digest = push(store, Reference.parse(f"{registry}/a:1"))
     with tempfile.TemporaryDirectory(prefix="nbcp-") as place:  # its paths may have 50 characters
