@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -23,18 +23,28 @@ pytestmark = [
 
 
 @contextmanager
-def interrupted(after_s: float) -> Iterator[None]:
-    """KeyboardInterrupt in the block after so long, if it is not over then."""
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+def interrupted(after_s: float, again_s: float = 0.0) -> Iterator[None]:
+    """KeyboardInterrupt in the block after so long, if it is not over then; and a second one ``again_s`` after that, if it is not 0."""
+    times, inside = [again_s] if again_s else [], [True]
+
+    def interrupt(_number: int, _frame: object) -> None:
+        if times:
+            signal.setitimer(signal.ITIMER_REAL, times.pop())
+        if inside:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, max(after_s, 1e-6))
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            inside.clear()
     except KeyboardInterrupt:
         pass
     finally:
+        inside.clear()
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
@@ -51,6 +61,46 @@ def test_rel14_run(place: Home, engine: Engine) -> None:
         for container in engine.containers.list(all=True):
             container.remove(force=True, v=True)  # interrupted in the middle of taking it back: still there, whole
     assert engine.containers.run(BASE, ["echo", "on"], network="none", remove=True, name="same") == b"on\n"
+    _clean(engine, place)
+
+
+LIFE: Mapping[str, Callable[[Engine], object]] = {
+    "create": lambda engine: engine.containers.create(BASE, ["sleep", "1000"], name="it", network="none", stop_timeout=0, volumes=["/d"]),
+    "start": lambda engine: engine.containers.get("it").start(),
+    "exec": lambda engine: engine.containers.get("it").exec_run("true"),
+    "stop": lambda engine: engine.containers.get("it").stop(timeout=0),
+    "rm": lambda engine: engine.containers.get("it").remove(force=True, v=True),
+}
+
+
+@pytest.mark.parametrize("verb", LIFE)
+def test_rel14_interrupted_twice_in_any_verb(place: Home, engine: Engine, verb: str) -> None:
+    """No half state, no lock kept: whatever came of it, another process removes it and the name is free."""
+    chance = dice(f"interrupt-{verb}")
+    before = list(LIFE)[: list(LIFE).index(verb)]
+    for name in before:
+        LIFE[name](engine)
+    began = time.monotonic()
+    LIFE[verb](engine)
+    whole = time.monotonic() - began
+    if verb != "rm":
+        LIFE["rm"](engine)
+    with place.open() as other:
+        for _ in range(iterations(8)):
+            for name in before:
+                LIFE[name](engine)
+            after_s = chance.uniform(0.0005, whole * 1.1)
+            with interrupted(after_s, again_s=chance.uniform(0.0001, 0.01)):
+                LIFE[verb](engine)
+            began = time.monotonic()
+            for container in other.containers.list(all=True):
+                assert container.status in ("created", "running", "exited")
+                container.remove(force=True, v=True)
+            assert time.monotonic() - began < 5
+        LIFE["create"](engine)
+        LIFE["rm"](engine)
+    for volume in engine.volumes.list():
+        engine.volumes.remove(volume.name)
     _clean(engine, place)
 
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from notebook_containers.runtime.bundle import MonitorOptions
+from notebook_containers.runtime.restarts import Restarts
 from notebook_containers.runtime.state import ContainerState
 from tests.runtime.boxes import Box, spec_for
 
@@ -88,3 +89,31 @@ def test_files_outlive_a_restart_and_clients_stay_attached(box: Box) -> None:
         box.runtime.start(identity)
         assert b"".join(data for _stream, data in session) == b"life 1\nlife 2\nlife 3\n"
     assert session.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "most", "codes", "lives"),
+    [
+        ("no", 0, [1], 1),
+        ("always", 0, [0, 1, 0, 137, 0], 6),
+        ("unless-stopped", 0, [0, 1, 0, 137, 0], 6),
+        ("on-failure", 0, [1, 2, 137, 0], 4),
+        ("on-failure", 3, [1, 1, 1, 1, 1], 4),
+        ("on-failure", 3, [0], 1),
+    ],
+)
+def test_rel31_which_policy_wants_another_life(policy: str, most: int, codes: list[int], lives: int) -> None:
+    restarts = Restarts()
+    for code in codes:
+        if not restarts.wanted({"restart": policy, "restartMax": most}, code):
+            break
+        restarts.next(0.0)
+    assert restarts.count + 1 == lives
+
+
+def test_rel31_the_wait_doubles_to_a_minute_and_begins_anew_after_ten_good_seconds() -> None:
+    restarts = Restarts()
+    waits = [restarts.next(0.0) for _ in range(12)]
+    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60, 60])
+    assert [restarts.next(ran_s) for ran_s in (9.9, 10.0, 0.0, 11.0)] == pytest.approx([60, 0.1, 0.2, 0.1])
+    assert restarts.count == 16
