@@ -41,7 +41,7 @@ from notebook_containers.lean import replace
 from notebook_containers.linux import cgroups, seccomp
 from notebook_containers.network import names, ports
 from notebook_containers.network.ports import PortMapping
-from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
 from notebook_containers.runtime import outside
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
@@ -107,7 +107,8 @@ def create(
 
 
 def _ranges(parts: Parts) -> list[int]:
-    return [ContainerDocument.from_json(json.loads(row.document)).first_id for row in parts.store.records.containers()]
+    documents = (untrusted_json(row.document.encode(), what="container record") for row in parts.store.records.containers())
+    return [ContainerDocument.from_json(document).first_id for document in documents]
 
 
 def _remove_tree(directory: Path) -> None:
