@@ -74,6 +74,12 @@ _LOSSES: Mapping[str, _Loss] = {
         lost="nothing, but many layers are mounted by the old call, whose option text is limited", todo=_NEWER.format("6.5")
     ),
     "mount interface": _Loss(lost="containers", todo=_NEWER.format("5.12"), needed=True),
+    "owners shown otherwise": _Loss(
+        lost="--userns auto", todo="put NBC_ROOT on ext4, xfs, btrfs or tmpfs, and run Linux 5.19 or later (tmpfs: 6.3)", who="root"
+    ),
+    "own children traced": _Loss(
+        lost="exec in containers with --cap-add SYS_PTRACE", todo="grant CAP_SYS_PTRACE to what this runs in", who="root"
+    ),
     "mount copies": _Loss(lost="bind mounts", todo=_NEWER.format("5.2"), needed=True),
     "proc": _Loss(
         lost="containers: the kernel gives a fresh proc only where the caller's own is not covered",

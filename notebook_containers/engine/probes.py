@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import TypeAlias
 
+from notebook_containers.engine import user_ranges
 from notebook_containers.lean import dataclass
-from notebook_containers.linux import mounts, namespaces, syscalls
+from notebook_containers.linux import mounts, namespaces, process as processes, syscalls
 
 Work: TypeAlias = Callable[[str], None]
 _ALLOW_ALL = bytes.fromhex("060000000000ff7f")  # one instruction: return SECCOMP_RET_ALLOW
@@ -58,6 +60,25 @@ def _many_layers(scratch: str) -> None:
     os.makedirs(f"{scratch}/layer", exist_ok=True)
     context = syscalls.fsopen("overlay")
     syscalls.fsconfig(context, syscalls.FSCONFIG_SET_STRING, "lowerdir+", f"{scratch}/layer")
+
+
+def _shown_owners(scratch: str) -> None:
+    pid = namespaces.spawn(signal.pause, new=syscalls.CLONE_NEWUSER)
+    try:
+        line = (0, user_ranges.FIRST, 1)
+        namespaces.write_id_maps(pid, [line], [line])
+        user, tree = namespaces.open_namespace(pid, "user"), mounts.create("bind", scratch, ["bind"])
+        mounts.show_owners(tree, user)
+    finally:
+        processes.kill_and_reap(pid)
+
+
+def _tracing(_scratch: str) -> None:
+    pid = namespaces.spawn(signal.pause, new=0)
+    try:
+        syscalls.ptrace(syscalls.PTRACE_SEIZE, pid, syscalls.PTRACE_O_EXITKILL)
+    finally:
+        processes.kill_and_reap(pid)
 
 
 def _mount_attributes(_scratch: str) -> None:
@@ -140,6 +161,8 @@ PROBES: dict[str, Probe] = {
     "overlay": Probe(call="mount of an overlay of two layers, written to", work=_overlay),
     "layers one by one": Probe(call='fsconfig(overlay, "lowerdir+")', work=_many_layers),
     "mount interface": Probe(call="fsopen(tmpfs), fsmount, mount_setattr", work=_mount_attributes),
+    "owners shown otherwise": Probe(call="mount_setattr(MOUNT_ATTR_IDMAP) in the store", work=_shown_owners),
+    "own children traced": Probe(call="ptrace(PTRACE_SEIZE)", work=_tracing, inside=False),
     "mount copies": Probe(call="open_tree(OPEN_TREE_CLONE)", work=_clone_tree),
     "proc": Probe(call="mount of a fresh proc", work=_mount("proc", "nosuid", "noexec", "nodev"), new=syscalls.CLONE_NEWPID),
     "sysfs": Probe(call="mount of a fresh sysfs", work=_mount("sysfs", "nosuid", "noexec", "nodev", "ro"), new=syscalls.CLONE_NEWNET),
