@@ -33,8 +33,10 @@ class BlobWriter:
         if self._limit is not None and self.size > self._limit:
             raise Corrupt(f"{self._name} is longer than the {self._limit} bytes announced")
         self._hash.update(data)
-        with translated(self._path):
+        try:
             self._file.write(data)
+        except OSError as err:
+            raise store_error(err, self._path, missing=(self._limit or self.size) - self.size + len(data)) from err
         return len(data)
 
     @property

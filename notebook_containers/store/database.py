@@ -11,6 +11,7 @@ file alone waits for no disk.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -19,10 +20,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from notebook_containers.errors import Corrupt, DiskFull, Error, StoreError, Unsupported
+from notebook_containers.errors import Corrupt, Error, StoreError, Unsupported
 from notebook_containers.linux import exhausted
 from notebook_containers.store.disk import store_error, translated
 from notebook_containers.store.failpoints import fp
+from notebook_containers.store.fullness import disk_full
 
 Value: TypeAlias = "str | int | float | bytes | None"
 
@@ -251,7 +253,7 @@ def _make_private_file(path: Path) -> None:
 def _store_error(err: sqlite3.DatabaseError, path: Path) -> Error:
     name = getattr(err, "sqlite_errorname", "") or ""
     if name.startswith("SQLITE_FULL"):
-        return DiskFull(f"no space left for {path}", hint="free space with 'nbc system prune', or set NBC_ROOT to a larger disk")
+        return disk_full(errno.ENOSPC, str(path))
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreError(f"{path} is busy: other processes held it for {BUSY_TIMEOUT_S:.0f} s", hint="try again")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):

@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from notebook_containers.errors import DiskFull, Error, StoreError
+from notebook_containers.errors import Error, StoreError
 from notebook_containers.lean import dataclass, field
 from notebook_containers.linux import exhausted, syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp
+from notebook_containers.store.fullness import FULL, disk_full
 
 _DIRECTORIES = (
     *("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes"),
@@ -34,7 +35,6 @@ _PASSING = ("tmp", "trash")
 _VOLATILE = "volatile-"
 _OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
 _TURN_POLL_S = 0.05
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ROOT_HINT = "set NBC_ROOT to a directory that you can write"
 
@@ -312,14 +312,16 @@ def exhaustion_translated(path: Path) -> Iterator[None]:
         raise store_error(err, path) from err
 
 
-def store_error(err: OSError, path: Path) -> Error:
-    """Return the error of this package that says what ``err`` means for the store."""
-    where = err.filename if isinstance(err.filename, str) and err.filename else str(path)
+def store_error(err: OSError, path: Path, *, missing: int = 0) -> Error:
+    """Return the error of this package that says what ``err`` means for the store; ``missing`` bytes were still to be written."""
+    # a name relative to a descriptor, or a descriptor's own, tells nobody anything
+    named = isinstance(err.filename, str) and err.filename.startswith("/") and not err.filename.startswith("/proc/")
+    where = str(err.filename) if named else str(path)
     reason = (os.strerror(err.errno) if err.errno else str(err)).lower()
     if exhaustion := exhausted.words(err):
         return StoreError(f"cannot use {where}: {exhaustion[0]}", hint=exhaustion[1])
-    if err.errno in _FULL:
-        return DiskFull(f"no space left for {where}", hint="free space with 'nbc system prune', or set NBC_ROOT to a larger disk")
+    if err.errno in FULL:
+        return disk_full(err.errno, where, missing=missing)
     if err.errno in _REFUSED:
         return StoreError(f"cannot write {where}: {reason}", hint=_ROOT_HINT)
     if err.errno in (errno.ENOTDIR, errno.EEXIST):

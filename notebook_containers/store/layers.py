@@ -6,6 +6,7 @@ it is on the disk (``syncfs``); the record follows. What a dead process leaves l
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,13 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from notebook_containers.errors import Corrupt, InvalidDocument, StoreError
+from notebook_containers.errors import Corrupt, DiskFull, InvalidDocument, StoreError
 from notebook_containers.lean import dataclass
 from notebook_containers.linux import syscalls
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.store.content import ContentStore
 from notebook_containers.store.disk import translated
 from notebook_containers.store.failpoints import fp
+from notebook_containers.store.fullness import HINT, disk_full
 from notebook_containers.store.records import Records
 
 if TYPE_CHECKING:
@@ -244,7 +246,10 @@ class LayerStore:
 
     def _unpack(self, stream: Tee, directory: Path) -> Unpacked:
         with translated(directory):
-            return self.trees.unpack(stream, directory)
+            try:
+                return self.trees.unpack(stream, directory)
+            except DiskFull as err:  # the reader counts what the archive announces, and knows no store
+                raise DiskFull(f"{disk_full(errno.ENOSPC, str(directory)).message}; {err.message}", hint=HINT) from err
 
     def _layer(self, diff_id: Digest, document: str) -> Layer:
         found = json.loads(document)

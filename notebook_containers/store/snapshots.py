@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,11 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notebook_containers.errors import Conflict, Corrupt, Error, InvalidArgument, NotFound
+from notebook_containers.errors import Conflict, Corrupt, DiskFull, Error, InvalidArgument, NotFound
 from notebook_containers.oci.image import LAYER_TAR, Descriptor, Digest
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.disk import exhaustion_translated, translated
 from notebook_containers.store.failpoints import fp
+from notebook_containers.store.fullness import disk_full
 from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.overlay import FIXED_OPTIONS, Stack
 
@@ -174,7 +176,10 @@ class Snapshots:
         """Carry out file operations on the snapshot's merged view; it must not be mounted. See :mod:`.edit` for what they do."""
         directory = self._existing(key)
         target = Stack(lowers=self._trees(key), upper=directory / "upper", work=_work(directory, volatile=True))
-        self._files.edit(target, operations, self._stack)
+        try:
+            self._files.edit(target, operations, self._stack)
+        except DiskFull as err:  # it names the path inside
+            raise DiskFull(f"{disk_full(errno.ENOSPC, str(directory)).message}; {err.message}", hint=err.hint) from err
 
     def copy_out(self, layers: Sequence[Digest], path: str, directory: Path) -> bool:
         """Fill an empty directory of this machine with what the layers have in the directory ``path``, its owner and mode included.

@@ -25,11 +25,12 @@ _INFO_BYTES, _FLAGS_AT = 232, 52
 MIB = 1 << 20
 
 
-def make_ext4(file: Path, *, size_mib: int = 24) -> None:
-    """Make an empty file system in a new file."""
+def make_ext4(file: Path, *, size_mib: int = 24, inodes: int = 0) -> None:
+    """Make an empty file system in a new file; without ``inodes`` it has more than it can use."""
     with open(file, "wb") as image:
         image.truncate(size_mib * MIB)
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-J", "size=4", "-I", "256", str(file)], check=True)
+    few = ["-N", str(inodes)] if inodes else []
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-J", "size=4", "-I", "256", "-m", "0", *few, str(file)], check=True)
 
 
 @contextmanager
