@@ -25,11 +25,12 @@ from notebook_containers.linux import exhausted
 from notebook_containers.store.disk import store_error, translated
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.fullness import disk_full
+from notebook_containers.store.migrations import SCHEMA_VERSION, STEPS, migrate
 
 Value: TypeAlias = "str | int | float | bytes | None"
 
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0
+_VOLATILE_VERSION = 1  # made anew with every boot, so never migrated
 
 _RESERVED_PAGES = 64
 _FILL = """WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
@@ -56,6 +57,7 @@ _SCHEMA = (
         ) WITHOUT ROWID""",
     """CREATE TABLE cache (
         key TEXT PRIMARY KEY, diff_id TEXT, created REAL NOT NULL, document TEXT NOT NULL) WITHOUT ROWID""",
+    *(statement for step in sorted(STEPS) for statement in STEPS[step]),
     "CREATE TABLE reserve (page BLOB)",
 )
 _VOLATILE_SCHEMA = (
@@ -166,6 +168,8 @@ class Database:
                 f"{self.path} has a newer schema ({version}, this version knows {SCHEMA_VERSION})",
                 hint="upgrade notebook-containers, or set NBC_ROOT to another directory",
             )
+        elif version < SCHEMA_VERSION:
+            self._migrate()
         if self._version("volatile") == 0:
             self._create_volatile()
 
@@ -183,12 +187,18 @@ class Database:
         with self.transaction() as connection:
             connection.execute("DROP TABLE reserve")
 
+    def _migrate(self) -> None:
+        with self.transaction() as connection:
+            version = self._version()
+            if version < SCHEMA_VERSION:  # another process may have been first
+                migrate(connection, self.path, version)
+
     def _create_volatile(self) -> None:
         with self.transaction() as connection:
             if self._version("volatile") == 0:
                 for statement in _VOLATILE_SCHEMA:
                     connection.execute(statement)
-                connection.execute(f"PRAGMA volatile.user_version={SCHEMA_VERSION}")
+                connection.execute(f"PRAGMA volatile.user_version={_VOLATILE_VERSION}")
 
     def _version(self, schema: str = "main") -> int:
         return int(str(self.query(f"PRAGMA {schema}.user_version")[0][0]))
@@ -210,7 +220,7 @@ def check_database(path: Path) -> list[str]:
     """Return what SQLite's integrity and foreign key checks find, in words; an empty list is a sound file."""
     try:
         # not read-only: the journal of a writer that was killed is rolled back by the next one who opens the file
-        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
             found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
             found += [f"a row of {row[0]} refers to no row of {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")]
             return found

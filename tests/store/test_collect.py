@@ -13,7 +13,7 @@ from notebook_containers.store.check import check
 from notebook_containers.store.collect import collect, sizes
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
-from tests.store.steps import durable_steps
+from tests.store.steps import OTHERS, durable_steps
 
 MakeImage = Callable[..., ImageRecord]
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
@@ -119,8 +119,6 @@ def test_unique_and_shared_sizes(store: Store, image: MakeImage) -> None:
     assert sizes([two])[two.id] == (two.size, 0)
 
 
-OTHERS = ("repair.", "disk.boot.", "disk.aside.")
-"""Steps that are swept where they are tested."""
 OPERATIONS = """
 import io, os, pathlib, sys, tarfile
 from notebook_containers.oci.image import ImageConfig
