@@ -63,6 +63,7 @@ class Containers:
         """
         if remove:
             options["auto_remove"] = True
+        self._parts.runtime.soon()
         container = self.create(image, command, **options)
         try:
             if detach:

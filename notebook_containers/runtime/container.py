@@ -67,13 +67,18 @@ def create(bundle: PlainBundle, kept: Kept, enter_cgroup: Callable[[], None]) ->
         _close_all(plan, theirs)
         prepare(life, plan, bundle)
         await_ready(life)
-        if document.text(bundle.options, "restart", "no") != "no":
-            kept.take(life.pid, plan.own, plan.joined)
+        keep(life, kept, bundle, own=plan.own, joined=plan.joined)
     except BaseException:
         _close_all(plan, theirs)
         abandon(life)
         raise
     return life
+
+
+def keep(life: Life, kept: Kept, bundle: PlainBundle, *, own: frozenset[str], joined: frozenset[str]) -> None:
+    """Hold the namespaces that a next life is to have too, where the container may have one."""
+    if document.text(bundle.options, "restart", "no") != "no":
+        kept.take(life.pid, own, joined)
 
 
 def pipes(life: Life, *, with_stdin: bool) -> list[int]:
@@ -151,14 +156,19 @@ def prepare(life: Life, plan: init.Plan, bundle: PlainBundle) -> None:
     linux = bundle.linux()
     if "user" in plan.made:
         namespaces.write_id_maps(life.pid, _map(linux, "uidMappings"), _map(linux, "gidMappings"))
-    if "oomScoreAdj" in bundle.process():
-        with open(f"/proc/{life.pid}/oom_score_adj", "w", encoding="ascii") as file:
-            file.write(str(document.number(bundle.process(), "oomScoreAdj")))
+    adjust_oom(life.pid, bundle)
     if plan.become_root and os.geteuid() == 0 and bundle.root_mounts and bundle.options:
         for fd in {*life.outputs, life.stdin} - {-1}:  # its root may open its streams again
             os.fchown(fd, namespaces.outside(_map(linux, "uidMappings"), 0), namespaces.outside(_map(linux, "gidMappings"), 0))
         outside.send(bundle, life.pid, life.channel)
     life.channel.send(b"g")
+
+
+def adjust_oom(pid: int, bundle: PlainBundle) -> None:
+    """Write what the Spec says of how soon the kernel kills it for memory."""
+    if "oomScoreAdj" in bundle.process():
+        with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(document.number(bundle.process(), "oomScoreAdj")))
 
 
 def _map(linux: Table, key: str) -> list[tuple[int, int, int]]:

@@ -107,18 +107,19 @@ def _wait_for_the_monitor(plan: Plan) -> None:
     if "pid" in plan.joined:
         # who is in that namespace can see this process, which still sees the host's files: it must not be traced (CVE-2016-9962)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    _die_with_the_monitor(plan)
+    die_with_the_monitor(plan.channel)
 
 
 def _nothing() -> None:
     return
 
 
-def _die_with_the_monitor(plan: Plan) -> None:
+def die_with_the_monitor(channel: socket.socket) -> None:
+    """End this process when its parent ends, or has ended, whose end of ``channel`` only it holds."""
     # a container without its monitor has no log and no exit code: it ends with it. A change of ids clears this, so it is set twice.
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     poll = select.poll()
-    poll.register(plan.channel, select.POLLHUP)
+    poll.register(channel, select.POLLHUP)
     if any(event & select.POLLHUP for _, event in poll.poll(0)):
         os._exit(125)
 
@@ -150,8 +151,12 @@ def _set_host_name(plan: Plan) -> None:
 
 def bring_up_loopback(plan: Plan) -> None:
     """Let it reach itself over the network."""
-    if "network" not in plan.made:
-        return
+    if "network" in plan.made:
+        raise_loopback()
+
+
+def raise_loopback() -> None:
+    """Bring up the loopback interface of this process's network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock.fileno(), _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
 
@@ -259,7 +264,7 @@ def _leave_reaper_behind(plan: Plan) -> None:
     child = os.fork()
     if child:
         launch.take_identity(plan.bundle.process(), plan.bundle.seccomp, may_set_groups=plan.set_groups)
-        _die_with_the_monitor(plan)
+        die_with_the_monitor(plan.channel)
         reaper.become(plan.reaper, child)
     # the command leads its own process group, so that a terminal's Ctrl-C reaches it once and not again through the reaper
     os.setpgid(0, 0)
@@ -269,22 +274,23 @@ def _leave_reaper_behind(plan: Plan) -> None:
 
 def _take_identity(plan: Plan) -> None:
     launch.take_identity(plan.bundle.process(), plan.bundle.seccomp, may_set_groups=plan.set_groups)
-    _die_with_the_monitor(plan)
+    die_with_the_monitor(plan.channel)
 
 
 def _execute(plan: Plan) -> None:
     launch.execute(plan.bundle.process())
 
 
-_STEPS = (
-    ("lead a session", _lead_a_session),
-    ("wait for the monitor", _wait_for_the_monitor),
-    ("enter its cgroup", enter_cgroup),
+FIRST_STEPS = (
     ("set the host name", _set_host_name),
-    ("bring up the loopback interface", bring_up_loopback),
     ("mount", bind_from_outside),
     ("isolate its mounts", isolate_mounts),
     ("mount the root filesystem", mount_root),
+)
+"""What can be done before it is in its cgroup, by who need not wait for the monitor."""
+
+LATER_STEPS = (
+    ("enter its cgroup", enter_cgroup),
     ("mount", mount_everything),
     ("make the devices", make_devices),
     ("open its terminal", open_terminal),
@@ -300,4 +306,13 @@ _STEPS = (
     ("leave its init behind", _leave_reaper_behind),
     ("take its user and rights", _take_identity),
     ("execute its command", _execute),
+)
+"""From its cgroup to its command."""
+
+_STEPS = (
+    ("lead a session", _lead_a_session),
+    ("wait for the monitor", _wait_for_the_monitor),
+    ("bring up the loopback interface", bring_up_loopback),
+    *FIRST_STEPS,
+    *LATER_STEPS,
 )

@@ -18,7 +18,7 @@ from contextlib import suppress
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
 from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.linux.boot import boot_id
-from notebook_containers.runtime import borrowed, container, document, ending, logfile, wire
+from notebook_containers.runtime import ahead, borrowed, container, document, ending, logfile, wire
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.clients import STALL_S, Client, Clients
 from notebook_containers.runtime.document import Table
@@ -34,15 +34,22 @@ _CREDENTIALS = struct.Struct("3i")
 _REQUESTS_KEPT = 4
 
 
-def main(conn: socket.socket) -> None:
-    """Serve the container that the request on ``conn`` describes, in this process, until it is over; never returns."""
-    _leave_the_caller(conn)
+def main(conn: socket.socket, first: ahead.Ahead | None = None) -> None:
+    """Serve the container that the request on ``conn`` describes, in this process, until it is over; never returns.
+
+    ``first`` is an init that was made ahead, as a child of this process.
+    """
+    _leave_the_caller([conn.fileno(), *([first.channel.fileno()] if first else [])])
     monitor = None
     try:
         request = wire.parse(wire.receive_request(conn))
-        monitor = Monitor(document.text(request, "id"), document.text(request, "bundle"), document.text(request, "run"))
+        if first is not None:
+            first.begin(document.text(request, "bundle"))
+        monitor = Monitor(document.text(request, "id"), document.text(request, "bundle"), document.text(request, "run"), first)
         monitor.create(conn)
     except (Error, OSError, ValueError) as err:
+        if first is not None:
+            first.drop()
         if monitor is not None:
             monitor.undo()
             monitor.vanish()  # as the caller does, if it is still there
@@ -55,9 +62,9 @@ def main(conn: socket.socket) -> None:
     os._exit(0)
 
 
-def _leave_the_caller(conn: socket.socket) -> None:
+def _leave_the_caller(fds: list[int]) -> None:
     processes.stdio_to_null()
-    processes.keep_only([conn.fileno()])
+    processes.keep_only(fds)
     processes.set_name("nbc-monitor")
     os.chdir("/")
     os.umask(0o077)
@@ -77,8 +84,9 @@ def _tell(conn: socket.socket, value: Table) -> None:
 class Monitor:
     """What the process does; ``state`` is what state.json says."""
 
-    def __init__(self, identity: str, bundle: str, run: str) -> None:
+    def __init__(self, identity: str, bundle: str, run: str, first: ahead.Ahead | None = None) -> None:
         self.id = identity
+        self._first = first
         self._run = run
         self._bundle = document.PlainBundle(bundle)
         self._options = self._bundle.options
@@ -141,11 +149,11 @@ class Monitor:
             borrowed.forget(self._borrowed)
 
     def _be_born(self) -> None:
-        if self._borrowed is None:
-            life = container.create(self._bundle, self._kept, self._limits.enter)
-        else:
+        first, self._first = self._first, None
+        life = first.become(self._bundle, self._kept, self._limits) if first is not None else None
+        if life is None and self._borrowed is not None:
             life = borrowed.create(self._borrowed, self._bundle, self._kept)
-        self._life = life
+        self._life = life = life or container.create(self._bundle, self._kept, self._limits.enter)
         self.state.update(pid=life.pid, pidStarted=processes.start_time(life.pid))
         self._pump.connect(life)
         self._loop.watch(life.channel.fileno(), READ, self._started)

@@ -5,7 +5,8 @@ environment and one end of a socket pair. Each message is a word with descriptor
 comes, ``exec`` with a connection and three standard streams.
 
 Forking takes its time too, so one process is always forked ahead: the spare waits for a message on the same socket, in the spawner's
-place. Who takes one becomes what it asks for, a monitor or an exec's parent, and the spawner forks the next spare. The first message,
+place. Who takes one becomes what it asks for, a monitor or an exec's parent, and the spawner forks the next spare. The message ``soon``
+says that a ``create`` is about to come: the spare makes its init (:mod:`.ahead`) and waits on. The first message,
 ``ready``, is for the spawner itself: until then its engine may still be moving it to the cgroup that everything forked here inherits.
 The spawner and its spare end when the engine does; what they became or started does not.
 """
@@ -21,9 +22,10 @@ from contextlib import suppress
 
 from notebook_containers.errors import RuntimeFailure
 from notebook_containers.linux import cgroups, process as processes, syscalls
-from notebook_containers.runtime import exec as execution, monitor, wire
+from notebook_containers.runtime import ahead, exec as execution, monitor, wire
 
 READY = b"ready"
+SOON = b"soon"
 
 _MOST_FDS = 4
 _TAKEN = b"t"
@@ -89,8 +91,8 @@ def _fork_when_needed(server: socket.socket) -> int:
 def _refuse(server: socket.socket, err: OSError) -> bool:
     """Answer one message that no process can be made for it; False at the end of the engine."""
     word, fds = processes.recv_fds(server, 64, _MOST_FDS)
-    if not word:
-        return False
+    if not word or word == SOON:
+        return bool(word)
     failure = RuntimeFailure(f"no process can be made for the container: {err.strerror}", hint="raise the limit of processes (ulimit -u)")
     with suppress(OSError), socket.socket(fileno=os.dup(fds[0])) as conn:
         conn.sendall(wire.json_frame(wire.ANSWER, {"error": wire.error_table(failure)}))
@@ -121,7 +123,7 @@ def _be_spare(server: socket.socket, spawner: int, writing: int) -> None:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it waits, it lives no longer than the spawner
     if os.getppid() != spawner:
         return
-    word, fds = processes.recv_fds(server, 64, _MOST_FDS)
+    word, fds, first = _await_message(server)
     if not word:
         return
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
@@ -130,6 +132,34 @@ def _be_spare(server: socket.socket, spawner: int, writing: int) -> None:
     server.close()
     conn = socket.socket(fileno=fds[0])
     if word == b"create":
-        monitor.main(conn)
+        monitor.main(conn, first)
     elif word == b"exec":
         execution.main(conn, fds[1:])
+
+
+def _await_message(server: socket.socket) -> tuple[bytes, list[int], ahead.Ahead | None]:
+    """Wait for a message that asks for something; returns it with the init that was made ahead for it, if there is one."""
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    first: ahead.Ahead | None = None
+    while True:
+        if first is not None and not poll.poll(max(0.0, first.left_s()) * 1000):
+            first.drop()
+            first = None
+        word, fds = processes.recv_fds(server, 64, _MOST_FDS)
+        if word == SOON:
+            first = first or _make_ahead()
+            continue
+        if first is not None and word != b"create":
+            first.drop()
+            first = None
+        return word, fds, first
+
+
+def _make_ahead() -> ahead.Ahead | None:
+    try:
+        return ahead.Ahead() if ahead.possible() else None
+    except OSError:
+        return None  # whoever needs the namespaces says what the kernel refuses
+    finally:
+        ahead.rehearse()

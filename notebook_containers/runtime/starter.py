@@ -47,6 +47,12 @@ class Starter:
                 else:
                     return
 
+    def hint(self, word: bytes) -> None:
+        """Send what nothing depends on, to a spawner that runs."""
+        with self._lock, suppress(OSError):
+            if self._socket is not None:
+                self._socket.send(word, socket.MSG_DONTWAIT)
+
     def _running(self) -> socket.socket:
         if self._socket is None or self._process is None or self._process.poll() is not None:
             self._stop()

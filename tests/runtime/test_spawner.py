@@ -6,13 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from notebook_containers.errors import StartFailed
-from notebook_containers.linux import process as processes
-from tests.runtime.boxes import Box, collect, spec_for
+from notebook_containers.linux import mounts, process as processes, syscalls
+from notebook_containers.oci.runtime import Mount, Process
+from tests.runtime.boxes import ENV, Box, collect, spec_for
 
 pytestmark = pytest.mark.root
 
@@ -112,3 +114,99 @@ def test_input_over_the_connection_that_asked_for_the_container(box: Box) -> Non
         session.write(b"in and out\n")
         session.close_stdin()
         assert collect(session) == (0, "in and out\n")
+
+
+def inits(box: Box) -> list[int]:
+    found = [word for pid in spares(box) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(word) for word in found]
+
+
+def announced(box: Box) -> int:
+    until(lambda: spares(box))
+    box.runtime.soon()
+    until(lambda: inits(box))
+    (init,) = inits(box)
+    return init
+
+
+def test_an_init_made_ahead_becomes_the_command(box: Box) -> None:
+    box.runtime.warm()
+    for _ in range(2):
+        init = announced(box)
+        identity = box.create(spec_for(["/bin/sh", "-c", "exit 3"]))
+        assert box.runtime.state(identity).pid == init
+        own = {kind: os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("pid", "net", "ipc", "uts", "mnt", "cgroup")}
+        assert all(os.stat(f"/proc/{init}/ns/{kind}").st_ino != number for kind, number in own.items())
+        box.runtime.start(identity)
+        assert box.runtime.wait(identity, timeout_s=5) == 3
+
+
+def test_one_made_ahead_for_nothing_is_gone_after_a_second(box: Box) -> None:
+    box.runtime.warm()
+    init = announced(box)
+    started = processes.start_time(init)
+    (spare,) = spares(box)
+    assert processes.wait_gone(init, started, 5)
+    assert spares(box) == [spare]  # and who made it still waits
+    assert box.sh("echo hello") == (0, "hello\n")
+
+
+def test_an_exec_and_a_killed_engine_leave_none(box: Box) -> None:
+    identity = box.create(spec_for(["/bin/sleep", "100"]))
+    box.runtime.start(identity)
+    init = announced(box)
+    started = processes.start_time(init)
+    session = box.runtime.exec(identity, Process(args=("/bin/echo", "inside"), env=ENV, cwd="/"))
+    assert session is not None
+    with session:
+        assert b"".join(data for _stream, data in session) == b"inside\n"
+    assert processes.wait_gone(init, started, 5)
+    init = announced(box)
+    started = processes.start_time(init)
+    os.kill(spawner(box), signal.SIGKILL)
+    assert processes.wait_gone(init, started, 5)
+    box.runtime.delete(identity, force=True)
+
+
+def test_a_killed_one_and_one_in_other_namespaces_are_not_needed(box: Box) -> None:
+    box.runtime.warm()
+    os.kill(announced(box), signal.SIGKILL)
+    assert box.sh("echo killed") == (0, "killed\n")
+    init = announced(box)
+    started = processes.start_time(init)
+    spec = spec_for(["/bin/true"])
+    assert spec.linux is not None
+    kinds = tuple(entry for entry in spec.linux.namespaces if entry.type != "network")
+    identity = box.create(replace(spec, linux=replace(spec.linux, namespaces=kinds)))
+    pid = box.runtime.state(identity).pid
+    assert processes.wait_gone(init, started, 5)
+    assert os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino
+
+
+def test_a_mount_made_meanwhile_is_seen(box: Box, tmp_path: Path) -> None:
+    place = tmp_path / "late"
+    place.mkdir()
+    box.runtime.warm()
+    announced(box)
+    tree = mounts.create("tmpfs", "tmpfs", ["mode=755"])
+    target = os.open(place, os.O_PATH | os.O_DIRECTORY)
+    mounts.attach(tree, target)
+    os.close(target)
+    try:
+        (place / "file").write_text("late\n")
+        bind = Mount(destination="/mnt", type="bind", source=str(place), options=("rbind", "ro"))
+        spec = spec_for(["/bin/cat", "/mnt/file"])
+        assert box.run(replace(spec, mounts=(*spec.mounts, bind))) == (0, "late\n")
+    finally:
+        os.close(tree)
+        syscalls.umount2(str(place))
+
+
+def test_what_goes_wrong_in_one_is_told_by_its_step(box: Box) -> None:
+    box.runtime.warm()
+    announced(box)
+    spec = spec_for(["/bin/true"])
+    bind = Mount(destination="/mnt", type="bind", source="/nowhere", options=("rbind",))
+    with pytest.raises(StartFailed, match="cannot mount /mnt"):
+        box.create(replace(spec, mounts=(*spec.mounts, bind)))
+    assert box.runtime.ids() == []
