@@ -60,11 +60,14 @@ class Container(Contents, Usage, Telling):
 
     def __init__(self, parts: Parts, networks: Networks, row: ContainerRow) -> None:
         self._parts, self._networks = parts, networks
+        self._text = ""  # the record that ``document`` was read from
         self._adopt(row)
 
     def _adopt(self, row: ContainerRow) -> None:
         self.name = row.name
-        self.document = ContainerDocument.from_json(untrusted_json(row.document.encode(), what="container record"))
+        if row.document != self._text:  # most looks find what the last one found
+            self.document = ContainerDocument.from_json(untrusted_json(row.document.encode(), what="container record"))
+            self._text = row.document
         self.id = self.document.id
         self._state: ContainerState | None = None
 
@@ -169,7 +172,9 @@ class Container(Contents, Usage, Telling):
             if self.state.status == "running":
                 return None
             with _next_step():
-                self.document, session = launch.start(self._parts, self._networks, self.document, attach=attach, stdin=stdin)
+                document, session = launch.start(self._parts, self._networks, self.document, attach=attach, stdin=stdin)
+            if document != self.document:
+                self.document, self._text = document, ""
         self._state = None
         return session
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # What packs, compares and edits is imported where it is used: running a container, where milliseconds count, needs none of it.
 
+_REMEMBERED_FILES, _REMEMBERED_BYTES = 64, 1 << 16
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
 
@@ -39,6 +40,7 @@ class Snapshots:
         self._root, self._layers = root, layers
         self._disk, self._files = layers.disk, layers.trees
         self.rootless = layers.rootless
+        self._read: dict[tuple[tuple[Digest, ...], str, int], bytes] = {}  # small files of layers, which never change
 
     def prepare(self, key: str, layers: Sequence[Digest], *, volatile: bool = False) -> None:
         """Make an empty writable layer over ``layers`` (bottom first; none: an empty root). Conflict when the key is taken.
@@ -162,10 +164,21 @@ class Snapshots:
         OSError EFBIG when it is longer than ``max_bytes``, ELOOP for links in a circle.
         """
         trees = [self._layers.get(layer).tree for layer in layers]
-        if key is not None:
-            trees.append(self._existing(key) / "upper")
         with exhaustion_translated(self._root):
-            return self._files.read_file(trees, path, max_bytes)
+            if key is not None:
+                return self._files.read_file([*trees, self._existing(key) / "upper"], path, max_bytes)
+            return self._read_layers(tuple(layers), trees, path, max_bytes)
+
+    def _read_layers(self, layers: tuple[Digest, ...], trees: Sequence[Path], path: str, max_bytes: int) -> bytes | None:
+        wanted = (layers, path, max_bytes)
+        content = self._read.get(wanted)
+        if content is None:
+            content = self._files.read_file(trees, path, max_bytes)
+            if content is not None and len(content) <= _REMEMBERED_BYTES:
+                if len(self._read) >= _REMEMBERED_FILES:
+                    self._read.clear()
+                self._read[wanted] = content
+        return content
 
     def has_directory(self, layers: Sequence[Digest], head: str, name: str) -> bool:
         """Say whether the layers have a directory ``name`` in the directory ``head``; no link is followed."""
