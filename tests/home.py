@@ -47,7 +47,7 @@ class Home:
         places = [*(self.root / name for name in ("containers", "snapshots", "volumes")), self.run / "c"]
         places += [path for name in ("tmp", "trash") for path in (self.root / name).glob("*")]
         # a build step's lock stays: to unlink it while another process opens it would split the lock
-        left = {place: sorted(name for name in os.listdir(place) if not name.startswith("step-")) for place in places if place.is_dir()}
+        left = {place: sorted(name for name in os.listdir(place) if name != "steps.lock") for place in places if place.is_dir()}
         return {str(place.relative_to(self.top)): names for place, names in left.items() if names}
 
 

@@ -2,54 +2,68 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 _POLL_S = 0.05
+_FLOCK = "hhqqi4x"  # fcntl_locking(2): l_type, l_whence, l_start, l_len, l_pid
 
 
 class StepLocks:
-    """The locks that one stage holds. A lock is a flock on a file of the store's staging area; the kernel drops a dead holder's."""
+    """The locks that one stage holds: each is a byte, chosen by the key, of one file that is never removed.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._held: dict[str, int] = {}
+    They belong to the open file (F_OFD_SETLK), so two stages of one process exclude each other, and the kernel drops a dead holder's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = -1
+        self._held: set[str] = set()
 
     def take(self, key: str, before_waiting: Callable[[], None], check: Callable[[], None]) -> bool:
-        """Take the lock of a key and say whether somebody else had it before, so that the cache should be asked again.
+        """Take the lock of a key (hex digits) and say whether somebody else had it before, so that the cache should be asked again.
 
         While it is taken nothing is held (``before_waiting`` publishes what is done and calls :meth:`release`), so no two can wait for
         each other. ``check`` is called while waiting and may raise.
         """
         if key in self._held:
             return False
-        fd = os.open(self._directory / f"step-{key[:40]}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         waited = False
-        try:
-            while not _try(fd):
-                if not waited:
-                    before_waiting()
-                waited = True
-                check()
-                time.sleep(_POLL_S)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._held[key] = fd
+        while not _lock(self._fd, key, fcntl.F_WRLCK):
+            if not waited:
+                before_waiting()
+            waited = True
+            check()
+            time.sleep(_POLL_S)
+        self._held.add(key)
         return waited
 
     def release(self) -> None:
         """Give all locks back."""
         while self._held:
-            os.close(self._held.popitem()[1])
+            _lock(self._fd, self._held.pop(), fcntl.F_UNLCK)
+
+    def close(self) -> None:
+        """Give all locks back and close the file; may be called twice."""
+        self._held.clear()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
-def _try(fd: int) -> bool:
+def _lock(fd: int, key: str, kind: int) -> bool:
+    place = int(key[:15], 16)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, place, 1, 0))
+    except OSError as err:
+        if err.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise
     return True

@@ -22,7 +22,7 @@ class Rows:
     """Keeps rows until a slow step's or the end, since a commit costs as much as a quick step; use it in a ``with`` statement."""
 
     def __init__(self, store: Store) -> None:
-        self._records, self._locks = store.records, StepLocks(store.disk.staging)
+        self._records, self._locks = store.records, StepLocks(store.disk.staging / "steps.lock")
         self._rows: list[tuple[str, Digest | None, str]] = []
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class Rows:
                 with suppress(Error):
                     self.flush()
         finally:
-            self._locks.release()
+            self._locks.close()
 
     def take(self, key: str, check: Callable[[], None]) -> bool:
         """Take the lock of a step and say whether somebody else had it before; ``check`` may raise while it waits."""
