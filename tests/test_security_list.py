@@ -11,6 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 CASES = [f"RT-{number:02}" for number in range(1, 37)] + [f"CP-{number:02}" for number in range(1, 9)]
+CASES += [f"REG-{number:02}" for number in range(1, 15)]
 CASES += [f"TAR-{number}" for number in range(1, 13)]
 RESULTS = ("proved", "proved in part", "open", "not applicable")
 ROW = re.compile(r"^\| ((?:RT|CP|BLD|TAR|REG|NET|JUP|CMP|HST|REL)-[\w.]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)

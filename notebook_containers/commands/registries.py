@@ -94,7 +94,7 @@ def _login(server: str | None, *, username: str | None, password: str | None, pa
 
 
 def _from_stdin() -> str:
-    if face().cell is not None or not hasattr(sys.stdin, "buffer"):
+    if face().cell is not None or not hasattr(sys.stdout, "buffer"):
         raise InvalidArgument("a cell has no standard input", hint="leave out --password-stdin: you are asked for the password")
     data = sys.stdin.buffer.read(_MAX_PASSWORD_BYTES)
     return data.decode().rstrip("\r\n")

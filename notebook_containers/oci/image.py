@@ -65,7 +65,7 @@ class Platform(Document):
     """What an image runs on; ``architecture`` in Go's names (amd64, arm64)."""
 
     architecture: str
-    os: str = "linux"
+    os: str = field(default="linux", metadata=always())
     variant: str = ""
     os_version: str = field(default="", metadata=named("os.version"))
     os_features: tuple[str, ...] = field(default=(), metadata=named("os.features"))

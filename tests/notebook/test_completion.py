@@ -22,6 +22,10 @@ def test_verbs_options_and_names(kernel: Kernel) -> None:
     assert "--cpuset-mems" in kernel.complete("%container_update --cpuset")
     assert "--no-pause" in kernel.complete("%container_commit --no")
     assert "--isolation" not in kernel.complete("%container_run --iso")  # accepted for Docker's sake, and no help to anybody
+    assert "--platform" in kernel.complete("%container_pull --pl")
+    assert "localhost/base" in kernel.complete("%container_push loc")
+    assert "--password-stdin" in kernel.complete("%container_login --pass")
+    assert "annotate" in kernel.complete("%container_manifest an")
 
 
 def test_instructions_of_a_dockerfile_cell(kernel: Kernel) -> None:

@@ -74,6 +74,7 @@ class Sample(Document):
         (b'{"a":1} x', "not valid JSON"),
         (b'{"a":' * 70 + b"1" + b"}" * 70, "too deeply"),
         (b'{"a":' + b"[" * 90_000 + b"]" * 90_000 + b"}", "too deeply"),
+        (b'{"a":[' + b"{}," * 100_000 + b"1]}", "objects and lists allowed"),
     ],
 )
 def test_doubtful_json_is_refused(data: bytes, says: str) -> None:
