@@ -9,6 +9,7 @@ from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.image import Descriptor
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.client import Client
+from notebook_containers.registry.settings import Settings
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
 
@@ -27,7 +28,7 @@ class Registries:
                 for piece in client.blob(reference.repository, blob):
                     writer.write(piece)
 
-        _first(image, fetch)
+        _first(self.store, image, fetch)
 
     def manifest(self, image: ImageRecord) -> None:
         """Fetch the manifest again, over what stands in its place; raises RegistryError when none of the registries has it."""
@@ -37,16 +38,16 @@ class Registries:
             with self.store.content.writer(expected=image.manifest_digest, size=len(found.data), replace=True) as writer:
                 writer.write(found.data)
 
-        _first(image, fetch)
+        _first(self.store, image, fetch)
 
 
-def _first(image: ImageRecord, fetch: Callable[[Client, Reference], None]) -> None:
+def _first(store: Store, image: ImageRecord, fetch: Callable[[Client, Reference], None]) -> None:
     if not image.digests:
         raise RegistryError("it came from no registry", hint="build or load the image again")
     failures: list[str] = []
     for reference in _names(image):
         try:
-            with Client(reference.registry) as client:
+            with Client(reference.registry, settings=Settings.read(store.root)) as client:
                 fetch(client, reference)
         except Error as err:
             failures.append(err.message)

@@ -252,7 +252,12 @@ def _looks_like_tls(err: RegistryError) -> bool:
 
 
 def _may_pass(err: HTTPError) -> bool:
-    """Tell whether another attempt may do better: not for a name that is unknown, a refused connection, a wrong certificate."""
+    """Tell whether another attempt may do better: not for a name that is unknown, a refused connection, a wrong certificate.
+
+    A connection that is not made in time is not tried again either: the kernel has asked several times by then (tcp(7)).
+    """
+    if type(err).__name__ == "ConnectTimeoutError":
+        return False
     for each in _chain(err):
         if isinstance(each, socket.gaierror):
             return each.errno == socket.EAI_AGAIN
