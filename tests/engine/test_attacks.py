@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import Error, InvalidArgument, StartFailed
+from notebook_containers.runtime import document, limits, unseen
 from tests.engine.races import flipping, look
 from tests.home import BASE, Home
 from tests.needs import need
@@ -288,6 +290,24 @@ def test_rt14_not_even_by_who_may_trace(engine: Engine) -> None:
         box.exec_run(["true"])
     box.unpause()
     assert box.exec_run(["false"]).exit_code == 1
+
+
+def test_rt14_who_held_a_container_and_was_killed_left_it_running(engine: Engine) -> None:
+    box = started(engine, ["sh", "-c", "while :; do echo alive; sleep 0.05; done"])
+    state = document.read(str(engine._parts.run / "c" / box.id[:12] / "state.json"))
+    group = limits.restore(state)
+    holder = os.fork()
+    if holder == 0:
+        with unseen.standing_still(limits.restore(state)):
+            os.kill(os.getpid(), signal.SIGKILL if group.frozen() else signal.SIGTERM)
+    assert os.waitpid(holder, 0)[1] == signal.SIGKILL
+    deadline = time.monotonic() + 5
+    while group.frozen() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not group.frozen()
+    before = len(box.logs())
+    time.sleep(0.3)
+    assert len(box.logs()) > before
 
 
 def test_rt15_no_abstract_socket_of_ours_on_the_hosts_network(engine: Engine) -> None:
