@@ -244,12 +244,15 @@ def _outward() -> Iterator[Check]:
     if os.geteuid() == 0:
         return
     tool = userland.find()
+    open_tun = os.access("/dev/net/tun", os.R_OK | os.W_OK)
     yield Check(
         feature="connections outward",
         available="yes" if tool else "no",
-        how=f"access({tool.path}, X_OK): works" if tool else "access(/dev/net/tun, R_OK | W_OK), access(/usr/bin/pasta, X_OK): refused",
+        how=f"access({tool.path}, X_OK): works"
+        if tool
+        else f"access({'/usr/bin/pasta, X_OK' if open_tun else '/dev/net/tun, R_OK | W_OK'}): refused",
         lost="" if tool else "the outside cannot be reached without --network host",
-        todo="" if tool else "apt-get install passt",
+        todo="" if tool else "apt-get install passt" if open_tun else "modprobe tun; chmod 666 /dev/net/tun",
     )
     first = _read("/proc/sys/net/ipv4/ip_unprivileged_port_start") or "1024"
     low = first.isdigit() and int(first) > 80
