@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from notebook_containers.errors import Conflict, NetworkError, Unsupported
+from notebook_containers.linux import exhausted
 from notebook_containers.linux.netlink import NetlinkSocket, in_network_namespace
 from notebook_containers.network import firewall, links, owned
 from notebook_containers.network.config import Endpoint, NetworkConfig
@@ -221,8 +222,9 @@ def _kernel(what: str) -> Iterator[NetlinkSocket]:
         hint = "run as root, or use --network none; published ports work for an ordinary user too"
         raise Unsupported(f"{what}: bridge networks need the privilege to make links ({err.strerror or err})", hint=hint) from err
     except OSError as err:
-        hint = "this kernel may lack bridge or veth links" if err.errno == errno.EOPNOTSUPP else ""
-        raise NetworkError(f"{what}: {err.strerror or err}", hint=hint) from err
+        lacking = "this kernel may lack bridge or veth links" if err.errno == errno.EOPNOTSUPP else ""
+        reason, hint = exhausted.words(err) or (err.strerror or str(err), lacking)
+        raise NetworkError(f"{what}: {reason}", hint=hint) from err
 
 
 @contextmanager
