@@ -165,7 +165,9 @@ class Container(Contents, Usage, Telling):
     def start_attached(self, *, attach: bool = True, stdin: bool = False) -> Session | None:
         """Start it with a session that misses no byte of output; None with ``attach=False`` or when it runs already."""
         with self._parts.container_lock(self.id):
-            self._parts.runtime.abandon(self.id)  # what a killed start left; one that came through all the same runs
+            self._parts.runtime.abandon(
+                self.id, self._parts.bundle_path(self.id)
+            )  # what a killed start left; one that came through all the same runs
             self.reload()
             if self.state.status == "paused":
                 raise Conflict(f"container {self.name} is paused", hint=f"let it go on: nbc unpause {self.name}")

@@ -438,7 +438,9 @@ def remove(parts: Parts, container_id: str) -> None:
     The record goes first, so that a crash leaves only garbage, which the next collection frees.
     """
     destroyed = actors.farewell(parts, container_id)
-    parts.runtime.abandon(container_id)  # first: what a killed caller's monitor is still making may run a moment later
+    parts.runtime.abandon(
+        container_id, parts.bundle_path(container_id)
+    )  # first: what a killed caller's monitor is still making may run a moment later
     forget(parts, container_id)
     parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
     parts.store.snapshots.remove(container_id, beside=[parts.bundle_path(container_id)])

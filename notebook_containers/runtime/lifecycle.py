@@ -287,7 +287,7 @@ class Runtime:
         _remove_directory(directory)
 
     @limit_named()
-    def abandon(self, id: str) -> None:
+    def abandon(self, id: str, bundle: Path) -> None:
         """Take away what somebody who was killed left of a container that never started; nothing happens when there is nothing.
 
         The caller knows that nobody else is starting it. A monitor that is still making it is waited for.
@@ -298,6 +298,7 @@ class Runtime:
                 return
             time.sleep(0.01)
         if state is None:
+            sweep(bundle)  # who was interrupted while killing may have left it frozen, and its monitor waits for it
             _remove_directory(directory)
         elif state.status == "created":
             self.delete(id, force=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import cgroups, process as processes
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.store.check import check
 from notebook_containers.store.store import Store
@@ -158,3 +159,18 @@ def test_a_killed_start_can_be_done_again_at_once(place: Home, engine: Engine) -
 
 def _bundle(engine: Engine, container: Container) -> Bundle:
     return Bundle(path=engine._parts.bundle_path(container.id))
+
+
+def test_p3_a_half_made_container_that_its_killed_maker_left_frozen(place: Home, engine: Engine) -> None:
+    """The monitor waits for ever for a first process that stands still: rm ends both."""
+    container = engine.containers.create(BASE, ["true"], network="none")
+    group = cgroups.open_cgroup(f"notebook-containers/{container.id}")
+    group.create()
+    frozen = subprocess.Popen(["sleep", "1000"])
+    group.add(frozen.pid)
+    group.freeze()
+    (place.run / "c" / container.id[:12]).mkdir(parents=True)
+    container.remove(force=True)
+    assert frozen.wait(timeout=10) == -signal.SIGKILL
+    assert group.pids() == []
+    assert place.remains() == {}

@@ -29,11 +29,13 @@ def kill_all(group: Cgroup, *, timeout_s: float) -> None:
         if time.monotonic() >= deadline:
             raise TimeoutError(errno.ETIMEDOUT, f"kill: {files.describe(group.pids())} cannot be killed (yet)")
         try:
-            group.freeze(timeout_s=0.1)
-        except OSError:
-            pass
-        kill_members(group.pids)
-        group.thaw()  # frozen processes of version 1 die only when they go on
+            try:
+                group.freeze(timeout_s=0.1)
+            except OSError:
+                pass
+            kill_members(group.pids)
+        finally:  # also when the caller is interrupted: frozen processes of version 1 die only when they go on
+            group.thaw()
         files.wait_until(lambda: not group.pids(), timeout_s=0.1)
 
 
