@@ -83,7 +83,7 @@ def build(
     stages = cut(instructions, build_args=given, platform=platform)
     goal = stages.target(target)
     with store.lease(), Context.open(context, dockerfile=name, memory=store.known_digests) as opened:
-        settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=_epoch(given), network=network)
+        settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=source_date_epoch(given), network=network)
         relay = scheduling.Relay(progress)
         tools = Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=relay)
         job = _Job(tools, stages, goal)
@@ -111,8 +111,9 @@ def _checked_arguments(build_args: Mapping[str, str]) -> dict[str, str]:
     return dict(build_args)
 
 
-def _epoch(given: Mapping[str, str]) -> int | None:
-    text = given.get(EPOCH, os.environ.get(EPOCH, ""))
+def source_date_epoch(given: Mapping[str, str] | None = None) -> int | None:
+    """Return SOURCE_DATE_EPOCH, from what is given or else from the environment; InvalidArgument when it is no count of seconds."""
+    text = (given or {}).get(EPOCH, os.environ.get(EPOCH, ""))
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 12):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from notebook_containers.build import instructions as ins
+from notebook_containers.build.build import source_date_epoch
 from notebook_containers.build.expanding import Scope, expand_step
 from notebook_containers.build.interpret import read
 from notebook_containers.build.platforms import host_platform
@@ -42,19 +43,19 @@ def commit(
     """Make an image of the container as it is now, running or not; what is mounted in it (volumes, tmpfs) is no part of it.
 
     ``pause`` lets a running container stand still meanwhile, so that the files are of one moment; where it cannot (no cgroup), they are
-    as after a power cut. ``changes`` are lines of a Dockerfile. Raises DockerfileError for those, DiskFull, StoreError.
+    as after a power cut. With SOURCE_DATE_EPOCH in the environment the same changes give the same image. ``changes`` are lines of a
+    Dockerfile. Raises DockerfileError for those, DiskFull, StoreError.
     """
-    config = apply_changes(container_config(document), changes)
+    config, epoch = apply_changes(container_config(document), changes), source_date_epoch()
     with parts.store.lease():
-        layer = _layer(parts, document, pause=pause)
+        layer = _layer(parts, document, pause=pause, epoch=epoch)
         base = _base(parts, document)
         layers = [parts.store.layers.get(diff_id) for diff_id in document.layers]
-        return parts.store.images.put(
-            _image_config(document, base, config, layer, message=message, author=author), [*layers, *([layer] if layer else [])], tags=tags
-        )
+        made = _image_config(document, base, config, layer, said=History(author=author, comment=message), epoch=epoch)
+        return parts.store.images.put(made, [*layers, *([layer] if layer else [])], tags=tags)
 
 
-def _layer(parts: Parts, document: ContainerDocument, *, pause: bool) -> Layer | None:
+def _layer(parts: Parts, document: ContainerDocument, *, pause: bool, epoch: int | None) -> Layer | None:
     spec = Bundle(path=parts.bundle_path(document.id)).spec()
     with ExitStack() as held:
         if pause and launch.state(parts, document.id).status == "running":
@@ -62,7 +63,7 @@ def _layer(parts: Parts, document: ContainerDocument, *, pause: bool) -> Layer |
                 held.enter_context(parts.runtime.held(document.id))
             except Unsupported:
                 pass  # no cgroup to freeze it: as with pause=False
-        return parts.store.snapshots.copy(document.id, ignore=[mount.destination for mount in spec.mounts])
+        return parts.store.snapshots.copy(document.id, ignore=[mount.destination for mount in spec.mounts], epoch=epoch)
 
 
 def _base(parts: Parts, document: ContainerDocument) -> ImageConfig | None:
@@ -106,15 +107,15 @@ def apply_changes(config: ContainerConfig, changes: Sequence[str]) -> ContainerC
 
 
 def _image_config(
-    document: ContainerDocument, base: ImageConfig | None, config: ContainerConfig, layer: Layer | None, *, message: str, author: str
+    document: ContainerDocument, base: ImageConfig | None, config: ContainerConfig, layer: Layer | None, *, said: History, epoch: int | None
 ) -> ImageConfig:
-    created = rfc3339(time.time())
-    entry = History(created=created, created_by=" ".join(document.args), author=author, comment=message, empty_layer=layer is None)
+    created = rfc3339(time.time() if epoch is None else epoch)
+    entry = replace(said, created=created, created_by=" ".join(document.args), empty_layer=layer is None)
     if base is None:
         history = tuple(History(created=created, created_by="unknown") for _ in document.layers)
         here = host_platform()
         base = ImageConfig(architecture=here.architecture, variant=here.variant, os=here.os, history=history)
-    return replace(base, created=created, author=author or base.author, config=config, history=(*base.history, entry))
+    return replace(base, created=created, author=said.author or base.author, config=config, history=(*base.history, entry))
 
 
 def target(repository: str | None, tag: str | None) -> list[Reference]:

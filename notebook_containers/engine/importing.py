@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import BinaryIO
 
+from notebook_containers.build.build import source_date_epoch
 from notebook_containers.engine.commit import apply_changes
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import rfc3339
@@ -19,11 +20,13 @@ def import_tar(
     parts: Parts, stream: BinaryIO, *, tags: Sequence[Reference], message: str, changes: Sequence[str], platform: str = ""
 ) -> ImageRecord:
     """Make the image from an uncompressed tar; ``changes`` are lines of a Dockerfile for its settings, ``platform`` what it is for.
+    SOURCE_DATE_EPOCH in the environment is when it was made.
 
     InvalidDocument for what is no tar; nothing remains then.
     """
     config = apply_changes(ContainerConfig(), changes)
-    target, created = parse_platform(platform) if platform else host_platform(), rfc3339(time.time())
+    target, epoch = parse_platform(platform) if platform else host_platform(), source_date_epoch()
+    created = rfc3339(time.time() if epoch is None else epoch)
     with parts.store.lease():
         layer = parts.store.layers.apply(stream)
         image = ImageConfig(
