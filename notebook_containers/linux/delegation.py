@@ -97,7 +97,7 @@ def adopt(pid: int) -> str:
     It is in the leaf :data:`LEAF` below afterwards. OSError says why there is none: no bus, a refusal of the manager, no rights.
     """
     if bus_address():
-        start_scope(pid)
+        _mark(start_scope(pid), pid)
     scope = delegated_above(own_group(pid))
     if not scope:
         raise OSError(errno.EPERM, "no group is delegated to this user", own_group(pid))
@@ -106,6 +106,13 @@ def adopt(pid: int) -> str:
     with open(f"{leaf}/cgroup.procs", "w", encoding="ascii") as file:
         file.write(str(pid))
     return scope
+
+
+def _mark(name: str, pid: int) -> None:
+    """Mark a scope that was delegated to us as the first systemd marks its own: the user's manager (of Debian 12) leaves it unmarked."""
+    scope = own_group(pid)
+    if os.path.basename(scope) == name and not files.is_delegated(scope):
+        os.setxattr(scope, "user.delegate", b"1")
 
 
 def start_scope(pid: int, *, address: str = "") -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from notebook_containers.linux import syscalls
@@ -17,6 +18,10 @@ GROUPS = Path("/sys/fs/cgroup")
 USER = 1000
 MANAGER = f"user.slice/user-{USER}.slice/user@{USER}.service"
 DELEGATED = "+memory +pids +cpu"
+MANAGED = 1001
+"""A user whose group is in the hands of a real manager: systemd --user, with the message bus that it starts."""
+MANAGED_GROUP = f"user.slice/user-{MANAGED}.slice/user@{MANAGED}.service"
+MANAGED_VARIABLES = {"HOME": "/home/managed", "XDG_RUNTIME_DIR": f"/run/user/{MANAGED}"}
 USERS_VARIABLES = {"HOME": "/home/user", "XDG_RUNTIME_DIR": "/home/user/run"}
 POWER_OFF = 0x4321FEDC
 FINIT_MODULE = 313
@@ -29,7 +34,14 @@ SUITES: dict[str, tuple[str, ...]] = {
     "runtime": ("tests/runtime/test_limits.py",),
     "engine": ("tests/engine/test_limits.py", "tests/vm/journey.py"),
     "user": ("tests/vm/user_journey.py",),
+    "manager": ("tests/vm/managed_journey.py",),
 }
+
+USERS: dict[str, tuple[int, str, dict[str, str]]] = {
+    "user": (USER, MANAGER, USERS_VARIABLES),
+    "manager": (MANAGED, MANAGED_GROUP, MANAGED_VARIABLES),
+}
+"""Whose the suites of ordinary users are: user id, group, variables."""
 
 
 def main() -> None:
@@ -67,11 +79,14 @@ def prepare() -> None:
     Path("/sys/block/nvme0n1/queue/scheduler").write_text("bfq")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     os.chmod(PORT, 0o666)
-    with open("/etc/passwd", "a", encoding="ascii") as users:
-        users.write(f"user:x:{USER}:{USER}:user:/home/user:/bin/sh\n")
-    os.mkdir("/home/user", 0o700)
-    os.chown("/home/user", USER, USER)
-    delegate()
+    for uid, name in ((USER, "user"), (MANAGED, "managed")):
+        with open("/etc/passwd", "a", encoding="ascii") as users:
+            users.write(f"{name}:x:{uid}:{uid}:{name}:/home/{name}:/bin/sh\n")
+        os.mkdir(f"/home/{name}", 0o700)
+        os.chown(f"/home/{name}", uid, uid)
+    delegate(USER, MANAGER)
+    delegate(MANAGED, MANAGED_GROUP)
+    start_manager()
 
 
 def _load(path: Path) -> None:
@@ -80,18 +95,36 @@ def _load(path: Path) -> None:
             print(f"module {path.name}: {os.strerror(ctypes.get_errno())}", flush=True)
 
 
-def delegate() -> None:
+def delegate(user: int, manager: str) -> None:
     """Give a subtree to the user, as systemd gives one to a user's manager; the user's session is a scope in it."""
     group = GROUPS
-    for name in MANAGER.split("/"):
+    for name in manager.split("/"):
         (group / "cgroup.subtree_control").write_text(DELEGATED)
         group /= name
-        group.mkdir()
+        group.mkdir(exist_ok=True)
     scope = group / "jupyter.scope"
     scope.mkdir()
     for directory in (group, scope):
         for path in (directory, *(directory / f"cgroup.{name}" for name in ("procs", "subtree_control", "threads"))):
-            os.chown(path, USER, USER)
+            os.chown(path, user, user)
+
+
+def start_manager() -> None:
+    """Start what logind and the first manager start for a user who lingers: the user's own systemd in the group delegated to it."""
+    os.makedirs("/run/systemd/system")  # by this a systemd is told from other first processes
+    Path("/etc/machine-id").write_text("0123456789abcdef" * 2 + "\n")
+    place = Path(MANAGED_VARIABLES["XDG_RUNTIME_DIR"])
+    place.mkdir(parents=True, mode=0o700)
+    os.chown(place, MANAGED, MANAGED)
+    environment = {**os.environ, **MANAGED_VARIABLES}
+    environment.pop("PYTHONPATH", None)
+    if os.fork() == 0:  # it lives as long as the machine
+        become(MANAGED, MANAGED_GROUP)
+        os.execve("/usr/lib/systemd/systemd", ["systemd", "--user", "--log-target=console"], environment)
+    deadline = time.monotonic() + 60
+    while not (place / "bus").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    say(fact="manager", value=f"bus after {60 - (deadline - time.monotonic()):.0f} s" if (place / "bus").exists() else "no bus")
 
 
 def run() -> None:
@@ -103,8 +136,9 @@ def run() -> None:
     for name, words in SUITES.items():
         start = time.monotonic()
         command = [sys.executable, "-m", "pytest", "-p", "tests.vm.reporting", "-p", "no:cacheprovider", "-q", *words]
-        before = become_user if name == "user" else None
-        environment = {**os.environ, SUITE_VARIABLE: name, **(USERS_VARIABLES if name == "user" else {})}
+        uid, manager, variables = USERS.get(name, (0, "", {}))
+        environment = {**os.environ, SUITE_VARIABLE: name, **variables}
+        before = partial(become, uid, f"{manager}/jupyter.scope") if uid else None
         status = subprocess.run(command, env=environment, preexec_fn=before, check=False).returncode
         say(fact=f"suite {name}", value=f"status {status}, {time.monotonic() - start:.0f} s")
     left = [
@@ -114,12 +148,12 @@ def run() -> None:
     say(fact="end", value="reached")
 
 
-def become_user() -> None:
-    """Put this process into the user's scope, and become the user."""
-    (GROUPS / MANAGER / "jupyter.scope/cgroup.procs").write_text("0")
+def become(user: int, group: str) -> None:
+    """Put this process into a group, and become the user."""
+    (GROUPS / group / "cgroup.procs").write_text("0")
     os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -19,6 +20,9 @@ MEMORY_MIB = 3072
 
 def missing() -> str:
     """Return why no virtual machine can be booted here, or an empty text."""
+    for file in ("/usr/lib/systemd/systemd", "/usr/lib/systemd/user/dbus.socket"):
+        if not os.path.exists(file):
+            return f"{file} is needed (Debian's systemd and dbus-user-session)"
     for program in (QEMU, "mke2fs"):
         if not shutil.which(program):
             return f"{program} is needed"

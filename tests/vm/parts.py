@@ -28,8 +28,10 @@ MODULES = (
     *("overlay", "bfq", "veth", "bridge", "nf_tables", "nft_chain_nat", "nft_nat", "nft_masq", "nft_ct", "nft_reject_inet"),
     *("nft_fib_inet", "nft_limit", "nf_conntrack", "nfnetlink"),
 )
-PACKAGES = ("pytest", "click", "pyroute2", "pyelftools", "pyyaml", "urllib3", "backports.zstd", "isal", "pytest-timeout")
-PROGRAMS = ("/bin/busybox", "/usr/bin/busybox")
+PACKAGES = ("pytest", "click", "pyroute2", "pyelftools", "pyyaml", "urllib3", "backports.zstd", "isal", "pytest-timeout", "jeepney")
+PROGRAMS = ("/bin/busybox", "/usr/bin/busybox", "/usr/lib/systemd/systemd", "/usr/bin/dbus-daemon")
+MANAGERS_FILES = ("/usr/lib/systemd/user", "/usr/share/dbus-1")
+"""The units of a user's systemd and its message bus, as Debian's systemd, dbus and dbus-user-session bring them."""
 SCRIPTS = ("/usr/bin/ldd",)
 
 
@@ -65,6 +67,8 @@ def fill(place: Path, kernel: Kernel) -> None:
     below = [entry for layer in base.layers for entry in layer.entries]
     for entry in (*below, *_more(below)):
         _write(place, entry)
+    for directory in MANAGERS_FILES:
+        shutil.copytree(directory, f"{place}{directory}", symlinks=True, dirs_exist_ok=True)
     _copy_modules(place / "vm/modules", kernel)
     for name in _with_requirements(PACKAGES):
         for source, path in _package_files(name):
