@@ -78,7 +78,7 @@ class Image:
     @property
     def created(self) -> float:
         """When it was made, Unix time."""
-        return unix_time(self.record.config.created) or self.record.created
+        return self.record.created
 
     @property
     def size(self) -> int:
@@ -88,12 +88,12 @@ class Image:
     @property
     def labels(self) -> Mapping[str, str]:
         """Its labels."""
-        return self.record.config.config.labels
+        return self.record.labels
 
     @property
     def layers(self) -> Sequence[Digest]:
         """The diff ids of its layers, bottom first."""
-        return self.record.config.rootfs.diff_ids
+        return self.record.diff_ids
 
     @property
     def attrs(self) -> dict[str, JSON]:
@@ -380,7 +380,8 @@ class Images:
         """Return each image's bytes that are its own alone, and that it shares with others of the store, by image id."""
         from notebook_containers.store.collect import sizes
 
-        found = sizes(self._parts.store.images.list())
+        records, store = [image.record for image in images], self._parts.store.images
+        found = sizes(records if len({record.id for record in records}) == store.count() else store.list())
         return {image.id: found[image.record.id] for image in images}
 
 

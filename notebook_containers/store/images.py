@@ -217,6 +217,10 @@ class Images:
         seen: _Seen = {}
         return [self._image(row, seen) for row in self._records.query(_COLUMNS + "ORDER BY i.created DESC, i.id")]
 
+    def count(self) -> int:
+        """Return how many images there are."""
+        return int(str(self._records.query("SELECT count(*) FROM images")[0][0]))
+
     def remove(self, image_id: Digest) -> None:
         """Forget the image and its names (``collect`` then frees what nothing else needs); raises ImageNotFound."""
         with self._records.transaction() as connection:

@@ -5,6 +5,7 @@ The document is JSON text that belongs to whoever writes it (the engine, the lay
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
@@ -197,6 +198,11 @@ class Records(Database):
     def layers(self) -> list[tuple[Digest, str]]:
         """Return diff_id and document of every layer."""
         return [(Digest(str(d)), str(t)) for d, t in self.query("SELECT diff_id, document FROM layers ORDER BY diff_id")]
+
+    def layers_of(self, diff_ids: Iterable[Digest]) -> dict[Digest, str]:
+        """Return the documents of those of these layers that are recorded."""
+        sql = "SELECT diff_id, document FROM layers WHERE diff_id IN (SELECT value FROM json_each(?))"
+        return {Digest(str(d)): str(t) for d, t in self.query(sql, (json.dumps([*diff_ids]),))}
 
     def remove_layer(self, diff_id: Digest) -> None:
         """Forget a layer; nothing happens when there is none."""

@@ -47,7 +47,7 @@ class Snapshots:
 
         ``volatile``: as for :meth:`mounts`, nothing waits for the disk, and a power cut may take it away.
         """
-        found = [self._layers.get(layer) for layer in layers]
+        found = self._layers.get_all(layers)
         final = self._directory(key)
         with self._disk.lease(), self._layers.staged() as directory:
             with translated(directory):
@@ -163,7 +163,7 @@ class Snapshots:
 
         OSError EFBIG when it is longer than ``max_bytes``, ELOOP for links in a circle.
         """
-        trees = [self._layers.get(layer).tree for layer in layers]
+        trees = [layer.tree for layer in self._layers.get_all(layers)]
         with exhaustion_translated(self._root):
             if key is not None:
                 return self._files.read_file([*trees, self._existing(key) / "upper"], path, max_bytes)
@@ -182,7 +182,7 @@ class Snapshots:
 
     def has_directory(self, layers: Sequence[Digest], head: str, name: str) -> bool:
         """Say whether the layers have a directory ``name`` in the directory ``head``; no link is followed."""
-        found = self._files.find([self._layers.get(layer).tree for layer in layers], head, name) if layers else None
+        found = self._files.find([layer.tree for layer in self._layers.get_all(layers)], head, name) if layers else None
         return found is not None and stat.S_ISDIR(found[0])
 
     def edit(self, key: str, operations: Sequence[Operation]) -> None:
@@ -201,7 +201,7 @@ class Snapshots:
         """
         from notebook_containers.store.operations import CopyTree, LayersView
 
-        trees = [self._layers.get(layer).tree for layer in layers]
+        trees = [layer.tree for layer in self._layers.get_all(layers)]
         found = self._files.find(trees, path, "")
         if found is None:
             return False
@@ -231,7 +231,7 @@ class Snapshots:
     def _visible(self, layers: Sequence[Digest]) -> tuple[Path, ...]:
         from notebook_containers.store.merged import visible
 
-        trees = [self._layers.get(layer).tree for layer in layers]
+        trees = [layer.tree for layer in self._layers.get_all(layers)]
         with translated(self._root):
             return visible(trees, userxattr=self.rootless)
 
@@ -248,7 +248,7 @@ class Snapshots:
         request = PackRequest(
             upper=self._directory(key) / "upper",
             below=self._trees(key),
-            root=_root_of([self._layers.get(layer) for layer in self.layers(key)]),
+            root=_root_of(self._layers.get_all(self.layers(key))),
             ignore=frozenset(ignore),
             epoch=epoch,
             take=staged / "diff" if staged else None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bench import machine, report, stage
 from tests.bench.bench import Bench, opened
 from tests.bench.measure import Row
-from tests.bench.rows import build, exec, many, memory, run_bridge, run_cli, run_none, transfer, unpack  # noqa: A004
+from tests.bench.rows import build, exec, listing, many, memory, run_bridge, run_cli, run_none, transfer, unpack  # noqa: A004
 
 ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "run-none": run_none.rows,
@@ -26,6 +26,7 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "push": transfer.push,
     "pull": transfer.pull,
     "pull-memory": transfer.memory,
+    "listing": listing.rows,
 }
 
 
