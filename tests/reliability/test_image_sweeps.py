@@ -22,7 +22,6 @@ from notebook_containers.linux import syscalls
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.store.check import check
 from tests.home import Home, new_home
-from tests.registry.conftest import CONFIG, PROGRAM, free_port, wait_for
 from tests.reliability.disks import copy, copy_during, make_ext4, mounted
 from tests.reliability.image_operations import KEPT, OPERATIONS, SAYS, Operation, Scene, prepare
 from tests.reliability.victims import dice
@@ -35,18 +34,6 @@ CUTS = int(os.environ.get("NBC_CUTS") or 50)
 CUTS_OF_ONE_RUN = 10
 RUN_EVERY = 10
 """How often the image is run for real: it costs more than all the rest, and the check compares every file of every layer each time."""
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("registry"), free_port()
-    (folder / "config.yml").write_text(CONFIG.format(folder=folder / "data", port=port, auth=""))
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen([PROGRAM, "serve", folder / "config.yml"], stdout=log, stderr=log)
-    wait_for(port)
-    yield f"127.0.0.1:{port}"
-    process.terminate()
-    process.wait(timeout=10)
 
 
 @pytest.fixture(scope="module")
