@@ -16,15 +16,16 @@ import os
 import socket
 import time
 
+from notebook_containers.errors import RuntimeFailure, StartFailed
 from notebook_containers.linux import cgroups, mounts, namespaces, process as processes, syscalls
-from notebook_containers.runtime import container, document, init, limits
-from notebook_containers.runtime.document import PlainBundle, Table
+from notebook_containers.runtime import container, document, init, limits, wire
+from notebook_containers.runtime.document import PlainBundle
 
 KEPT_S = 1.0
 _MADE = ("pid", "network", "ipc", "uts")
 _POSSIBLE = frozenset((*_MADE, "mount", "cgroup"))
 _NEEDED = _POSSIBLE - {"cgroup"}
-_REHEARSED = json.dumps({"mounts": [{"type": "bind", "options": ["ro"], "names": [str(number)]} for number in range(200)]})
+_REHEARSED = json.dumps({"mounts": [{"type": "bind", "options": ["ro"], "names": [str(number)]} for number in range(200)]}).encode()
 
 
 class Ahead:
@@ -75,8 +76,10 @@ class Ahead:
             processes.send_fds(life.channel, orders, stdio)
             container.await_ready(life)
             container.keep(life, kept, bundle, own=_kinds(bundle), joined=frozenset())
-        except BaseException:
+        except BaseException as err:
             container.abandon(life)
+            if isinstance(err, (ConnectionError, RuntimeFailure)) and not isinstance(err, StartFailed):  # somebody killed it
+                return None
             raise
         finally:
             for fd in stdio:
@@ -93,7 +96,7 @@ class Ahead:
 
 def rehearse() -> None:
     """Do once what every monitor and init does first: the pages that it writes to, shared after a fork, are copied now and not then."""
-    document.texts(json.loads(_REHEARSED), "mounts")
+    document.texts(wire.parse(_REHEARSED), "mounts")
     cgroups.open_cgroup("warm/up")
     processes.start_time(os.getpid())
     mounts.Options(("ro", "nosuid", "size=64k"))
@@ -150,8 +153,7 @@ def _take_orders(plan: init.Plan) -> None:
     for number, fd in enumerate(plan.stdio):
         os.dup2(fd, number)
         os.close(fd)
-    group: Table = json.loads(message)
-    plan.enter_cgroup = limits.restore(group).enter
+    plan.enter_cgroup = limits.restore(wire.parse(message)).enter
 
 
 _STEPS = (("leave the host's mounts", _leave_the_mounts), *init.FIRST_STEPS, ("wait for the monitor", _take_orders), *init.LATER_STEPS)
