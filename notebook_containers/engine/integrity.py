@@ -15,7 +15,7 @@ from notebook_containers.errors import ContainerNotFound, Error, ImageNotFound, 
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import untrusted_json
 from notebook_containers.oci.image import Digest
-from notebook_containers.runtime.lifecycle import sweep
+from notebook_containers.runtime.orphans import sweep
 from notebook_containers.store.check import Finding, check
 from notebook_containers.store.records import ContainerRow
 from notebook_containers.store.repair import Repair, repair

@@ -17,7 +17,7 @@ from notebook_containers.lean import dataclass, replace
 from notebook_containers.linux.boot import boot_id
 from notebook_containers.oci.documents import Document
 from notebook_containers.runtime import document as documents
-from notebook_containers.runtime.lifecycle import sweep
+from notebook_containers.runtime.orphans import sweep
 from notebook_containers.runtime.state import LOST, LOST_TEXT, ContainerState
 
 if TYPE_CHECKING:

@@ -38,6 +38,19 @@ def same_namespace(pid: int, kind: str) -> bool:
     return os.stat(f"/proc/{pid}/ns/{FILES[kind]}").st_ino == os.stat(f"/proc/self/ns/{FILES[kind]}").st_ino
 
 
+def beside(pid: int) -> list[int]:
+    """Return the processes in the pid namespace of ``pid``, sorted, as this process counts them."""
+    wanted = os.stat(f"/proc/{pid}/ns/pid").st_ino
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == wanted:
+                found.append(int(name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
 def spawn(
     child: Callable[[], None], *, new: int, join: Iterable[tuple[int, int]] = (), before_join: Callable[[], None] | None = None
 ) -> int:

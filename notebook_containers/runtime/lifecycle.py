@@ -10,19 +10,20 @@ import errno
 import os
 import signal as signals
 import socket
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, RuntimeFailure
-from notebook_containers.linux import cgroups, process as processes
+from notebook_containers.linux import cgroups, namespaces, process as processes
 from notebook_containers.oci.runtime import Process, Resources
-from notebook_containers.runtime import document, limits, logs, stuck, wire
+from notebook_containers.runtime import control, orphans, rundir, stuck, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.exhausted import limit_named
+from notebook_containers.runtime.logs import read_until as read_log
+from notebook_containers.runtime.pipes import Pipes
 from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession, Made
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.runtime.state import LOST, ContainerState, lost_state, read_exit, read_state
@@ -41,8 +42,8 @@ class Runtime:
     def __init__(self, run_dir: Path, *, starter: Starter | None = None) -> None:
         self._containers = run_dir / "c"
         self._starter = starter or Starter()
-        _private_directory(run_dir)
-        _private_directory(self._containers)
+        rundir.make_private(run_dir)
+        rundir.make_private(self._containers)
 
     def warm(self) -> None:
         """Start the spawner now rather than with the first container."""
@@ -84,8 +85,8 @@ class Runtime:
         except BaseException:
             with suppress(ContainerNotFound):  # it was made, but could not start
                 self.delete(identity, force=True)
-            sweep(bundle.path)
-            _remove_directory(directory)
+            orphans.sweep(bundle.path)
+            rundir.remove(directory)
             raise
 
     def ids(self) -> list[str]:
@@ -120,7 +121,7 @@ class Runtime:
         """Wait until the container is over and return its exit code; TimeoutError after ``timeout_s``. Does not poll."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
-            connection = self._connect(id)
+            connection = control.connect(self._directory(id), id)
         except (RuntimeFailure, Conflict):
             return self._exit_code(id, deadline)
         try:
@@ -162,7 +163,7 @@ class Runtime:
                 raise Conflict(f"container {id[:12]} is {state.status}, not running") from None
             if processes.alive(state.monitor_pid, state.monitor_started):
                 raise
-            _signal_orphan(state, signal)
+            orphans.signal(state, signal)
 
     def pause(self, id: str) -> None:
         """Freeze every process of a running container; returns when all stand still."""
@@ -178,7 +179,7 @@ class Runtime:
 
         Its state does not change. Unsupported where it has no cgroup that can freeze, Conflict when it does not run.
         """
-        connection = self._connect(id)
+        connection = control.connect(self._directory(id), id)
         try:
             connection.ask({"op": "hold"})
             yield
@@ -193,7 +194,7 @@ class Runtime:
         limits_now = resources.to_json()
         limits_now.pop("devices", None)  # a rule at a time would leave a moment without rules
         try:
-            return _limits_of(self.state(id)).change({**limits_now})
+            return orphans.limits_of(self.state(id)).change({**limits_now})
         except OSError as err:
             name = os.path.basename(err.filename or "") or "a limit"
             raise InvalidArgument(
@@ -214,13 +215,13 @@ class Runtime:
 
         With ``logs`` the session first yields what is already in the log, without gap or overlap.
         """
-        connection = self._connect(id)
+        connection = control.connect(self._directory(id), id)
         try:
             answer = connection.ask({"op": "attach", "stdin": stdin})
         except BaseException:
             connection.close()
             raise
-        before = _log_until(answer.get("log")) if logs else iter(())
+        before = read_log(answer.get("log")) if logs else iter(())
         return AttachSession(connection, terminal=answer.get("terminal") is True, before=before, ended=lambda: self._exit_code(id))
 
     @limit_named()
@@ -236,7 +237,7 @@ class Runtime:
         request: Table = {**state.to_json(), "process": process.to_json(), "execId": exec_id, "run": os.fspath(self._directory(id))}
         if process.capabilities is not None:
             request["process"] = {**process.to_json(), "capabilities": process.capabilities.to_json()}
-        pipes = _Pipes(terminal=process.terminal or detach, stdin=stdin)
+        pipes = Pipes(terminal=process.terminal or detach, stdin=stdin)
         try:
             connection, _answer = self._converse(b"exec", request, pipes.theirs)
         except BaseException:
@@ -259,7 +260,7 @@ class Runtime:
         state = self.state(id)
         if not state.pid:
             return []
-        return _limits_of(state).pids() or _same_pid_namespace(state.pid)
+        return orphans.limits_of(state).pids() or namespaces.beside(state.pid)
 
     @limit_named()
     def delete(self, id: str, *, force: bool = False) -> None:
@@ -270,8 +271,8 @@ class Runtime:
         directory = self._directory(id)
         state = read_state(directory)
         if state is None:
-            if directory.is_dir() and _abandoned(directory):
-                _remove_directory(directory)
+            if directory.is_dir() and rundir.abandoned(directory):
+                rundir.remove(directory)
             raise ContainerNotFound(f"no container {id[:12]} is known to the runtime")
         if state.live():
             if not force:
@@ -283,8 +284,8 @@ class Runtime:
             from notebook_containers.runtime import borrowed  # brings all of init along, which no engine needs otherwise
 
             borrowed.forget_in(os.fspath(directory), id)
-        _remove_cgroup(state)
-        _remove_directory(directory)
+        orphans.remove_cgroup(state)
+        rundir.remove(directory)
 
     @limit_named()
     def abandon(self, id: str, bundle: Path) -> None:
@@ -293,13 +294,13 @@ class Runtime:
         The caller knows that nobody else is starting it. A monitor that is still making it is waited for.
         """
         directory = self._directory(id)
-        while (state := read_state(directory)) is None and not _abandoned(directory, _MAKING_S):
+        while (state := read_state(directory)) is None and not rundir.abandoned(directory, _MAKING_S):
             if not directory.is_dir():
                 return
             time.sleep(0.01)
         if state is None:
-            sweep(bundle)  # who was interrupted while killing may have left it frozen, and its monitor waits for it
-            _remove_directory(directory)
+            orphans.sweep(bundle)  # who was interrupted while killing may have left it frozen, and its monitor waits for it
+            rundir.remove(directory)
         elif state.status == "created":
             self.delete(id, force=True)
 
@@ -307,8 +308,8 @@ class Runtime:
         """Take away what the killed left: places where nothing came to be, and what is over and has no bundle any more."""
         for directory in sorted(self._containers.iterdir()):
             state = read_state(directory)
-            if state is None and _abandoned(directory):
-                _remove_directory(directory)
+            if state is None and rundir.abandoned(directory):
+                rundir.remove(directory)
             elif state is not None and not state.live() and not os.path.isdir(state.bundle):
                 with suppress(ContainerNotFound):  # somebody else was quicker
                     self.delete(state.id)
@@ -333,8 +334,8 @@ class Runtime:
                 state = read_state(directory)
                 if state is not None and not state.live():
                     self.delete(identity)
-                elif state is None and _abandoned(directory):
-                    _remove_directory(directory)
+                elif state is None and rundir.abandoned(directory):
+                    rundir.remove(directory)
                 else:
                     raise Conflict(f"container {identity[:12]} exists and is {state.status if state else 'being created'}") from None
             else:
@@ -356,32 +357,8 @@ class Runtime:
         finally:
             theirs.close()
 
-    @limit_named()
-    def _connect(self, identity: str) -> Connection:
-        directory = self._directory(identity)
-        try:
-            place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            raise ContainerNotFound(f"no container {identity[:12]} is known to the runtime") from None
-        sock = None
-        try:
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            # the directory by its descriptor: its path may be longer than a socket address
-            sock.connect(f"/proc/self/fd/{place}/ctl")
-        except OSError as err:
-            if sock is not None:
-                sock.close()
-            if err.errno in (errno.ENOENT, errno.ECONNREFUSED):
-                raise Conflict(f"container {identity[:12]} is not running") from err
-            if err.errno in (errno.EMFILE, errno.ENFILE):
-                raise
-            raise RuntimeFailure(f"cannot reach the monitor of container {identity[:12]}: {err.strerror}") from err
-        finally:
-            os.close(place)
-        return Connection(sock)
-
     def _ask(self, identity: str, request: Table) -> Table:
-        connection = self._connect(identity)
+        connection = control.connect(self._directory(identity), identity)
         try:
             return connection.ask(request)
         finally:
@@ -413,131 +390,3 @@ def _limit_hint(name: str, number: int | None) -> str:
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else deadline - time.monotonic()
-
-
-def _private_directory(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.lstat()
-    except OSError as err:
-        raise RuntimeFailure(f"cannot make {path}: {err.strerror}", hint="set NBC_RUN to a directory of your own") from err
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise RuntimeFailure(f"{path} must be a directory of your own that nobody else can write", hint="remove it, or set NBC_RUN")
-
-
-def _abandoned(directory: Path, after_s: float = _GONE_S) -> bool:
-    """Tell whether nobody can still be creating this container: it has no state, and creating takes milliseconds."""
-    try:
-        return time.time() - directory.stat().st_mtime > after_s
-    except FileNotFoundError:
-        return False
-
-
-def sweep(bundle: Path) -> None:
-    """Kill and remove what is left in the cgroup of a container that has no monitor, when the run directory does not know it either."""
-    with suppress(OSError, ValueError):
-        plain = document.PlainBundle(os.fspath(bundle))
-        left = limits.Limits(document.text(plain.linux(), "cgroupsPath"), {})
-        left.open()
-        left.kill()
-        left.remove()
-
-
-def _signal_orphan(state: ContainerState, number: int) -> None:
-    try:
-        processes.send_signal(state.pid, state.pid_started, number)
-    except ProcessLookupError:
-        raise Conflict(f"container {state.id[:12]} is not running") from None
-    if number == signals.SIGKILL:
-        _kill_group(state)  # it may stand still, and then dies only when its whole group is let go
-        processes.wait_gone(state.pid, state.pid_started, _GONE_S)
-
-
-def _limits_of(state: ContainerState) -> limits.Limits:
-    return limits.restore({**state.to_json()})
-
-
-def _remove_cgroup(state: ContainerState) -> None:
-    """Remove what a killed monitor could not."""
-    _kill_group(state).remove()
-
-
-def _kill_group(state: ContainerState) -> limits.Limits:
-    """Kill all that is left in a container's cgroup and return it; StuckProcess when the kernel does not let something end."""
-    group = _limits_of(state)
-    try:
-        group.kill(timeout_s=SOON_S if stuck.held(group.pids()) else _GONE_S)
-    except TimeoutError:
-        raise stuck.error(state.id, group.pids()) from None
-    return group
-
-
-def _remove_directory(directory: Path) -> None:
-    try:
-        for name in os.listdir(directory):
-            os.unlink(directory / name)
-        os.rmdir(directory)
-    except OSError:  # somebody put a directory into it, or is removing it too
-        import shutil
-
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _same_pid_namespace(pid: int) -> list[int]:
-    wanted = os.stat(f"/proc/{pid}/ns/pid").st_ino
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == wanted:
-                found.append(int(name))
-        except OSError:
-            continue
-    return sorted(found)
-
-
-def _log_until(place: object) -> Iterator[tuple[str, bytes]]:
-    """Yield the log up to the place that the monitor gave when it began to send us what comes after."""
-    if isinstance(place, dict) and place:
-        for line in logs.read_log_until(str(place["path"]), inode=int(place["inode"]), size=int(place["size"])):
-            yield line.stream, line.data
-
-
-class _Pipes:
-    """The three streams of an exec: ``theirs`` go to the process, the others stay."""
-
-    def __init__(self, *, terminal: bool, stdin: bool) -> None:
-        self.outputs: dict[int, str] = {}
-        self.stdin = -1
-        self.theirs: list[int] = []
-        try:
-            self._open(terminal=terminal, stdin=stdin)
-        except BaseException:
-            self.close_all()
-            raise
-
-    def _open(self, *, terminal: bool, stdin: bool) -> None:
-        for _ in range(3):
-            self.theirs.append(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-        if terminal:
-            return
-        if stdin:
-            reading, self.stdin = os.pipe2(os.O_CLOEXEC)
-            self._replace(0, reading)
-        for number, stream in ((1, "stdout"), (2, "stderr")):
-            output, writing = os.pipe2(os.O_CLOEXEC)
-            self.outputs[output] = stream
-            self._replace(number, writing)
-
-    def _replace(self, number: int, fd: int) -> None:
-        os.close(self.theirs[number])
-        self.theirs[number] = fd
-
-    def close_theirs(self) -> None:
-        for fd in self.theirs:
-            os.close(fd)
-        self.theirs = []
-
-    def close_all(self) -> None:
-        self.close_theirs()
-        for fd in {*self.outputs, self.stdin} - {-1}:
-            os.close(fd)

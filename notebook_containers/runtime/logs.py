@@ -270,3 +270,10 @@ def _whole_seconds(text: str) -> int:
     import calendar
 
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
+
+
+def read_until(place: object) -> Iterator[tuple[str, bytes]]:
+    """Yield the log up to the place that the monitor gave when it began to send us what comes after."""
+    if isinstance(place, dict) and place:
+        for line in read_log_until(str(place["path"]), inode=int(place["inode"]), size=int(place["size"])):
+            yield line.stream, line.data

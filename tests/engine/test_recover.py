@@ -20,7 +20,7 @@ import pytest
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.linux import process as processes
-from notebook_containers.runtime.lifecycle import sweep
+from notebook_containers.runtime.orphans import sweep
 from tests.home import BASE, Home
 
 pytestmark = pytest.mark.root
