@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from notebook_containers.errors import Conflict, Error, ImageNotFound, InvalidArgument, RegistryError
+from notebook_containers.errors import Conflict, ImageNotFound, InvalidArgument, RegistryError
 from notebook_containers.oci.image import LAYER_ZSTD, Platform
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry import push as push_module, upload as upload_module
@@ -357,14 +357,6 @@ def test_podman_runs_what_we_push_and_we_pull_what_podman_pushes(store: Store, o
 
 
 # bad input -------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["", "UPPER/case", "a b", "a:", "a@", "a@sha256:1", "http://x/y", "a/../b", "x" * 300])
-def test_bad_a_reference_that_is_none(store: Store, name: str) -> None:
-    with pytest.raises(Error) as caught:
-        pull(store, Reference.parse(name))
-    assert "\n" not in caught.value.one_line()
-    assert store.images.list() == []
 
 
 def test_bad_a_settings_file(store: Store) -> None:
