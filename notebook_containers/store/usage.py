@@ -14,6 +14,7 @@ from notebook_containers.store.store import Store
 
 _BLOCK = 512
 _LOG = "container.log"
+_REGISTRIES = ("manifests", "certs.d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +55,11 @@ def places(store: Store) -> list[Place]:
 
 
 def _own(root: Path) -> int:
-    """Return the bytes of the store's own directories, and of its small files (locks, the id map)."""
-    directories = [root, *(path for path in root.iterdir() if path.is_dir())]
+    """Return the bytes of the store's own directories, and of its small files (locks, the id map, what is said about registries)."""
+    directories = [root, *(path for path in root.iterdir() if path.is_dir() and path.name not in _REGISTRIES)]
     directories += [path for name in ("blobs", "tmp", "trash") for path in (root / name).iterdir() if path.is_dir()]
     files = [path for path in _files(root) if not _is_database(path.name)]
-    locks = tree_bytes(root / "cachemounts" / "locks")
+    locks = tree_bytes(root / "cachemounts" / "locks") + sum(tree_bytes(root / name) for name in _REGISTRIES)
     return sum(os.lstat(path).st_blocks * _BLOCK for path in (*directories, *files)) + locks
 
 

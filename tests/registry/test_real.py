@@ -30,6 +30,7 @@ from notebook_containers.registry.settings import Host, Settings
 from notebook_containers.store.check import check
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.store import Store
+from notebook_containers.store.usage import places
 from tests.registry.certificates import Authority, TokenSigner
 from tests.registry.conftest import QUICK
 from tests.registry.scripted import Answer, Request, Scripted
@@ -307,6 +308,9 @@ def test_manifest_lists(store: Store, other: Store, image: MakeImage, registry: 
         lists.annotate(name, Reference.parse("other"), Platform(architecture="x"))
     shown = json.dumps(lists.inspect(name))
     assert '"variant": "v9"' in shown
+    store.close()  # its database's files are final then
+    du = subprocess.run(["du", "-s", "--block-size=1", store.root], capture_output=True, text=True, check=True).stdout
+    assert sum(place.bytes for place in places(store)) == int(du.split()[0]), "what is kept for lists is accounted for"
     digest = lists.push(name)
     with pytest.raises(RegistryError, match="does not exist for linux/s390x") as caught:
         pull(other, name, Platform(architecture="s390x"))
