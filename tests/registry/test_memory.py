@@ -8,9 +8,12 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from notebook_containers.oci.image import CONFIG, LAYER_GZIP, MANIFEST, Digest
 from tests.registry.scripted import Answer, Request, Scripted
@@ -35,12 +38,36 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
-def peak_mb(tmp_path: Path, name: str) -> tuple[float, str]:
+def peak_mb(tmp_path: Path, name: str, *, group: Path | None = None) -> tuple[float, str]:
+    """Pull in a process of its own, in a memory group if one is given; return its largest memory and what it said."""
     environment = {"PYTHONPATH": str(TREE), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    words = [sys.executable, "-c", PULL, str(tmp_path / "s"), name]
+    if group is not None:
+        words = ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(group / "cgroup.procs"), *words]
     done = subprocess.run(
         [sys.executable, "-c", PULL, str(tmp_path / "s"), name], env=environment, capture_output=True, text=True, check=True
     )
     return int(done.stdout) / 1000, done.stderr.strip()
+
+
+@pytest.fixture
+def group_of_64_mib() -> Iterator[Path]:
+    """A group whose processes have 64 MiB of memory together, files of theirs that are cached included (either version)."""
+    first = Path("/sys/fs/cgroup/memory")
+    path = (first if first.is_dir() else first.parent) / f"nbc-test-{os.getpid()}"
+    path.mkdir()
+    (path / ("memory.limit_in_bytes" if first.is_dir() else "memory.max")).write_text(str(64 * _PIECE))
+    yield path
+    end = time.monotonic() + 5
+    while True:
+        try:
+            path.rmdir()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def layer_of_500_mib() -> tuple[bytes, Digest]:
@@ -73,6 +100,15 @@ def test_rel22_a_layer_of_500_mib_in_less_than_100(tmp_path: Path, scripted: Cal
     peak, said = peak_mb(tmp_path, f"{server.host}/a:1")
     assert said == ""
     assert peak < 100, f"{peak:.0f} MB"
+
+
+@pytest.mark.root
+def test_rel22_with_64_mib_for_all_of_it(tmp_path: Path, scripted: Callable[[], Scripted], group_of_64_mib: Path) -> None:
+    server = scripted()
+    serve(server, *layer_of_500_mib())
+    peak, said = peak_mb(tmp_path, f"{server.host}/a:1", group=group_of_64_mib)
+    assert said == ""
+    assert peak < 64 * _PIECE / 1e6
 
 
 def test_rel22_an_incompressible_layer_on_the_wire(tmp_path: Path, scripted: Callable[[], Scripted]) -> None:
