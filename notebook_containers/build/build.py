@@ -62,6 +62,8 @@ def build(
     build_args: Mapping[str, str] | None = None,
     target: str = "",
     no_cache: bool = False,
+    no_cache_filter: Sequence[str] = (),
+    hosts: Mapping[str, str] | None = None,
     pull: bool = False,
     labels: Mapping[str, str] | None = None,
     network: str = "default",
@@ -83,7 +85,15 @@ def build(
     stages = cut(instructions, build_args=given, platform=platform)
     goal = stages.target(target)
     with store.lease(), Context.open(context, dockerfile=name, memory=store.known_digests) as opened:
-        settings = Settings(place=f"{opened.path}\0{name}", no_cache=no_cache, epoch=source_date_epoch(given), network=network)
+        labels_again = frozenset(stages.target(each).label for each in no_cache_filter)
+        settings = Settings(
+            no_cache_stages=labels_again,
+            hosts=dict(hosts or {}),
+            place=f"{opened.path}\0{name}",
+            no_cache=no_cache,
+            epoch=source_date_epoch(given),
+            network=network,
+        )
         relay = scheduling.Relay(progress)
         tools = Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=relay)
         job = _Job(tools, stages, goal)

@@ -121,10 +121,10 @@ class Solver:
             self._finish(result, cached=not solved.fresh)
             return
         work = self._work(stage, position, solved, index)
-        layer, created, found = self._cached(work)
+        layer, created, found = self._cached(stage, work)
         reason = keys.CACHED
-        if not found and not self._tools.settings.no_cache and rows.take(work.key, self._tools.progress.check):
-            layer, created, found = self._cached(work)  # somebody else has done it meanwhile
+        if not found and not self._afresh(stage) and rows.take(work.key, self._tools.progress.check):
+            layer, created, found = self._cached(stage, work)  # somebody else has done it meanwhile
         if not found:
             reason = self._why(stage, step, work, solved)
             layer, created = self._do(stage, step, work, rows)
@@ -148,17 +148,21 @@ class Solver:
 
     # the cache
 
-    def _cached(self, work: Work) -> tuple[Layer | None, str, bool]:
+    def _cached(self, stage: plan.StagePlan, work: Work) -> tuple[Layer | None, str, bool]:
         """Return the layer of a step done before, when that was, and whether there is such a step."""
         store = self._tools.store
-        row = None if self._tools.settings.no_cache else store.records.cache_get(work.key)
+        row = None if self._afresh(stage) else store.records.cache_get(work.key)
         if row is None or (row.diff_id is not None and not store.layers.has(row.diff_id)):
             return None, "", False
         layer = store.layers.get(row.diff_id) if row.diff_id is not None else None
         return layer, str(json.loads(row.document)["created"]), True
 
+    def _afresh(self, stage: plan.StagePlan) -> bool:
+        settings = self._tools.settings
+        return settings.no_cache or stage.label in settings.no_cache_stages
+
     def _why(self, stage: plan.StagePlan, step: plan.Step, work: Work, solved: Solved) -> str:
-        if self._tools.settings.no_cache:
+        if self._afresh(stage):
             return keys.NO_CACHE
         row = self._tools.store.records.cache_get(self._place(stage, step))
         last = keys.Material.from_text(row.document) if row is not None else None

@@ -27,10 +27,15 @@ from notebook_containers.store.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What holds for a whole build: ``place`` names context and file (for reasons), ``epoch`` is SOURCE_DATE_EPOCH."""
+    """What holds for a whole build: ``place`` names context and file (for reasons), ``epoch`` is SOURCE_DATE_EPOCH.
+
+    ``no_cache_stages`` are labels of stages to do again; ``hosts`` are further names that RUN sees.
+    """
 
     place: str
     no_cache: bool = False
+    no_cache_stages: frozenset[str] = frozenset()
+    hosts: Mapping[str, str] = field(default_factory=dict)
     epoch: int | None = None
     network: str = "default"
 
@@ -132,6 +137,7 @@ def _run_what(operation: plan.Execute, settings: Settings) -> dict[str, JSON]:
         "cwd": operation.cwd,
         "user": operation.user,
         "network": operation.network or settings.network,
+        **({"hosts": dict(settings.hosts)} if settings.hosts else {}),
         "script": keys.digest_of([operation.script.data]) if operation.script is not None else "",
     }
 

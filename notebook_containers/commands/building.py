@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from notebook_containers.commands.face import face
+from notebook_containers.commands.given import nano_cpus
 from notebook_containers.commands.looking import QUIET
 from notebook_containers.commands.results import Built, Result, Table, Text
 from notebook_containers.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from notebook_containers.build.calls import Look
+    from notebook_containers.engine.images import Image
 
 
 def _build(context: str | None, **given: object) -> Result:
     """Build an image from a Dockerfile."""
-    from notebook_containers.engine import lending
+    from notebook_containers.engine import lending, outputs
 
     here = face()
     directory, text, file = _source(context, given["file"])
@@ -31,6 +34,7 @@ def _build(context: str | None, **given: object) -> Result:
         return _look(
             call, here.engine.images.look(directory, text=text, dockerfile=file, buildargs=args, target=str(given["target"] or ""))
         )
+    outputs_wanted = [outputs.parse(word) for word in _many(given["output"])]
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
     with here.build_view(mode) as progress:
@@ -45,13 +49,45 @@ def _build(context: str | None, **given: object) -> Result:
             pull=bool(given["pull"]),
             labels=labels,
             network=str(given["network"]),
+            nocache_filter=[name for word in _many(given["no_cache_filter"]) for name in word.split(",") if name],
+            extra_hosts=dict(_host(word) for word in _many(given["add_host"])),
+            ulimits=_many(given["ulimit"]),
+            shmsize=_text(given["shm_size"]),
+            mem_limit=_text(given["memory"]),
+            nano_cpus=nano_cpus(given["cpus"]),
             secrets=lending.read_secrets(_many(given["secret"]), here.cwd, os.environ),
             ssh=lending.read_agents(_many(given["ssh"]), here.cwd, os.environ),
             progress=progress,
         )
+    for output in outputs_wanted:
+        here.engine.images.deliver(result.image, _many(given["tag"]), output, directory=here.cwd, stdout=sys.stdout.buffer)
+    if given["metadata_file"]:
+        (here.cwd / str(given["metadata_file"])).write_text(json.dumps(_metadata(result.image, _many(given["tag"])), indent=2) + "\n")
     if given["iidfile"]:
         (here.cwd / str(given["iidfile"])).write_text(result.image.id)
+    if any(output.dest == "-" for output in outputs_wanted):
+        return None
     return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]))
+
+
+def _metadata(image: Image, tags: Sequence[str]) -> dict[str, object]:
+    """Return what ``--metadata-file`` writes, in BuildKit's words."""
+    manifest = str(image.record.manifest_digest)
+    size = len(image.record.manifest.to_bytes())
+    found: dict[str, object] = {"containerimage.config.digest": image.id, "containerimage.digest": manifest}
+    found["containerimage.descriptor"] = {"mediaType": image.record.manifest.media_type, "digest": manifest, "size": size}
+    return {**found, **({"image.name": ",".join(tags)} if tags else {})}
+
+
+def _host(word: str) -> tuple[str, str]:
+    name, separator, address = word.partition(":" if "=" not in word.split(":", maxsplit=1)[0] else "=")
+    if not separator or not name or not address:
+        raise InvalidArgument(f"--add-host {word!r} is no NAME:ADDRESS", hint="such as --add-host db:10.0.0.5")
+    return name, address
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 def _look(call: str, look: Look) -> Result:
@@ -104,6 +140,14 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["--pull"], is_flag=True, help="Ask the registry for newer base images."),
             click.Option(["--label"], multiple=True, metavar="NAME=VALUE", help="Set a label."),
             click.Option(["--network"], default="default", show_default=True, help="Network of RUN: default, none or host."),
+            click.Option(["-o", "--output"], multiple=True, metavar="type=TYPE,dest=PATH", help="Also write or push the result."),
+            click.Option(["--metadata-file"], help="Write digests and names to this file."),
+            click.Option(["--no-cache-filter"], multiple=True, metavar="STAGE", help="Run the steps of these stages again."),
+            click.Option(["--add-host"], multiple=True, metavar="NAME:ADDRESS", help="A name that RUN sees."),
+            click.Option(["--ulimit"], multiple=True, metavar="NAME=SOFT[:HARD]", help="A limit of RUN."),
+            click.Option(["--shm-size"], metavar="SIZE", help="Size of /dev/shm in RUN."),
+            click.Option(["-m", "--memory"], metavar="SIZE", help="Memory limit of RUN."),
+            click.Option(["--cpus"], type=float, metavar="NUMBER", help="Processors that RUN may use."),
             click.Option(["--secret"], multiple=True, metavar="id=NAME[,src=FILE]", help="Lend a secret to RUN --mount=type=secret."),
             click.Option(["--ssh"], multiple=True, metavar="default|ID=SOCKET", help="Lend an SSH agent to RUN --mount=type=ssh."),
             click.Option(["--check"], is_flag=True, help="Check the Dockerfile, and build nothing."),

@@ -19,7 +19,7 @@ from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.errors import Error
-from notebook_containers.lean import dataclass, field
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.network import names
 from notebook_containers.oci.image import ContainerConfig
 from notebook_containers.oci.runtime import Mount
@@ -28,11 +28,15 @@ from notebook_containers.runtime.bundle import Bundle, MonitorOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeExecutor:
-    """Runs RUN instructions; their network ``default`` is the bridge. ``note`` gets what is to be said of all of them."""
+    """Runs RUN instructions; their network ``default`` is the bridge. ``note`` gets what is to be said of all of them.
+
+    ``options`` are limits and hosts that all of them get.
+    """
 
     parts: Parts
     networks: Networks
     note: Callable[[str], None]
+    options: ContainerOptions = ContainerOptions()
     live: set[str] = field(default_factory=set)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -75,7 +79,8 @@ class RuntimeExecutor:
         return "bridge" if request.network in ("", "default") else request.network
 
     def _bundle(self, container_id: str, path: Path, request: RunRequest, resolver: str) -> Bundle:
-        options = ContainerOptions(
+        options = replace(
+            self.options,
             command=request.args,
             environment=(*request.env, *request.secret_env),
             working_dir=request.cwd,
@@ -119,10 +124,9 @@ class RuntimeExecutor:
             mounts.append(Mount(destination=secret.path, type="bind", source=str(path), options=options))
         return mounts
 
-    @staticmethod
-    def _files(directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:
+    def _files(self, directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:
         texts = {
-            "hosts": names.hosts_file(request.hostname, "", {}),
+            "hosts": names.hosts_file(request.hostname, "", self.options.extra_hosts),
             "resolv.conf": names.resolv_conf(launch.host_resolver(), servers=(resolver,) if resolver else ()),
         }
         for name, text in texts.items():

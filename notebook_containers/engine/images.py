@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from notebook_containers.engine import dockerfiles, registries
+from notebook_containers.engine import dockerfiles, limit_words, registries, words
+from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
 from notebook_containers.errors import ImageNotFound, InvalidArgument
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from notebook_containers.engine import saving
     from notebook_containers.engine.filters import Filters
     from notebook_containers.engine.networks import Networks
+    from notebook_containers.engine.outputs import Output
     from notebook_containers.registry.listing import Found
 
 
@@ -190,13 +192,22 @@ class Images:
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
         network: str = "default",
+        nocache_filter: Sequence[str] = (),
+        extra_hosts: Mapping[str, str] | None = None,
+        ulimits: Sequence[str | Mapping[str, object]] | None = None,
+        shmsize: str | int | None = None,
+        mem_limit: str | int | None = None,
+        nano_cpus: int | None = None,
         secrets: Mapping[str, bytes] | None = None,
         ssh: Mapping[str, str] | None = None,
         progress: Callable[[Event], None] | None = None,
     ) -> BuildResult:
         """Build an image from the context directory ``path`` (docker-py's keywords) and its Dockerfile, or from ``text``.
 
-        ``secrets`` (id → value) and ``ssh`` (id → an agent's socket) are there for ``RUN --mount`` only and are never kept.
+        ``nocache_filter`` names stages whose steps are run again; ``extra_hosts``, ``ulimits``, ``shmsize``, ``mem_limit`` and
+        ``nano_cpus`` are for the containers of RUN. ``secrets`` (id → value) and ``ssh`` (id → an agent's socket) are there for
+        ``RUN --mount`` only and are never kept.
+
         Raises DockerfileError for a file that cannot be understood, BuildError when a step fails; nothing is tagged then, and the steps
         that succeeded stay cached.
         """
@@ -210,6 +221,10 @@ class Images:
         if not context.is_dir():
             raise InvalidArgument(f"build context {str(context)!r} is no directory", hint="give the directory that holds the files to COPY")
         source, name = dockerfiles.read(context, text, dockerfile)
+        limits = ContainerOptions(
+            extra_hosts=words.host_lines(extra_hosts), ulimits=limit_words.ulimits(ulimits), shm_bytes=words.size(shmsize, what="shmsize"),
+            memory_bytes=words.memory(mem_limit), nano_cpus=words.at_least("nano_cpus", nano_cpus),
+        )  # fmt: skip
         names = [tag] if isinstance(tag, str) else list(tag or ())
         tell = progress or (lambda _event: None)
         result = builder.build(
@@ -217,12 +232,14 @@ class Images:
             source,
             name=name,
             context=context,
-            executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell)),
+            executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell), options=limits),
             bases=self,
             tags=[Reference.parse(n).tagged() for n in names],
             build_args=dict(buildargs or {}),
             target=target,
             no_cache=nocache,
+            no_cache_filter=nocache_filter,
+            hosts=limits.extra_hosts,
             pull=pull,
             labels=dict(labels or {}),
             network=network,
@@ -232,6 +249,12 @@ class Images:
         for each in names or ("",):
             self._parts.emit_image("build", result.image.id, each)
         return BuildResult(image=Image(self._parts, result.image), steps=result.steps)
+
+    def deliver(self, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO) -> None:
+        """Write or push a built image as ``build -o`` says; relative destinations are below ``directory``."""
+        from notebook_containers.engine import outputs
+
+        outputs.deliver(self._parts, self, image, tags, output, directory=directory, stdout=stdout)
 
     def look(
         self,

@@ -1,0 +1,155 @@
+"""What a build leaves besides the image: ``-o type=local|tar|oci|docker|image|registry`` (BuildKit's exporters)."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from notebook_containers.engine.parts import Parts
+from notebook_containers.errors import InvalidArgument, StoreError
+from notebook_containers.lean import dataclass
+from notebook_containers.oci.image import Digest
+from notebook_containers.store.operations import CopyTree, LayersView
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.images import Image, Images
+
+_KEYS = {
+    "local": {"dest"},
+    "tar": {"dest"},
+    "oci": {"dest", "tar", "name"},
+    "docker": {"dest", "name"},
+    "image": {"name", "push", "compression"},
+    "registry": {"name", "compression"},
+}
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One ``-o``: where it goes (``-``: standard output), the names it gives or pushes, how new layers are compressed on the way."""
+
+    type: str
+    dest: str = ""
+    names: tuple[str, ...] = ()
+    push: bool = False
+    compression: str = "gzip"
+    as_directory: bool = False
+
+
+def parse(word: str) -> Output:
+    """Read ``type=tar,dest=file``, or a path alone: a directory (``type=local``), ``-`` (a tar on standard output).
+
+    Raises InvalidArgument for a type or key that is none, and for a missing destination.
+    """
+    if "=" not in word:
+        return Output(type="tar", dest="-") if word == "-" else Output(type="local", dest=_needed(word, "dest", word))
+    values = dict(part.strip().partition("=")[::2] for part in next(csv.reader([word])))
+    kind = values.pop("type", "")
+    if kind not in _KEYS:
+        near = difflib.get_close_matches(kind, _KEYS, n=1)
+        raise InvalidArgument(f"-o {word!r}: no type {kind!r}", hint=f"did you mean {near[0]}?" if near else "use " + ", ".join(_KEYS))
+    unknown = sorted(set(values) - _KEYS[kind])
+    if unknown:
+        raise InvalidArgument(f"-o {word!r}: type {kind} has no {unknown[0]!r}", hint="it knows " + ", ".join(sorted(_KEYS[kind])))
+    compression = values.get("compression", "gzip")
+    if compression not in ("gzip", "zstd", "none", "uncompressed"):
+        raise InvalidArgument(f"-o {word!r}: compression {compression!r} is unknown", hint="use gzip, zstd or uncompressed")
+    names = tuple(name for name in values.get("name", "").split(",") if name)
+    return Output(
+        type=kind, dest=_needed(values.get("dest", ""), "dest", word) if kind in ("local", "tar", "oci", "docker") else "", names=names,
+        push=kind == "registry" or values.get("push", "") == "true", compression="none" if compression == "uncompressed" else compression,
+        as_directory=values.get("tar", "true") == "false",
+    )  # fmt: skip
+
+
+def _needed(value: str, key: str, word: str) -> str:
+    if not value:
+        raise InvalidArgument(f"-o {word!r} needs {key}", hint="such as -o type=tar,dest=image.tar")
+    return value
+
+
+def deliver(parts: Parts, images: Images, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO) -> None:
+    """Write or push a built image; relative destinations are below ``directory``. Raises StoreError, RegistryError, DiskFull."""
+    names = [*tags, *output.names]
+    if output.type in ("image", "registry"):
+        for name in output.names:
+            image.tag(name)
+        for name in names if output.push else ():
+            images.push(name, compression=output.compression)
+        if output.push and not names:
+            raise InvalidArgument(f"-o type={output.type}: there is no name to push to", hint="give -t NAME, or name=NAME in the output")
+        return
+    target = directory / output.dest
+    if output.type == "local":
+        _unpack(parts, image, target)
+    elif output.as_directory:
+        images.save_directory(names or [image.id], target)
+    else:
+        _write(_pieces(parts, images, image, names, output), None if output.dest == "-" else target, stdout)
+
+
+def _pieces(parts: Parts, images: Images, image: Image, names: Sequence[str], output: Output) -> Iterator[bytes]:
+    if output.type == "tar":
+        return _flat_tar(parts, image)
+    return images.save(names or [image.id], format="oci-archive" if output.type == "oci" else "docker-archive")
+
+
+def _write(pieces: Iterator[bytes], target: Path | None, stdout: BinaryIO) -> None:
+    """Write a file beside its place and rename it, so that what is there is whole; or to standard output."""
+    if target is None:
+        for piece in pieces:
+            stdout.write(piece)
+        stdout.flush()
+        return
+    staged = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    try:
+        with open(staged, "xb") as file:
+            for piece in pieces:
+                file.write(piece)
+        os.replace(staged, target)
+    except OSError as err:
+        raise StoreError(f"cannot write {target}: {os.strerror(err.errno or 0).lower()}", hint="choose another dest") from err
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _flat(parts: Parts, image: Image) -> Digest | None:
+    """Return a layer that holds everything of an image; the next collection frees it. None for an empty image."""
+    snapshots, key = parts.store.snapshots, f"output-{os.urandom(8).hex()}"
+    layers = tuple(image.record.diff_ids)
+    if not layers:
+        return None
+    snapshots.prepare(key, (), volatile=True)
+    try:
+        snapshots.edit(key, [CopyTree(source=LayersView(layers=layers), path="/", destination="/")])
+        layer = snapshots.commit(key)
+    except BaseException:
+        snapshots.remove(key)
+        raise
+    return layer.diff_id if layer is not None else None
+
+
+def _flat_tar(parts: Parts, image: Image) -> Iterator[bytes]:
+    with parts.store.lease():
+        flat = _flat(parts, image)
+        if flat is None:
+            yield bytes(1024)  # the end of an archive
+            return
+        with parts.store.layers.open_tar(flat) as stream:
+            while piece := stream.read(_PIECE):
+                yield piece
+
+
+def _unpack(parts: Parts, image: Image, target: Path) -> None:
+    from notebook_containers.engine.copying import unpack_here
+
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise StoreError(f"cannot write {target}: {os.strerror(err.errno or 0).lower()}", hint="choose another dest") from err
+    unpack_here(_flat_tar(parts, image), str(target), archive_mode=os.geteuid() == 0)
