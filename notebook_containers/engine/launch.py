@@ -98,6 +98,8 @@ def create(
         mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(mounts))
         write_bundle(parts, document, snapshot=container_id)
+        if not options.auto_remove:
+            parts.store.disk.force(directory)
         undo.callback(_forget_record, parts, container_id)
         name = _reserve(parts, document)
         choice.close()

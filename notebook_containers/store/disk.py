@@ -101,6 +101,20 @@ class Disk:
         fp("disk.publish.after_fsync")
         return True
 
+    def force(self, directory: Path) -> None:
+        """Force the files of a new directory to the disk, and its name: for what a durable record is about to promise."""
+        with translated(directory):
+            for path in sorted(directory.iterdir()):
+                if path.is_file():
+                    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    try:
+                        os.fsync(fd)
+                    finally:
+                        os.close(fd)
+            fp("disk.force.after_files")
+            fsync_directory(directory)
+            fsync_directory(directory.parent)
+
     def discard(self, path: Path) -> bool:
         """Take a file or tree out of the store: rename to trash, fsync, unlink; False when there was none.
 

@@ -143,6 +143,21 @@ def _commit(engine: Engine, scene: Scene) -> None:
     engine.containers.get("worked").commit(MADE)
 
 
+def _create(engine: Engine, scene: Scene) -> None:
+    """Create a container; one that is there already must start first, and work."""
+    if _is_container(engine, scene, "created"):
+        box = engine.containers.get("created")
+        box.start()
+        assert (box.wait()["StatusCode"], box.logs()) == (0, SAYS)
+        box.remove()
+    engine.containers.create(KEPT, name="created", network="none")
+
+
+def _is_container(engine: Engine, scene: Scene, name: str) -> bool:
+    del scene
+    return any(container.name == name for container in engine.containers.list(all=True))
+
+
 def _dangling(engine: Engine, scene: Scene) -> None:
     if not _has(engine, _dangling_id(scene)):
         _import(engine, "dangling", b"d" * 60_000)
@@ -176,6 +191,7 @@ OPERATIONS: Mapping[str, Operation] = {
         run=lambda engine, scene: engine.images.import_image((scene.scratch / "plain.tar").read_bytes(), MADE, changes=['CMD ["/hello"]'])
     ),
     "commit": Operation(run=_commit, before=_changed_container),
+    "create": Operation(run=_create, name=lambda scene: "created", there=_is_container),
     "tag": Operation(run=lambda engine, scene: engine.images.tag(KEPT, MADE)),
     "rmi": Operation(
         run=lambda engine, scene: engine.images.remove(MADE), before=lambda engine, scene: _import(engine, MADE, b"r" * 50_000), takes=True

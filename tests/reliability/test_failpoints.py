@@ -27,7 +27,7 @@ print("over", flush=True)
 """
 
 
-@pytest.mark.parametrize("point", [point for point in durable_steps() if not point.startswith(OTHERS)])
+@pytest.mark.parametrize("point", [point for point in durable_steps() if point.startswith("disk.force.") or not point.startswith(OTHERS)])
 def test_rel01_a_kill_at_every_durable_step_of_a_life(place: Home, point: str) -> None:
     for skip in (0, 3):
         ended = Operation(LIFE.replace("POINT", point).replace("SKIP", str(skip)), place.variables()).run()

@@ -10,7 +10,7 @@ from pathlib import Path
 import notebook_containers.store
 
 FOLDER = Path(notebook_containers.store.__file__).parent
-OTHERS = ("repair.", "disk.boot.", "disk.aside.", "migrations.")
+OTHERS = ("repair.", "disk.boot.", "disk.aside.", "disk.force.", "migrations.")
 """Steps of rare operations, swept where those are tested."""
 _DURABLE = frozenset({"fsync", "fdatasync", "syncfs", "rename", "replace_file", "renameat2", "fsync_directory"})
 

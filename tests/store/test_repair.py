@@ -125,7 +125,7 @@ def test_a_volume_without_row_keeps_its_files(store: Store, registry: Copy) -> N
     assert (store.volumes.get("v").path / "mine").read_bytes() == b"mine"
 
 
-ELSEWHERE = ("disk.retire", "disk.boot", "disk.aside")
+ELSEWHERE = ("disk.retire", "disk.boot", "disk.aside", "disk.force")
 KILLED = """
 import os, pathlib, sys
 from notebook_containers.store.repair import repair
