@@ -11,11 +11,14 @@ import signal
 import time
 
 from notebook_containers.linux import process as processes
+from notebook_containers.runtime import document
+from notebook_containers.runtime.clients import Client
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.limits import Limits
 
 _FULL_BYTES = 1 << 20
 _AUDIT_S = 0.3
+_REQUESTS_KEPT = 4
 
 
 def facts(pid: int, status: int, limits: Limits, directory: str, *, log_full: bool) -> Table:
@@ -77,3 +80,12 @@ def _name(number: str) -> str:
     from notebook_containers.linux import seccomp_numbers
 
     return seccomp_numbers.name_of(int(number)) if number.isdecimal() else ""
+
+
+def note_request(state: Table, client: Client, request: Table) -> None:
+    """Remember in ``state`` who asked for which signal and why: at the end it is the answer to "who killed it?"."""
+    pid, uid = client.peer()
+    asked: Table = {"signal": document.number(request, "signal"), "why": document.text(request, "why"), "at": time.time()}
+    asked.update(pid=pid, uid=uid, command=processes.name_of(pid))
+    kept = state.get("requests")
+    state["requests"] = [*(kept if isinstance(kept, list) else []), asked][-_REQUESTS_KEPT:]

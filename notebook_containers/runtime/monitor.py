@@ -7,7 +7,6 @@ so nothing runs unwatched; whoever asks next finds no exit.json and says 137, lo
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import socket
@@ -16,9 +15,9 @@ import time
 from contextlib import suppress
 
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
-from notebook_containers.linux import process as processes, syscalls
+from notebook_containers.linux import process as processes
 from notebook_containers.linux.boot import boot_id
-from notebook_containers.runtime import ahead, borrowed, container, document, ending, logfile, wire
+from notebook_containers.runtime import ahead, borrowed, children, container, document, ending, logfile, wire
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.clients import STALL_S, Client, Clients
 from notebook_containers.runtime.document import Table
@@ -31,54 +30,6 @@ from notebook_containers.runtime.restarts import Restarts
 from notebook_containers.runtime.stuck import SOON_S
 
 _CREDENTIALS = struct.Struct("3i")
-_REQUESTS_KEPT = 4
-
-
-def main(conn: socket.socket, first: ahead.Ahead | None = None) -> None:
-    """Serve the container that the request on ``conn`` describes, in this process, until it is over; never returns.
-
-    ``first`` is an init that was made ahead, as a child of this process.
-    """
-    _leave_the_caller([conn.fileno(), *([first.channel.fileno()] if first else [])])
-    monitor = None
-    try:
-        request = wire.parse(wire.receive_request(conn))
-        if first is not None:
-            first.begin(document.text(request, "bundle"))
-        monitor = Monitor(document.text(request, "id"), document.text(request, "bundle"), document.text(request, "run"), first)
-        monitor.create(conn)
-    except (Error, OSError, ValueError) as err:
-        if first is not None:
-            first.drop()
-        if monitor is not None:
-            monitor.undo()
-            monitor.vanish()  # as the caller does, if it is still there
-        failure = err if isinstance(err, Error) else RuntimeFailure(f"cannot create the container: {err}")
-        _tell(conn, {"error": wire.error_table(failure)})
-        os._exit(1)
-    monitor.greet(conn, request)
-    monitor.serve()
-    monitor.vanish()
-    os._exit(0)
-
-
-def _leave_the_caller(fds: list[int]) -> None:
-    processes.stdio_to_null()
-    processes.keep_only(fds)
-    processes.set_name("nbc-monitor")
-    os.chdir("/")
-    os.umask(0o077)
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    gc.freeze()
-
-
-def _tell(conn: socket.socket, value: Table) -> None:
-    try:
-        conn.sendall(wire.json_frame(wire.ANSWER, value))
-    except OSError:
-        pass  # the engine is gone; the container is there all the same
 
 
 class Monitor:
@@ -118,7 +69,7 @@ class Monitor:
 
     def create(self, conn: socket.socket) -> None:
         """Make the container up to the point where its command would start, and open the control socket."""
-        self._watch_children()
+        children.watch(self._loop, self._died, self._end)
         if document.flag(self._options, "tied"):
             self._tie(conn)
         self._limits.create()
@@ -157,13 +108,6 @@ class Monitor:
         self.state.update(pid=life.pid, pidStarted=processes.start_time(life.pid))
         self._pump.connect(life)
         self._loop.watch(life.channel.fileno(), READ, self._started)
-
-    def _watch_children(self) -> None:
-        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: None)
-        self._loop.watch(reading, READ, self._signalled)
 
     def _tie(self, conn: socket.socket) -> None:
         """Let the container end when the process that asked for it on ``conn`` does."""
@@ -238,7 +182,7 @@ class Monitor:
             client.ends_input = False
             self._actor.tell("detach")
         if op == "kill":
-            self._note_request(client, request)
+            ending.note_request(self.state, client, request)
             self._kill(document.number(request, "signal"), everyone=document.flag(request, "all"))
         elif op in ("pause", "resume"):
             self._freeze(frozen=op == "pause")
@@ -269,14 +213,6 @@ class Monitor:
         if len(self._starters) == 1:
             self._life.channel.send(b"s")
         return None
-
-    def _note_request(self, client: Client, request: Table) -> None:
-        """Remember who asked for which signal and why: at the end it is the answer to "who killed it?"."""
-        pid, uid = client.peer()
-        asked: Table = {"signal": document.number(request, "signal"), "why": document.text(request, "why"), "at": time.time()}
-        asked.update(pid=pid, uid=uid, command=processes.name_of(pid))
-        kept = self.state.get("requests")
-        self.state["requests"] = [*(kept if isinstance(kept, list) else []), asked][-_REQUESTS_KEPT:]
 
     def _kill(self, number: int, *, everyone: bool) -> None:
         if number in (signal.SIGKILL, document.number(self._options, "stopSignalNumber", signal.SIGTERM)):
@@ -374,19 +310,10 @@ class Monitor:
 
     # -- the end -------------------------------------------------------------------------------------------------------------------
 
-    def _signalled(self, fd: int) -> None:
-        if signal.SIGTERM in os.read(fd, 4096):
-            self._end()
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if self._life is not None and pid == self._life.pid:
-                self._exit = status
-                self._pump.begin_draining()
+    def _died(self, pid: int, status: int) -> None:
+        if self._life is not None and pid == self._life.pid:
+            self._exit = status
+            self._pump.begin_draining()
 
     def _end(self) -> None:
         if self._life is not None and self._exit is None:

@@ -22,7 +22,7 @@ from contextlib import suppress
 
 from notebook_containers.errors import RuntimeFailure
 from notebook_containers.linux import cgroups, process as processes, syscalls
-from notebook_containers.runtime import ahead, exec as execution, monitor, wire
+from notebook_containers.runtime import ahead, exec as execution, supervise, wire
 
 READY = b"ready"
 SOON = b"soon"
@@ -132,7 +132,7 @@ def _be_spare(server: socket.socket, spawner: int, writing: int) -> None:
     server.close()
     conn = socket.socket(fileno=fds[0])
     if word == b"create":
-        monitor.main(conn, first)
+        supervise.main(conn, first)
     elif word == b"exec":
         execution.main(conn, fds[1:])
 
