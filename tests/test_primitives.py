@@ -51,7 +51,6 @@ PLAIN_JSON = {
     "engine/builder.py": "a row of our own database",
     "store/cache_mounts.py": "a record that we wrote, in a directory closed to others",
     "store/known_digests.py": "a memory that we wrote, bounded; a damaged one counts as none",
-    "runtime/ahead.py": "what our own parent process sends",
     "store/layers.py": "a row of our own database",
     "store/volumes.py": "a row of our own database",
     "store/images.py": "a row of our own database",
