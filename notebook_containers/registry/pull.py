@@ -43,7 +43,7 @@ def pull(
     stop = threading.Event()
     with _sources(store, reference, stop, settings, report) as sources, store.lease():
         work = _Pull(store, sources, reference.tagged(), platform, report)
-        return attended(work.run, sources.cut, name="nbc-pull")
+        return attended(work.run, work.cut, name="nbc-pull")
 
 
 def pull_all(
@@ -188,9 +188,10 @@ class _Pull:
         for meter in meters.values():
             meter.phase("waiting")
         tasks = [self._task(diff_id, blob, meters[diff_id], proven) for diff_id, blob in parts.items()]
-        side_by_side(tasks, most=PARALLEL, cut=self._cut, name="nbc-layer")
+        side_by_side(tasks, most=PARALLEL, cut=self.cut, name="nbc-layer")
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """End every request, every wait for another process, and what is being unpacked."""
         self._stop.set()
         self._sources.cut()
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from notebook_containers.engine.registries import registry_name
 from notebook_containers.errors import RegistryError
+from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.addresses import is_loopback, is_private, origin, same_site
 from notebook_containers.registry.auth import parse_challenge
 from notebook_containers.registry.credentials import Credentials, find_credentials
+from notebook_containers.registry.transport import Transport
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,15 @@ def test_which_hosts_are_this_machine() -> None:
     assert is_private("::1")
     assert not is_private("1.1.1.1")
     assert origin("https://A.example/x") == ("https", "a.example", 443)
+
+
+def test_docker_hub_is_where_docker_finds_it() -> None:
+    assert Transport("docker.io").base == "https://registry-1.docker.io"
+    for text, repository in (("debian", "library/debian"), ("me/app:1", "me/app"), ("index.docker.io/x", "library/x")):
+        reference = Reference.parse(text)
+        assert (reference.registry, reference.repository) == ("docker.io", repository)
+    assert registry_name("") == registry_name("https://index.docker.io/v1/") == "docker.io"
+    assert registry_name("https://reg.example:5000/") == "reg.example:5000"
 
 
 def encoded(text: str) -> str:

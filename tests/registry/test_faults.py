@@ -283,6 +283,27 @@ def test_rel27_an_interrupt_ends_at_once(tmp_path: Path, scripted: Serve, place:
         hole.close()
 
 
+def test_rel27_an_interrupt_ends_the_wait_for_another_process(tmp_path: Path, scripted: Serve) -> None:
+    server, image = scripted(), BigImage()
+    image.serve(server)
+    words = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "store"), f"{server.host}/a:1", "no", str(tmp_path / "mark")]
+    environment = {"PYTHONPATH": str(TREE), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    with Store.open(tmp_path / "store") as store, store.lease(), store.disk.turn(f"sha256-{image.layer.hex}"):
+        process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE)
+        try:
+            wait_until(lambda: len(server.asked("/v2/a/manifests/1")) > 0)
+            time.sleep(0.3)
+            started = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=20)
+        finally:
+            process.kill()
+            process.wait()
+    assert time.monotonic() - started < 1.5
+    assert (process.returncode, out.split()) == (42, [b"1", b"0"])
+    assert not server.asked(image.layer_path)
+
+
 def wait_until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
     while not true():
