@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.home import Home, new_home
+from notebook_containers.store.collect import collect
+from tests.home import BASE, Home, new_home
 from tests.reliability.image_operations import KEPT, SAYS, Scene, prepare
 from tests.reliability.victims import dice
 
@@ -106,3 +107,30 @@ def test_rel09_many_pull_one_image(registry: str, tmp_path: Path) -> None:
             assert engine.check().findings == ()
             assert len(engine._parts.store.layers.list()) == 2  # the kept image's and the pulled one's
             assert engine.images.find(KEPT).tags
+
+
+HOLDS = """
+import os, time
+from notebook_containers import Engine
+with Engine() as engine, engine._parts.store.lease():
+    box = engine.containers.run("localhost/base", ["sleep", "1000"], network="none", detach=True, name="left")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_owner_holds_nothing_though_its_container_lives_on() -> None:
+    """Leases are locks of open files that nobody inherits: the kernel gives them back with their owner, at once."""
+    with new_home() as home, home.open() as engine:
+        engine.images.get(BASE)
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TREE), "HOME": "/nonexistent", **home.variables()}
+        owner = subprocess.Popen([sys.executable, "-c", HOLDS], env=env, stdout=subprocess.PIPE, text=True)
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        held = collect(engine._parts.store, wait_s=0.02)
+        assert (held.held, owner.pid in held.held_by) == (True, True)
+        owner.kill()
+        owner.communicate()
+        assert not collect(engine._parts.store, wait_s=0.5).held
+        assert engine.containers.get("left").status == "running"
+        engine.containers.get("left").remove(force=True)
