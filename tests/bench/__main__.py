@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bench import machine, report, stage
 from tests.bench.bench import Bench, opened
 from tests.bench.measure import Row
-from tests.bench.rows import build, exec, listing, many, memory, run_bridge, run_cli, run_none, transfer, unpack  # noqa: A004
+from tests.bench.rows import build, commit, exec, listing, many, memory, run_bridge, run_cli, run_none, transfer, unpack  # noqa: A004
 
 ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "run-none": run_none.rows,
@@ -23,6 +23,7 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "memory": memory.rows,
     "many": many.rows,
     "unpack": unpack.rows,
+    "commit": commit.rows,
     "push": transfer.push,
     "pull": transfer.pull,
     "pull-memory": transfer.memory,
