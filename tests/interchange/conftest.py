@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.bench.peers.docker import docker
 from tests.bench.peers.podman import podman
 from tests.bench.peers.tool import Tool
 from tests.home import new_home
+from tests.needs import SEARCH, need
 from tests.registry.conftest import CONFIG, PROGRAM, free_port, wait_for
 
 CGROUP = "nbc-interchange"
@@ -36,6 +38,8 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     """Start them all once; everything is gone afterwards."""
+    for program in ("dockerd", "podman", "skopeo", "umoci", "docker-registry"):
+        need(shutil.which(program, path=SEARCH), program)
     with (
         tempfile.TemporaryDirectory(prefix="nbci-", dir="/tmp") as text,
         new_home() as home,
