@@ -10,6 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # typing costs seven milliseconds, and every monitor imports this module
 if TYPE_CHECKING:
     from notebook_containers.engine.engine import Engine as Engine
+    from notebook_containers.notebook.tables import steps_frame as steps_frame
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> object:
         from notebook_containers.engine.engine import Engine
 
         return Engine
+    if name == "steps_frame":
+        from notebook_containers.notebook.tables import steps_frame
+
+        return steps_frame
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -48,6 +48,7 @@ PLAIN_JSON = {
     "build/build.py": "a row of our own database",
     "build/solver.py": "a row of our own database",
     "build/keys.py": "a row of our own database",
+    "build/ordering.py": "a row of our own database",
     "engine/builder.py": "a row of our own database",
     "store/cache_mounts.py": "a record that we wrote, in a directory closed to others",
     "store/known_digests.py": "a memory that we wrote, bounded; a damaged one counts as none",

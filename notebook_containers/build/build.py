@@ -17,6 +17,7 @@ from notebook_containers.build.execution import Bases, Executor
 from notebook_containers.build.findings import Finding, chosen
 from notebook_containers.build.interpret import read
 from notebook_containers.build.mounting import Lent
+from notebook_containers.build.ordering import Hint
 from notebook_containers.build.plan import Plan, StagePlan
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.platforms import host_platform, platform_arguments
@@ -39,11 +40,12 @@ CHECK = "BUILDKIT_DOCKERFILE_CHECK"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """The image, and what became of each step."""
+    """The image, what became of each step, and advice on the order of instructions."""
 
     image: ImageRecord
     steps: tuple[StepResult, ...]
     warnings: tuple[Finding, ...]
+    hints: tuple[Hint, ...] = ()
 
 
 def silent(event: Event) -> None:
@@ -111,7 +113,7 @@ def build(
         )  # fmt: skip
         image = _write(store, _dated(store, config, job.solver), solved.below.layers, tags)
     progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
-    return BuildResult(image=image, steps=job.results(), warnings=warnings)
+    return BuildResult(image=image, steps=job.results(), warnings=warnings, hints=tuple(job.solver.hints))
 
 
 def _checked_arguments(build_args: Mapping[str, str]) -> dict[str, str]:

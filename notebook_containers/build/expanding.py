@@ -32,6 +32,7 @@ PROXY_ARGUMENTS = frozenset((*_PROXY, *(name.lower() for name in _PROXY)))
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z", re.IGNORECASE)
 _MAPPED = re.compile(r"(?:[\d.]+:|\[[0-9a-fA-F:]+\]:)?[\d-]*:([\d-]+(?:/\w+)?)\Z")
 _SECRET = re.compile(r"(?:^|_)(?:APIKEY|AUTH|CREDENTIALS?|KEY|PASSWORD|PASSWD|PWORD|SECRET|TOKEN)(?:_|\Z)", re.IGNORECASE)
+_NAMED = re.compile(r"\$\{?([A-Za-z_]\w*)", re.ASCII)
 _REMOTE = re.compile(r"(?:https?|ftp|git|ssh)://|git@", re.IGNORECASE)
 
 
@@ -64,11 +65,24 @@ class Scope:
 
 def expand_step(instruction: ins.Instruction, scope: Scope, origins: Mapping[tuple[int, str], Origin]) -> steps.Step:
     """Turn one instruction into a step and carry its effect into ``scope``; raises DockerfileError at the word that is wrong."""
+    arguments = _arguments(instruction, scope)
     operation, created_by = _Expander(instruction.node, scope, origins).do(instruction)
     return steps.Step(
         node=instruction.node, line=instruction.line, text=wording.one_line(instruction.text), operation=operation,
-        created_by=created_by, config=scope.config, author=scope.author,
+        created_by=created_by, config=scope.config, author=scope.author, arguments=arguments,
     )  # fmt: skip
+
+
+def _arguments(instruction: ins.Instruction, scope: Scope) -> Mapping[str, str]:
+    """Return the ARGs that an instruction depends on: those in the environment of RUN, or else those it names."""
+    if not scope.arguments:
+        return {}
+    hidden = PROXY_ARGUMENTS.union(scope.environment)
+    seen = {name: value for name, value in scope.arguments.items() if name not in hidden}
+    if isinstance(instruction, ins.Run):
+        return seen
+    named = set(_NAMED.findall(instruction.text))
+    return {name: value for name, value in seen.items() if name in named}
 
 
 _Done = tuple["steps.Operation | None", str]

@@ -1,4 +1,4 @@
-"""Cache keys, and why a key is not the one of last time.
+"""Cache keys, and the material to tell why a key is not the one of last time.
 
 A step's key is the digest of its material: the layers below it, what it does, and what it takes in; content, modes and names, never
 times. The material is kept, apart from the row of the key, under the place where the step stands, so that the next build that finds no
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 from notebook_containers.lean import dataclass, field, replace
@@ -18,13 +18,6 @@ from notebook_containers.oci.image import Digest, chain_id
 
 VERSION = 1
 _MOST_FILES = 30_000
-_MOST_NAMED = 3
-
-CACHED = "cached"
-METADATA = "changes no file"
-NEVER = "never built with these inputs"
-NO_CACHE = "--no-cache"
-GONE = "its layer is no longer in the store"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +25,8 @@ class Material:
     """What a key is made of.
 
     ``parent`` is the chain id below (empty: scratch), ``what`` the work itself as JSON members, ``variables`` the environment,
-    ``trees`` the digest of each source, ``files`` path → short digest of what is in them (for reasons only).
+    ``trees`` the digest of each source. For reasons only: ``files`` path → kind, mode and short digest of what is in them, ``arguments``
+    the values of the ARGs that count.
     """
 
     parent: str
@@ -40,6 +34,7 @@ class Material:
     variables: Mapping[str, str] = field(default_factory=dict)
     trees: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
     def key(self) -> str:
         """Return the cache key; the order of variables counts, since a program may see it."""
@@ -55,6 +50,7 @@ class Material:
             "variables": dict(self.variables),
             "trees": dict(self.trees),
             "files": files,
+            "arguments": dict(self.arguments),
         }
         return json.dumps(document, separators=(",", ":"))
 
@@ -63,7 +59,7 @@ class Material:
         """Read the text of :meth:`to_text`; None for anything else."""
         try:
             document = json.loads(text)
-            return cls(**{name: document[name] for name in ("parent", "what", "variables", "trees", "files")})
+            return cls(**{name: document[name] for name in ("parent", "what", "variables", "trees", "files", "arguments")})
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -92,50 +88,14 @@ def place_key(build: str, stage: str, text: str) -> str:
     return "last:" + _sha256(json.dumps([VERSION, build, stage, text]))
 
 
+def past_key(place: str) -> str:
+    """Return the key of the row that remembers what an order of instructions cost the step at a place."""
+    return "past:" + place.removeprefix("last:")
+
+
 def image_key(config: bytes) -> str:
     """Return the row's key that remembers when an image with this config (times left blank) was first made."""
     return "image:" + hashlib.sha256(config).hexdigest()
-
-
-def reason(now: Material, last: Material | None, *, parent_line: int) -> str:
-    """Say in words why ``now`` has no row although ``last`` had one; ``parent_line`` is where the files below come from."""
-    if last is None:
-        return NEVER
-    found = [
-        *([f"the parent changed at line {parent_line}"] if now.parent != last.parent else []),
-        *_changed_files(now, last),
-        *_changed_variables(now.variables, last.variables),
-        *(["the instruction changed"] if now.what != last.what else []),
-    ]
-    return " and ".join(found) or GONE
-
-
-def _changed_files(now: Material, last: Material) -> list[str]:
-    if now.trees == last.trees:
-        return []
-    if not now.files or not last.files:
-        return ["the files changed"]
-    changed = sorted(p for p in now.files if last.files.get(p, now.files[p]) != now.files[p])
-    added = sorted(set(now.files) - set(last.files))
-    gone = sorted(set(last.files) - set(now.files))
-    # a directory's own line follows from its entries' being added or gone
-    words = [_named("file", changed, "changed"), _named("file", added, "is new"), _named("file", gone, "is gone")]
-    return [w for w in words if w] or ["the files changed"]
-
-
-def _changed_variables(now: Mapping[str, str], last: Mapping[str, str]) -> list[str]:
-    names = sorted(n for n in {*now, *last} if now.get(n) != last.get(n))
-    if names:
-        return [_named("variable", names, "changed")]
-    return ["the order of variables changed"] if list(now) != list(last) else []
-
-
-def _named(noun: str, names: Sequence[str], verb: str) -> str:
-    if not names:
-        return ""
-    shown = ", ".join(names[:_MOST_NAMED])
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{noun} {shown}{more} {verb}"
 
 
 def digest_of(pieces: Iterable[bytes]) -> str:

@@ -6,12 +6,13 @@ stages it copies from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from notebook_containers.build.findings import Finding
 from notebook_containers.build.parser import Node
 from notebook_containers.build.stages import Origin
-from notebook_containers.lean import dataclass
+from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.image import ContainerConfig
 
 
@@ -132,7 +133,7 @@ Operation: TypeAlias = "Execute | Copy | MakeDirectory"
 class Step:
     """One instruction: ``operation`` is None when it changes no file; ``created_by`` is its line of the image's history.
 
-    ``config`` and ``author`` are the image's after it.
+    ``config`` and ``author`` are the image's after it; ``arguments`` are the ARGs that it uses, or that its command sees.
     """
 
     node: Node
@@ -142,6 +143,7 @@ class Step:
     created_by: str
     config: ContainerConfig
     author: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """What a build tells while it works: plain frozen events, in the order in which things happen.
 
-``PlanReady`` comes first, then for each step ``StepStarted``, any ``StepOutput``, and ``StepDone`` or ``StepFailed``; ``Warned`` may stand
-anywhere; ``ImageDone`` is last, and missing after a failure. Steps are numbered from 1 through all stages that the target needs, FROM
-included. The triggers of an ONBUILD image have the number of their FROM.
+``PlanReady`` comes first, then for each step ``StepStarted``, ``StepDecided`` where it is to be done, any ``StepOutput``, and ``StepDone``
+or ``StepFailed``; ``Warned`` and ``Hinted`` may stand anywhere; ``ImageDone`` is last, and missing after a failure. Steps are numbered from
+1 through all stages that the target needs, FROM included. The triggers of an ONBUILD image have the number of their FROM.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ class StepStarted:
     total: int
     line: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDecided:
+    """A step is not in the cache and is done now; ``reason`` says why in words, ``again`` whether it was done at this place before."""
+
+    index: int
+    reason: str
+    again: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +89,14 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hinted:
+    """Advice on how the next builds would be quicker, at a line of the Dockerfile."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDone:
     """The image is written and tagged; ``tags`` are familiar names."""
 
@@ -87,4 +104,4 @@ class ImageDone:
     tags: tuple[str, ...]
 
 
-Event: TypeAlias = "PlanReady | StepStarted | StepOutput | StepDone | StepFailed | Warned | ImageDone"
+Event: TypeAlias = "PlanReady | StepStarted | StepDecided | StepOutput | StepDone | StepFailed | Warned | Hinted | ImageDone"

@@ -52,6 +52,10 @@ class Rows:
         if seconds > _SLOW_S:
             self.flush()
 
+    def note(self, key: str, document: str) -> None:
+        """Keep a row that stands for no layer."""
+        self._rows.append((key, None, document))
+
     def flush(self) -> None:
         """Write the rows and give back the locks of their steps."""
         if self._rows:

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from notebook_containers.build import keys, plan
+from notebook_containers.build import keys, plan, reasons
 from notebook_containers.build.context import Context
 from notebook_containers.build.execution import MOUNT_POINTS
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.mounting import Mounting
-from notebook_containers.build.progress import StepDone, StepFailed, StepStarted, Warned
+from notebook_containers.build.ordering import Hint, Order
+from notebook_containers.build.progress import Hinted, StepDecided, StepDone, StepFailed, StepStarted, Warned
+from notebook_containers.build.reasons import Cause
 from notebook_containers.build.rows import Rows
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.taking import Taken, take, take_mounts
@@ -30,7 +32,7 @@ from notebook_containers.store.layers import Layer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What became of a step: ``status`` is ``cached``, ``built`` or ``metadata``; ``reason`` says why in words."""
+    """What became of a step: ``status`` is ``cached``, ``built`` or ``metadata``; ``reason`` says why in words, ``causes`` as data."""
 
     index: int
     line: int
@@ -40,6 +42,7 @@ class StepResult:
     seconds: float
     bytes_added: int
     layer: Digest | None
+    causes: tuple[Cause, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Solver:
         self._taken: dict[tuple[int, int], Taken] = {}
         self.stages: dict[int, Solved] = {}
         self.results: list[StepResult] = []
+        self.hints: list[Hint] = []
 
     def take_sources(self, stages: Sequence[plan.StagePlan]) -> None:
         """Find and digest all that comes from the context, before anything runs; raises DockerfileError for all that is not there."""
@@ -79,12 +83,19 @@ class Solver:
         """Do a stage whose needed stages are solved; ``numbers`` are its steps' numbers in progress events."""
         solved = self._begin(stage)
         with Rows(self._tools.store) as rows:
+            order = Order(self._tools.store.records, rows)
             for position, (step, index) in enumerate(zip(stage.steps, numbers, strict=True)):
                 self._tools.progress.check()
                 with self._told(index, step):
-                    self._step(stage, position, solved, rows, index)
+                    self._step(stage, position, solved, rows, order=order, index=index)
+        self._advise(order.hint())
         self.stages[stage.index] = solved
         return solved
+
+    def _advise(self, hint: Hint | None) -> None:
+        if hint is not None:
+            self.hints.append(hint)
+            self._tools.progress(Hinted(line=hint.line, message=hint.message))
 
     def now(self) -> str:
         """Return the time that new things get, as RFC 3339: SOURCE_DATE_EPOCH where it is set."""
@@ -112,28 +123,32 @@ class Solver:
             self._tools.progress(StepFailed(index=index, message=err.message, seconds=time.monotonic() - began))
             raise
 
-    def _step(self, stage: plan.StagePlan, position: int, solved: Solved, rows: Rows, index: int) -> None:
+    def _step(self, stage: plan.StagePlan, position: int, solved: Solved, rows: Rows, *, order: Order, index: int) -> None:
         began = time.monotonic()
         step = stage.steps[position]
         if step.operation is None:
             solved.history.append(History(created_by=step.created_by, empty_layer=True))
-            result = self._result(step, index, began, status="metadata", reason=keys.METADATA, layer=None)
+            result = self._result(step, index, began, status="metadata", reason=reasons.METADATA, layer=None)
             self._finish(result, cached=not solved.fresh)
             return
         work = self._work(stage, position, solved, index)
         layer, created, found = self._cached(stage, work)
-        reason = keys.CACHED
+        causes: tuple[Cause, ...] = ()
         if not found and not self._afresh(stage) and rows.take(work.key, self._tools.progress.check):
             layer, created, found = self._cached(stage, work)  # somebody else has done it meanwhile
         if not found:
-            reason = self._why(stage, step, work, solved)
+            causes = self._why(stage, step, work, solved)
+            again = all(cause.kind != "never" for cause in causes)
+            self._tools.progress(StepDecided(index=index, reason=reasons.words(causes), again=again))
             layer, created = self._do(stage, step, work, rows)
+            order.rebuilt(step, self._place(stage, step), causes, time.monotonic() - began)
             solved.changed_line, solved.fresh = step.line, True
         solved.history.append(History(created=created, created_by=step.created_by, empty_layer=layer is None))
         if layer is not None:
             solved.below = solved.below.with_layer(layer.diff_id)
+        reason = reasons.CACHED if found else reasons.words(causes)
         result = self._result(step, index, began, status="cached" if found else "built", reason=reason, layer=layer)
-        self._finish(result, cached=found)
+        self._finish(replace(result, causes=causes), cached=found)
 
     def _result(self, step: plan.Step, index: int, began: float, *, status: str, reason: str, layer: Layer | None) -> StepResult:
         return StepResult(
@@ -161,12 +176,12 @@ class Solver:
         settings = self._tools.settings
         return settings.no_cache or stage.label in settings.no_cache_stages
 
-    def _why(self, stage: plan.StagePlan, step: plan.Step, work: Work, solved: Solved) -> str:
+    def _why(self, stage: plan.StagePlan, step: plan.Step, work: Work, solved: Solved) -> tuple[Cause, ...]:
         if self._afresh(stage):
-            return keys.NO_CACHE
+            return reasons.NO_CACHE
         row = self._tools.store.records.cache_get(self._place(stage, step))
         last = keys.Material.from_text(row.document) if row is not None else None
-        return keys.reason(work.with_files(), last, parent_line=solved.changed_line)
+        return reasons.causes(work.with_files(), last, parent_line=solved.changed_line)
 
     def _place(self, stage: plan.StagePlan, step: plan.Step) -> str:
         return keys.place_key(self._tools.settings.place, stage.label, step.text)

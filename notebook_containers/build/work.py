@@ -85,7 +85,7 @@ def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: keys.Below,
 
     taken = source if isinstance(source, Taken) else None
     under = keys.Below() if copy.link else below
-    return Work(material=_dated(copying.material(), tools.settings), below=under, change=change, taken=taken)
+    return Work(material=_dated(copying.material(), step, tools.settings), below=under, change=change, taken=taken)
 
 
 def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory, below: keys.Below) -> Work:
@@ -102,7 +102,7 @@ def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory,
             place = view.resolve(operation.path)
         return place is not None and place.is_directory
 
-    return Work(material=_dated(material, tools.settings), below=below, change=change, idle=exists)
+    return Work(material=_dated(material, step, tools.settings), below=below, change=change, idle=exists)
 
 
 def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: keys.Below, mounting: Mounting, *, index: int) -> Work:
@@ -114,7 +114,8 @@ def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: keys
 
     what = {**_run_what(operation, tools.settings), **({"mounts": mounting.material()} if operation.mounts else {})}
     trees = mounting.taken.trees() if mounting.taken is not None else {}
-    material = _dated(keys.Material(parent=below.chain, what=what, variables=_by_name(operation.env), trees=trees), tools.settings)
+    material = keys.Material(parent=below.chain, what=what, variables=_by_name(operation.env), trees=trees)
+    material = _dated(material, step, tools.settings)
     return Work(material=material, below=below, change=change, taken=mounting.taken, mount_points=mount_points(operation.mounts))
 
 
@@ -126,8 +127,9 @@ def _edit(tools: Tools, step: plan.Step, key: str, operations: Sequence[Operatio
         raise err if isinstance(err, DockerfileError) else step.node.error(err.message, hint=err.hint) from err
 
 
-def _dated(material: keys.Material, settings: Settings) -> keys.Material:
-    return material if settings.epoch is None else replace(material, what={**material.what, "epoch": settings.epoch})
+def _dated(material: keys.Material, step: plan.Step, settings: Settings) -> keys.Material:
+    what = material.what if settings.epoch is None else {**material.what, "epoch": settings.epoch}
+    return replace(material, what=what, arguments=step.arguments)
 
 
 def _run_what(operation: plan.Execute, settings: Settings) -> dict[str, JSON]:

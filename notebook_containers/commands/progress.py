@@ -14,8 +14,10 @@ from typing import Literal, Self, TextIO
 
 from notebook_containers.build.progress import (
     Event,
+    Hinted,
     ImageDone,
     PlanReady,
+    StepDecided,
     StepDone,
     StepFailed,
     StepOutput,
@@ -81,6 +83,7 @@ class BuildState:
         self.began = clock()
         self.steps: dict[int, StepState] = {}
         self.warnings: list[Warned] = []
+        self.hints: list[Hinted] = []
         self.image: ImageDone | None = None
         self.error = ""
         self.ended = 0.0
@@ -107,6 +110,8 @@ class BuildState:
             case StepStarted():
                 step = self.steps.setdefault(event.index, StepState(index=event.index, line=event.line, text=event.text))
                 step.text, step.line, step.status, step.began = event.text, event.line, "running", self._clock()
+            case StepDecided():
+                self.steps[event.index].reason = event.reason
             case StepDone():
                 step = self.steps[event.index]
                 step.status, step.reason, step.seconds = "cached" if event.cached else "done", event.reason, event.seconds
@@ -116,6 +121,8 @@ class BuildState:
                 step.status, step.message, step.seconds = "failed", plain(event.message, limit=2000), event.seconds
             case Warned():
                 self.warnings.append(event)
+            case Hinted():
+                self.hints.append(event)
             case ImageDone():
                 self.image = event
             case StepOutput():
@@ -164,6 +171,8 @@ class PlainBuildView:
         match event:
             case StepStarted():
                 self._write(event.index, f"[{event.index}/{event.total}] {one_line(event.text, limit=400)}")
+            case StepDecided():
+                self._write(event.index, f"{'rebuilt: ' if event.again else ''}{one_line(event.reason, limit=400)}")
             case StepOutput():
                 step = self.state.steps[event.index]
                 self._lines(step, step.output(stream=event.stream, data=event.data))
@@ -176,6 +185,8 @@ class PlainBuildView:
             case Warned():
                 rule, where = f"{event.rule}: " if event.rule else "", f" (line {event.line})" if event.line else ""
                 self._out.write(f"WARNING: {rule}{one_line(event.message, limit=1000)}{where}\n")
+            case Hinted():
+                self._out.write(f"HINT: line {event.line}: {one_line(event.message, limit=1000)}\n")
             case ImageDone() | PlanReady():
                 pass
         self._out.flush()

@@ -20,12 +20,13 @@ from notebook_containers.store.images import ImageRecord
 
 if TYPE_CHECKING:
     from notebook_containers.build.calls import Look
+    from notebook_containers.build.ordering import Hint
     from notebook_containers.build.progress import Event
-    from notebook_containers.build.solver import StepResult
     from notebook_containers.engine import saving
     from notebook_containers.engine.filters import Filters
     from notebook_containers.engine.networks import Networks
     from notebook_containers.engine.outputs import Output
+    from notebook_containers.engine.steps import Steps
     from notebook_containers.registry.listing import Found
 
 
@@ -45,10 +46,11 @@ class HistoryLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """A finished build: the image and the verdict on every step; unpacks as docker-py's ``image, logs``."""
+    """A finished build: the image, the verdict on every step and advice; unpacks as docker-py's ``image, logs``."""
 
     image: Image
-    steps: tuple[StepResult, ...]
+    steps: Steps
+    hints: tuple[Hint, ...] = ()
     log: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[object]:
@@ -214,6 +216,7 @@ class Images:
         from notebook_containers.build import build as builder
         from notebook_containers.build.mounting import Lent
         from notebook_containers.engine.executor import RuntimeExecutor
+        from notebook_containers.engine.steps import Steps
 
         if network not in BUILD_NETWORKS:
             raise InvalidArgument(f"build network {network!r} is unknown", hint="use " + ", ".join(BUILD_NETWORKS))
@@ -248,7 +251,7 @@ class Images:
         )
         for each in names or ("",):
             self._parts.emit_image("build", result.image.id, each)
-        return BuildResult(image=Image(self._parts, result.image), steps=result.steps)
+        return BuildResult(image=Image(self._parts, result.image), steps=Steps(result.steps), hints=result.hints)
 
     def deliver(self, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO) -> None:
         """Write or push a built image as ``build -o`` says; relative destinations are below ``directory``."""

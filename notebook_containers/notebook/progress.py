@@ -111,7 +111,7 @@ def _html(state: BuildState) -> Markup:
     elif state.steps:
         parts += _failure(state)
         parts.append(element("details", None, element("summary", None, figures.count(len(state.steps), "step")), table))
-    return join(*parts, *_warnings(state))
+    return join(*parts, *_warnings(state), *_hints(state))
 
 
 def _row(state: BuildState, step: StepState) -> Markup:
@@ -122,7 +122,7 @@ def _row(state: BuildState, step: StepState) -> Markup:
         element("code", {"title": one_line(step.text, limit=2000)}, one_line(step.text, limit=90)),
         took,
         figures.size(step.bytes_added) if step.has_layer else "",
-        join(one_line(step.reason, limit=80)),
+        join(one_line(step.reason, limit=110)),
     )
     return element("tr", None, *(element("td", _LEFT, cell if isinstance(cell, Markup) else cell.replace(" ", _KEPT)) for cell in cells))
 
@@ -155,6 +155,11 @@ def _warnings(state: BuildState) -> Iterator[Markup]:
         yield element("div", None, element("em", None, f"warning: {where}{one_line(warning.message, limit=400)}{rule}"))
 
 
+def _hints(state: BuildState) -> Iterator[Markup]:
+    for hint in state.hints:
+        yield element("div", None, element("em", None, f"hint: line {hint.line}: {one_line(hint.message, limit=400)}"))
+
+
 def _cut(line: str) -> str:
     """Return a line of output cut to what fits in a notebook, its spaces kept."""
     return line if len(line) <= 200 else line[:199] + "…"
@@ -172,4 +177,5 @@ def _text(state: BuildState) -> str:
     if shown is not None:
         lines += [f"  | {line}" for line in shown.shown_tail()]
     lines += [f"  warning: {one_line(w.message, limit=400)}" for w in state.warnings[:50]]
+    lines += [f"  hint: line {h.line}: {one_line(h.message, limit=400)}" for h in state.hints]
     return "\n".join(lines)

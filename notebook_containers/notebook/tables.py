@@ -171,6 +171,19 @@ BUILDER = Table(
 )
 TARGETS = Table(name="targets", columns={"target": "text", "base": "text", "description": "text", "default": "flag"})
 OUTLINE = Table(name="outline", columns={"kind": "text", "name": "text", "value": "text", "description": "text"})
+STEPS = Table(
+    name="steps",
+    columns={
+        "step": "count",
+        "line": "count",
+        "instruction": "text",
+        "status": "text",
+        "reason": "text",
+        "seconds": "real",
+        "bytes_added": "bytes",
+        "layer": "text",
+    },
+)
 PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
@@ -184,9 +197,14 @@ TABLES: Mapping[str, Table] = {
     t.name: t
     for t in (
         *(PS, IMAGES, DIGESTS, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS),
-        *(DF, CHECK, BUILDER, TARGETS, OUTLINE, PORT, EVENTS, DOCTOR, SEARCH),
+        *(DF, CHECK, BUILDER, TARGETS, OUTLINE, STEPS, PORT, EVENTS, DOCTOR, SEARCH),
     )
 }
+
+
+def steps_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return a build's steps, indexed by their numbers; ``bytes_added`` in bytes, ``layer`` a diff id or empty."""
+    return STEPS.frame(rows)
 
 
 def ps_frame(rows: Iterable[Row]) -> pd.DataFrame:

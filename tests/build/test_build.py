@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from notebook_containers.build.progress import Event, ImageDone, PlanReady, StepDone, StepFailed, StepOutput, StepStarted, Warned
@@ -112,15 +114,15 @@ def test_reasons(builder: Builder) -> None:
     (builder.context / "app.py").write_text("2")
     builder(text)
     assert [r for _, _, r in statuses(builder)[2:]] == [
-        "file app.py changed",
+        f"file app.py changed ({sha256(b'1').hexdigest()[:6]}… → {sha256(b'2').hexdigest()[:6]}…)",
         "the parent changed at line 3",
         "the parent changed at line 4",
     ]
     builder(text, build_args={"VERSION": "2"})
     assert [r for _, _, r in statuses(builder)[2:]] == [
         "cached",
-        "variable VERSION changed",
-        "the parent changed at line 4 and variable VERSION changed",
+        "ARG VERSION changed",
+        "the parent changed at line 4 and ARG VERSION changed",
     ]
     builder(text, build_args={"VERSION": "1"})
     assert [c for _, c, _ in statuses(builder)] == [True] * 5
