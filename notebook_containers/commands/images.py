@@ -74,7 +74,10 @@ def _images(
     if quiet:
         return Text(text="\n".join(dict.fromkeys(str(row["image_id"]) for row in rows)))
     kind = "digests" if digests else "images"
-    return Text(text=formatting.formatted(kind, rows, format)) if format else Table(kind=kind, rows=rows)
+    if format:
+        return Text(text=formatting.formatted(kind, rows, format))
+    shown = rows if digests else [{key: value for key, value in row.items() if key != "digest"} for row in rows]
+    return Table(kind=kind, rows=shown)
 
 
 def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> Result:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.root
 def test_events_are_a_frame_of_what_there_is_and_do_not_wait(kernel: Kernel) -> None:
     kernel.ok(f"%container_run --network none --name framed {BASE} true")
     cell = kernel.ok("events = %container_events --filter container=framed\nprint(list(events.action), type(events.index).__name__)")
-    assert cell.stdout == "['create', 'start', 'die'] DatetimeIndex\n"
+    assert cell.stdout == "['create', 'attach', 'start', 'die'] DatetimeIndex\n"
     assert kernel.ok("events.name.unique().tolist()").text == "['framed']"
     assert "text/html" in kernel.ok("%container_events --since 1h --filter type=container").result
 
