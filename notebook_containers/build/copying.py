@@ -150,8 +150,11 @@ class Copying:
             if len(text) > 10 or int(text) >= 2**32 - 1:
                 raise self._step.node.error(f"{flag}: {text[:20]} is no id")
             return int(text), int(text)
-        found = view.account(text, group=group)
+        noun, file = ("group", "/etc/group") if group else ("user", "/etc/passwd")
+        try:
+            found = view.account(text, group=group)
+        except OSError as err:  # longer than any such file, or links in a circle: an image may have it so
+            raise error_at(self._step, f"{flag}: the image's {file} cannot be read: {err.strerror}", hint="use a number") from err
         if found is None:
-            noun, file = ("group", "/etc/group") if group else ("user", "/etc/passwd")
             raise error_at(self._step, f"{flag}: no {noun} {text!r} in the image's {file}", hint="make it with RUN, or use a number")
         return found

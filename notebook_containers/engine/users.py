@@ -116,7 +116,14 @@ def _missing(text: str, found: Identity, maps: IdMaps) -> InvalidArgument:
 
 
 def _lines(read: Reader, path: str) -> list[list[str]]:
-    return [line.split(":") for line in (read(path) or b"").decode("utf-8", "replace").splitlines()]
+    try:
+        data = read(path) or b""
+    except OSError as err:  # longer than any such file, or links in a circle: an image may have it so
+        raise InvalidArgument(
+            f"{path} of the image cannot be read: {err.strerror}",
+            hint="users and groups are looked up there: use an image whose file is sound",
+        ) from err
+    return [line.split(":") for line in data.decode("utf-8", "replace").splitlines()]
 
 
 def _user(word: str, entries: list[list[str]]) -> tuple[int, int, str, str]:

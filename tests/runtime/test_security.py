@@ -123,7 +123,7 @@ def test_rt03_cve_2025_31133_masks_are_the_real_null_device(box: Box, image: Pat
 
 
 @pytest.mark.parametrize("place", ["dev", "dev/pts", "dev/shm", "proc", "sys", "dev/mqueue"])
-@pytest.mark.parametrize("kind", ["link outside", "link inside", "file", "fifo"])
+@pytest.mark.parametrize("kind", ["link outside", "link inside", "file", "fifo", "device"])
 def test_rt06_a_mount_place_that_is_no_directory_reaches_nothing_outside(
     box: Box, image: Path, tmp_path: Path, place: str, kind: str
 ) -> None:
@@ -139,6 +139,8 @@ def test_rt06_a_mount_place_that_is_no_directory_reaches_nothing_outside(
         target.symlink_to("/elsewhere")
     elif kind == "file":
         target.write_text("a file")
+    elif kind == "device":
+        os.mknod(target, 0o20666, os.makedev(1, 3))
     else:
         os.mkfifo(target)
     before = {entry.name: entry.stat().st_ino for entry in outside.iterdir()}
@@ -218,6 +220,9 @@ def test_rt13_every_namespace_is_new_and_its_own(box: Box) -> None:
     identities = [box.create(spec_for(["/bin/sleep", "100"])) for _ in range(2)]
     links = [{os.readlink(f"/proc/{box.runtime.state(identity).pid}/ns/{name}") for name in names} for identity in identities]
     assert not links[0] & links[1]
+    for identity in identities:  # its monitor has none of them: what watches a container is not in it
+        monitor = box.runtime.state(identity).monitor_pid
+        assert [os.readlink(f"/proc/{monitor}/ns/{name}") for name in names] == host
 
 
 def test_rt13_host_name_and_loopback(box: Box) -> None:
