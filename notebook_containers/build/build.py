@@ -22,7 +22,7 @@ from notebook_containers.build.plan import Plan, StagePlan
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.platforms import host_platform, platform_arguments
 from notebook_containers.build.progress import Event, ImageDone, PlannedStep, PlanReady, StepDone, StepFailed, StepStarted, Warned
-from notebook_containers.build.solver import Solved, Solver, StepResult
+from notebook_containers.build.solver import CachedStep, Solved, Solver, StepResult
 from notebook_containers.build.stages import Stage, Stages, cut
 from notebook_containers.build.wording import one_line
 from notebook_containers.build.work import Settings, Tools
@@ -46,6 +46,7 @@ class BuildResult:
     steps: tuple[StepResult, ...]
     warnings: tuple[Finding, ...]
     hints: tuple[Hint, ...] = ()
+    cached: tuple[CachedStep, ...] = ()
 
 
 def silent(event: Event) -> None:
@@ -68,6 +69,8 @@ def build(
     hosts: Mapping[str, str] | None = None,
     pull: bool = False,
     labels: Mapping[str, str] | None = None,
+    content_keys: bool = False,
+    more_labels: Callable[[Sequence[CachedStep], Sequence[Digest]], Mapping[str, str]] | None = None,
     network: str = "default",
     lent: Lent | None = None,
     name: str = "Dockerfile",
@@ -75,7 +78,8 @@ def build(
 ) -> BuildResult:
     """Build the image that a Dockerfile's text describes, and tag it.
 
-    ``context`` is the directory that COPY and ADD see; ``lent`` are the secrets and SSH agents that RUN may mount. ``name`` is the
+    ``context`` is the directory that COPY and ADD see; ``lent`` are the secrets and SSH agents that RUN may mount. ``more_labels`` is
+    asked for further labels when the steps (as the cache knows them) and the layers are there. ``name`` is the
     file's name, for messages and for ``<name>.dockerignore``.
     Raises DockerfileError at the word that is wrong (all of the text, and all that is taken from the context, is checked before the
     first step runs), BuildError for a RUN that fails, and what ``bases`` and the store raise. After an error, or KeyboardInterrupt,
@@ -91,6 +95,7 @@ def build(
         settings = Settings(
             no_cache_stages=labels_again,
             hosts=dict(hosts or {}),
+            content_keys=content_keys,
             place=f"{opened.path}\0{name}",
             no_cache=no_cache,
             epoch=source_date_epoch(given),
@@ -106,14 +111,20 @@ def build(
             progress(Warned(line=finding.line, message=finding.message, rule=finding.rule))
         job.solver.take_sources(made.stages)
         solved = job.solve(made)
+        added = more_labels(job.solver.cached, solved.below.layers) if more_labels is not None else {}
         config = ImageConfig(
             author=made.stages[-1].final_author, architecture=platform.architecture, variant=platform.variant, os=platform.os,
-            config=replace(made.stages[-1].final, labels={**made.stages[-1].final.labels, **(labels or {})}),
+            config=replace(made.stages[-1].final, labels={**_own(made.stages[-1].final.labels), **(labels or {}), **added}),
             rootfs=RootFS(diff_ids=tuple(solved.below.layers)), history=tuple(solved.history),
         )  # fmt: skip
         image = _write(store, _dated(store, config, job.solver), solved.below.layers, tags)
     progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
-    return BuildResult(image=image, steps=job.results(), warnings=warnings, hints=tuple(job.solver.hints))
+    return BuildResult(image=image, steps=job.results(), warnings=warnings, hints=tuple(job.solver.hints), cached=tuple(job.solver.cached))
+
+
+def _own(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels without the one that says what a base image's cache holds: it is not of this image's layers."""
+    return {name: value for name, value in labels.items() if name != keys.CACHE_LABEL}
 
 
 def _checked_arguments(build_args: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from notebook_containers.build.excluding import exclude_rules, left_out
 from notebook_containers.build.patterns import PatternError
 from notebook_containers.build.taking import Taken, check_several, error_at
 from notebook_containers.build.view import View
+from notebook_containers.lean import replace
 from notebook_containers.oci.documents import JSON
 from notebook_containers.store import modes
 from notebook_containers.store.layers import LayerStore
@@ -49,6 +50,24 @@ class Copying:
         if copy.parents:
             what["parents"] = [source.kept for source, _tree in self._taken.sources]
         return keys.Material(parent=parent, what=what, trees=self._taken.trees())
+
+    def content_material(self) -> keys.Material | None:
+        """Return the material by what is copied, in place of the layers it comes from; None for the context, and for what is unreadable.
+
+        Two stages that were made at different times differ in their layers, and yet may have the same files to copy.
+        """
+        if self._taken is not None:
+            return None
+        material = self.material()
+        try:
+            with View(self._layers, self._origin.layers) as view:
+                found = {s.path: keeping(s, word) for word in self._copy.sources for s in self._select(view, word)}
+                digests: list[JSON] = [
+                    view.digest(source, skip) for source in found.values() if (skip := self._skip(view, source)) is not None
+                ]
+        except OSError:
+            return None
+        return replace(material, what={**material.what, "from": ["content", *digests]})
 
     def operations(self, context: Context) -> list[Operation]:
         """Return the file operations; raises DockerfileError for sources and owners that are not there."""

@@ -17,6 +17,7 @@ from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest, chain_id
 
 VERSION = 1
+CACHE_LABEL = "io.github.notebook-containers.cache.v1"
 _MOST_FILES = 30_000
 
 

@@ -13,6 +13,7 @@ from notebook_containers.build.work import Work
 from notebook_containers.errors import Error
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.layers import Layer
+from notebook_containers.store.records import CacheRow
 from notebook_containers.store.store import Store
 
 _SLOW_S = 0.25
@@ -47,10 +48,16 @@ class Rows:
     def add(self, work: Work, place: str, layer: Layer | None, made: Mapping[str, object], *, seconds: float) -> None:
         """Keep the rows of a step that was done: that of its key, and its material under its place."""
         document = json.dumps({**made, "seconds": round(seconds, 3)})
-        self._rows.append((work.key, layer.diff_id if layer is not None else None, document))
+        for key in (work.key, work.content()):
+            if key:
+                self._rows.append((key, layer.diff_id if layer is not None else None, document))
         self._rows.append((place, None, work.with_files().to_text()))
         if seconds > _SLOW_S:
             self.flush()
+
+    def also(self, key: str, row: CacheRow) -> None:
+        """Keep a row under another key too: the next look-up need not read contents."""
+        self._rows.append((key, row.diff_id, row.document))
 
     def note(self, key: str, document: str) -> None:
         """Keep a row that stands for no layer."""

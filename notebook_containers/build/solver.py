@@ -28,6 +28,7 @@ from notebook_containers.errors import Error
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.image import Digest, History, ImageConfig
 from notebook_containers.store.layers import Layer
+from notebook_containers.store.records import CacheRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,16 @@ class StepResult:
     bytes_added: int
     layer: Digest | None
     causes: tuple[Cause, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedStep:
+    """A step as the cache knows it: its key, its layer (None: it changed nothing), when it was done, its text."""
+
+    key: str
+    layer: Digest | None
+    created: str
+    text: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +77,7 @@ class Solver:
         self._taken: dict[tuple[int, int], Taken] = {}
         self.stages: dict[int, Solved] = {}
         self.results: list[StepResult] = []
+        self.cached: list[CachedStep] = []
         self.hints: list[Hint] = []
 
     def take_sources(self, stages: Sequence[plan.StagePlan]) -> None:
@@ -132,10 +144,10 @@ class Solver:
             self._finish(result, cached=not solved.fresh)
             return
         work = self._work(stage, position, solved, index)
-        layer, created, found = self._cached(stage, work)
+        layer, created, found = self._cached(stage, work, rows)
         causes: tuple[Cause, ...] = ()
         if not found and not self._afresh(stage) and rows.take(work.key, self._tools.progress.check):
-            layer, created, found = self._cached(stage, work)  # somebody else has done it meanwhile
+            layer, created, found = self._cached(stage, work, rows)  # somebody else has done it meanwhile
         if not found:
             causes = self._why(stage, step, work, solved)
             again = all(cause.kind != "never" for cause in causes)
@@ -144,6 +156,10 @@ class Solver:
             order.rebuilt(step, self._place(stage, step), causes, time.monotonic() - began)
             solved.changed_line, solved.fresh = step.line, True
         solved.history.append(History(created=created, created_by=step.created_by, empty_layer=layer is None))
+        diff_id = layer.diff_id if layer is not None else None
+        self.cached.append(CachedStep(key=work.key, layer=diff_id, created=created, text=step.text))
+        if self._tools.settings.content_keys and (other := work.content()):
+            self.cached.append(CachedStep(key=other, layer=diff_id, created=created, text=step.text))
         if layer is not None:
             solved.below = solved.below.with_layer(layer.diff_id)
         reason = reasons.CACHED if found else reasons.words(causes)
@@ -163,14 +179,22 @@ class Solver:
 
     # the cache
 
-    def _cached(self, stage: plan.StagePlan, work: Work) -> tuple[Layer | None, str, bool]:
+    def _cached(self, stage: plan.StagePlan, work: Work, rows: Rows) -> tuple[Layer | None, str, bool]:
         """Return the layer of a step done before, when that was, and whether there is such a step."""
-        store = self._tools.store
-        row = None if self._afresh(stage) else store.records.cache_get(work.key)
-        if row is None or (row.diff_id is not None and not store.layers.has(row.diff_id)):
+        if self._afresh(stage):
             return None, "", False
-        layer = store.layers.get(row.diff_id) if row.diff_id is not None else None
+        row = self._row(work.key)
+        if row is None and (other := work.content()) and (row := self._row(other)) is not None:
+            rows.also(work.key, row)
+        if row is None:
+            return None, "", False
+        layer = self._tools.store.layers.get(row.diff_id) if row.diff_id is not None else None
         return layer, str(json.loads(row.document)["created"]), True
+
+    def _row(self, key: str) -> CacheRow | None:
+        store = self._tools.store
+        row = store.records.cache_get(key)
+        return None if row is None or (row.diff_id is not None and not store.layers.has(row.diff_id)) else row
 
     def _afresh(self, stage: plan.StagePlan) -> bool:
         settings = self._tools.settings

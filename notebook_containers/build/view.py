@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import stat
@@ -13,11 +14,13 @@ from notebook_containers.build.context import MAGIC, Source, clean
 from notebook_containers.build.patterns import Automaton
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
+from notebook_containers.store import attributes
 from notebook_containers.store.layers import LayerStore
 from notebook_containers.store.merged import Merged
 
 _MAX_LINKS = 40
 _MAX_ACCOUNTS = 1024 * 1024
+_CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,35 @@ class View:
             if place is not None:
                 found.append(Source(path=path, real=place.path, is_directory=place.is_directory))
         return tuple(found)
+
+    def digest(self, source: Source, skip: frozenset[str]) -> str:
+        """Return the sha256 of what a copy of a source would be: names, kinds, modes, owners, contents, link texts, attributes; no times.
+
+        Raises OSError for what this process may not read.
+        """
+        total = hashlib.sha256()
+        head, _, name = source.real.rpartition("/")
+        total.update(os.fsencode(f"{source.name}\0{source.kept}\0"))
+        if source.real:
+            self._digest_one(total, "", head, name)
+        for path, _is_directory in self.paths(source.real) if source.is_directory else ():
+            if path not in skip:
+                above, _, last = posixpath.join(source.real, path).rpartition("/")
+                self._digest_one(total, path, above, last)
+        return total.hexdigest()
+
+    def _digest_one(self, total: hashlib._Hash, shown: str, directory: str, name: str) -> None:
+        with self._merged.directory(directory) as here:
+            found = here.find(name)
+            if found is None:
+                return
+            status = found.status
+            total.update(os.fsencode(f"{shown}\0{status.st_mode:o} {status.st_uid} {status.st_gid} {status.st_rdev}\0"))
+            if stat.S_ISLNK(status.st_mode):
+                total.update(os.fsencode(os.readlink(name, dir_fd=found.directory)))
+            elif stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+                _digest_open(total, found.directory, name, regular=stat.S_ISREG(status.st_mode))
+            total.update(b"\0")
 
     def account(self, name: str, *, group: bool = False) -> tuple[int, int] | None:
         """Return (uid, gid) of a user in /etc/passwd, or (gid, gid) of a group in /etc/group; None when it is not there."""
@@ -146,6 +178,20 @@ class View:
                 return here.names()
         except PermissionError:
             return self._trees.names(self._paths, place.path)
+
+
+def _digest_open(total: hashlib._Hash, directory: int, name: str, *, regular: bool) -> None:
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        for key, value in sorted(attributes.read(fd, attributes.names(fd)).items()):
+            total.update(f"{key}={value.hex()}\0".encode())
+        if regular:
+            content = hashlib.sha256()
+            while piece := os.read(fd, _CHUNK):
+                content.update(piece)
+            total.update(content.digest())
+    finally:
+        os.close(fd)
 
 
 class _Walk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from notebook_containers.build import keys, plan
@@ -29,13 +30,15 @@ from notebook_containers.store.store import Store
 class Settings:
     """What holds for a whole build: ``place`` names context and file (for reasons), ``epoch`` is SOURCE_DATE_EPOCH.
 
-    ``no_cache_stages`` are labels of stages to do again; ``hosts`` are further names that RUN sees.
+    ``no_cache_stages`` are labels of stages to do again; ``hosts`` are further names that RUN sees. ``content_keys``:
+    the caller wants them of all steps, for other stores.
     """
 
     place: str
     no_cache: bool = False
     no_cache_stages: frozenset[str] = frozenset()
     hosts: Mapping[str, str] = field(default_factory=dict)
+    content_keys: bool = False
     epoch: int | None = None
     network: str = "default"
 
@@ -57,7 +60,8 @@ class Work:
     """A step to do over the layers ``below``: ``change`` does it to the snapshot of a key; ``taken`` is what it takes from the context.
 
     ``mount_points`` are places that the step's mounts make in the snapshot: no part of the change. ``idle`` says whether it is certain,
-    without a snapshot, that nothing would change.
+    without a snapshot, that nothing would change. ``content`` gives another key, by what is copied and not by where it is from (it may
+    read much; empty: there is none).
     """
 
     material: keys.Material
@@ -66,6 +70,7 @@ class Work:
     taken: Taken | None = None
     mount_points: frozenset[str] = frozenset()
     idle: Callable[[], bool] = lambda: False
+    content: Callable[[], str] = lambda: ""
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +90,13 @@ def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: keys.Below,
 
     taken = source if isinstance(source, Taken) else None
     under = keys.Below() if copy.link else below
-    return Work(material=_dated(copying.material(), step, tools.settings), below=under, change=change, taken=taken)
+
+    def content() -> str:
+        material = copying.content_material()
+        return _dated(material, step, tools.settings).key() if material is not None else ""
+
+    material = _dated(copying.material(), step, tools.settings)
+    return Work(material=material, below=under, change=change, taken=taken, content=cache(content))
 
 
 def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory, below: keys.Below) -> Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ def _build(context: str | None, **given: object) -> Result:
             ulimits=_many(given["ulimit"]),
             shmsize=_text(given["shm_size"]),
             mem_limit=_text(given["memory"]),
+            cache_from=_places(here.cwd, given["cache_from"]),
+            cache_to=_places(here.cwd, given["cache_to"]),
             nano_cpus=nano_cpus(given["cpus"]),
             secrets=lending.read_secrets(_many(given["secret"]), here.cwd, os.environ),
             ssh=lending.read_agents(_many(given["ssh"]), here.cwd, os.environ),
@@ -77,6 +80,11 @@ def _metadata(image: Image, tags: Sequence[str]) -> dict[str, object]:
     found: dict[str, object] = {"containerimage.config.digest": image.id, "containerimage.digest": manifest}
     found["containerimage.descriptor"] = {"mediaType": image.record.manifest.media_type, "digest": manifest, "size": size}
     return {**found, **({"image.name": ",".join(tags)} if tags else {})}
+
+
+def _places(directory: Path, words: object) -> list[str]:
+    """Make the directories of cache words absolute: they are the caller's, not the context's."""
+    return [re.sub(r"((?:^|,)(?:src|dest)=)([^/,][^,]*)", lambda m: f"{m[1]}{directory / m[2]}", word) for word in _many(words)]
 
 
 def _host(word: str) -> tuple[str, str]:
@@ -143,6 +151,8 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["-o", "--output"], multiple=True, metavar="type=TYPE,dest=PATH", help="Also write or push the result."),
             click.Option(["--metadata-file"], help="Write digests and names to this file."),
             click.Option(["--no-cache-filter"], multiple=True, metavar="STAGE", help="Run the steps of these stages again."),
+            click.Option(["--cache-from"], multiple=True, metavar="type=TYPE,…", help="Take steps: registry,ref=NAME or local,src=DIR."),
+            click.Option(["--cache-to"], multiple=True, metavar="type=TYPE,…", help="Write it: registry, local (dest=DIR) or inline."),
             click.Option(["--add-host"], multiple=True, metavar="NAME:ADDRESS", help="A name that RUN sees."),
             click.Option(["--ulimit"], multiple=True, metavar="NAME=SOFT[:HARD]", help="A limit of RUN."),
             click.Option(["--shm-size"], metavar="SIZE", help="Size of /dev/shm in RUN."),

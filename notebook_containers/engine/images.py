@@ -11,7 +11,7 @@ from notebook_containers.engine import dockerfiles, limit_words, registries, wor
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
-from notebook_containers.errors import ImageNotFound, InvalidArgument
+from notebook_containers.errors import Error, ImageNotFound, InvalidArgument
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest, ImageConfig
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from notebook_containers.build.ordering import Hint
     from notebook_containers.build.progress import Event
     from notebook_containers.engine import saving
+    from notebook_containers.engine.build_cache import CacheWord
     from notebook_containers.engine.filters import Filters
     from notebook_containers.engine.networks import Networks
     from notebook_containers.engine.outputs import Output
@@ -200,6 +201,8 @@ class Images:
         shmsize: str | int | None = None,
         mem_limit: str | int | None = None,
         nano_cpus: int | None = None,
+        cache_from: Sequence[str] = (),
+        cache_to: Sequence[str] = (),
         secrets: Mapping[str, bytes] | None = None,
         ssh: Mapping[str, str] | None = None,
         progress: Callable[[Event], None] | None = None,
@@ -208,13 +211,15 @@ class Images:
 
         ``nocache_filter`` names stages whose steps are run again; ``extra_hosts``, ``ulimits``, ``shmsize``, ``mem_limit`` and
         ``nano_cpus`` are for the containers of RUN. ``secrets`` (id → value) and ``ssh`` (id → an agent's socket) are there for
-        ``RUN --mount`` only and are never kept.
+        ``RUN --mount`` only and are never kept. ``cache_from`` and ``cache_to`` are BuildKit's words (``type=registry,ref=NAME``,
+        ``type=local,src=DIR`` or ``dest=DIR`` below the context, ``type=inline``).
 
         Raises DockerfileError for a file that cannot be understood, BuildError when a step fails; nothing is tagged then, and the steps
         that succeeded stay cached.
         """
         from notebook_containers.build import build as builder
         from notebook_containers.build.mounting import Lent
+        from notebook_containers.engine import build_cache
         from notebook_containers.engine.executor import RuntimeExecutor
         from notebook_containers.engine.steps import Steps
 
@@ -229,10 +234,15 @@ class Images:
             memory_bytes=words.memory(mem_limit), nano_cpus=words.at_least("nano_cpus", nano_cpus),
         )  # fmt: skip
         names = [tag] if isinstance(tag, str) else list(tag or ())
+        taken = [build_cache.parse(word, "from") for word in cache_from]
+        given = [build_cache.parse(word, "to") for word in cache_to]
         tell = progress or (lambda _event: None)
+        self._take_caches(taken, context, tell)
         result = builder.build(
             self._parts.store,
             source,
+            content_keys=bool(given),
+            more_labels=build_cache.label_of if any(word.type == "inline" for word in given) else None,
             name=name,
             context=context,
             executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell), options=limits),
@@ -249,9 +259,22 @@ class Images:
             lent=Lent(secrets=dict(secrets or {}), agents=dict(ssh or {})),
             progress=tell,
         )
+        for word in given:
+            build_cache.give(self._parts, self, result, word, directory=context)
         for each in names or ("",):
             self._parts.emit_image("build", result.image.id, each)
         return BuildResult(image=Image(self._parts, result.image), steps=Steps(result.steps), hints=result.hints)
+
+    def _take_caches(self, words: Sequence[CacheWord], directory: Path, tell: Callable[[Event], None]) -> None:
+        """Take the steps of caches; one that cannot be had is told and passed over: the build does without."""
+        from notebook_containers.build.progress import Warned
+        from notebook_containers.engine import build_cache
+
+        for word in words:
+            try:
+                build_cache.take(self._parts, self, word, directory)
+            except Error as err:
+                tell(Warned(line=0, message=f"the cache {word.place} is not used: {err.one_line()}"))
 
     def deliver(self, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO) -> None:
         """Write or push a built image as ``build -o`` says; relative destinations are below ``directory``."""
