@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,16 @@ class Stage:
     place: Path
 
 
+@contextmanager
+def unmounted(place: Path) -> Iterator[None]:
+    """Unmount afterwards what the tools leave mounted below a directory (docker its data, podman its store)."""
+    yield
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        target = line.split()[4]
+        if target.startswith(f"{place}/"):
+            subprocess.run(["umount", "--lazy", target], check=True)
+
+
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     """Start them all once; everything is gone afterwards."""
@@ -43,6 +54,7 @@ def stage() -> Iterator[Stage]:
     with (
         tempfile.TemporaryDirectory(prefix="nbci-", dir="/tmp") as text,
         new_home() as home,
+        unmounted(Path(text)),
         docker(Path(text), cgroup=CGROUP) as daemon,
         podman(Path(text)) as pods,
         home.open() as ours,
