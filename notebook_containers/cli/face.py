@@ -17,8 +17,10 @@ from notebook_containers.errors import Error
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
+    from notebook_containers.commands.transfers import Verb
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.engine import Engine
+    from notebook_containers.registry.progress import TransferEvent
     from notebook_containers.runtime.sessions import Session
     from notebook_containers.runtime.starter import Starter
 
@@ -117,6 +119,17 @@ class TerminalFace:
         from notebook_containers.commands.progress import PlainBuildView
 
         with PlainBuildView(sys.stderr) as view:
+            yield view
+
+    @contextmanager
+    def transfer_view(self, verb: Verb, subject: str, *, quiet: bool) -> Iterator[Callable[[TransferEvent], None]]:
+        """Show bars on a terminal and lines elsewhere, on standard error: standard output is the verb's result."""
+        if quiet:
+            yield lambda _event: None
+            return
+        from notebook_containers.commands.transfer_views import stream_view
+
+        with stream_view(verb, subject, sys.stderr) as view:
             yield view
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from notebook_containers.commands.results import Built, Documents, Ended, Layers, Names, Result, Row, Started, Table, Text
+from notebook_containers.commands.results import Built, Documents, Ended, Given, Layers, Names, Result, Row, Started, Table, Text
 from notebook_containers.errors import Error
 
 
@@ -19,6 +19,8 @@ def show(result: Result) -> int:
         case Text(text=text, status=status):
             _print(text)
             return status
+        case Given(text=text):
+            _print(text)
         case Names(names=names, failures=failures):
             _print("\n".join(names))
             return _tell(failures)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from notebook_containers.build.progress import Event
+    from notebook_containers.commands.transfers import Verb
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.engine import Engine
+    from notebook_containers.registry.progress import TransferEvent
     from notebook_containers.runtime.sessions import Session
 
 
@@ -69,6 +71,9 @@ class Face(Protocol):
 
     def build_view(self, mode: str) -> AbstractContextManager[Callable[[Event], None]]:
         """Return a view of a build's progress; ``mode`` is auto, plain or quiet."""
+
+    def transfer_view(self, verb: Verb, subject: str, *, quiet: bool) -> AbstractContextManager[Callable[[TransferEvent], None]]:
+        """Return a view of images on their way, to be called from any thread; ``subject`` is what the person named."""
 
 
 def detach_keys(text: str) -> bytes:

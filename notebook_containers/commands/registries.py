@@ -11,8 +11,9 @@ import click
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC
-from notebook_containers.commands.results import Documents, Result, Row, Table, Text
+from notebook_containers.commands.results import Documents, Given, Result, Row, Table, Text
 from notebook_containers.commands.text import one_line
+from notebook_containers.commands.transfers import Verb
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.oci.reference import Reference
@@ -22,34 +23,39 @@ _MAX_PASSWORD_BYTES = 64 * 1024
 
 
 class _Outcome:
-    """What is told when a transfer has ended: how each image came through, and every remark once."""
+    """Passes events on to the view, and keeps what is told when a transfer has ended: how each image came through, every remark once."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: Callable[[TransferEvent], None]) -> None:
+        self._view = view
         self.done: list[TransferDone] = []
         self.notes: dict[str, None] = {}
 
     def take(self, event: TransferEvent) -> None:
-        """Keep what matters; called from several threads."""
+        """Take an event; called from several threads."""
+        self._view(event)
         if isinstance(event, TransferDone):
             self.done.append(event)
         elif isinstance(event, TransferNote):
-            self.notes[event.message] = None
+            self.notes[one_line(event.message, limit=1000)] = None
 
 
 @contextmanager
-def _outcome() -> Iterator[_Outcome]:
-    found = _Outcome()
+def _outcome(verb: Verb, image: str, *, quiet: bool) -> Iterator[_Outcome]:
+    notes: dict[str, None] = {}
     try:
-        yield found
-    finally:
-        for note in list(found.notes):
+        with face().transfer_view(verb, image, quiet=quiet) as view:
+            found = _Outcome(view)
+            notes = found.notes
+            yield found
+    finally:  # below the view, which stays as it was last
+        for note in notes:
             face().note(note)
 
 
 def _pull(image: str, *, all_tags: bool, platform: str | None, quiet: bool) -> Result:
     """Fetch an image (or with -a all of a repository) from its registry."""
     images = face().engine.images
-    with _outcome() as outcome:
+    with _outcome("pull", image, quiet=quiet) as outcome:
         if all_tags:
             found = images.pull_all(image, platform=platform or "", progress=outcome.take)
         else:
@@ -60,19 +66,22 @@ def _pull(image: str, *, all_tags: bool, platform: str | None, quiet: bool) -> R
     for event, each in zip(outcome.done, found, strict=True):
         state = "Downloaded newer image for" if event.changed else "Image is up to date for"
         lines += [f"Digest: {event.manifest}", f"Status: {state} {event.name}", f"{event.name}: {each.id}"]
-    return Text(text="\n".join(lines))
+    return Given(value=found if all_tags else found[0], text="\n".join(lines))
 
 
 def _push(image: str, *, all_tags: bool, compression_format: str, quiet: bool) -> Result:
     """Send an image (or with -a all tags of a repository) to its registry."""
     images = face().engine.images
-    with _outcome() as outcome:
+    with _outcome("push", image, quiet=quiet) as outcome:
         if all_tags:
             sent: Mapping[str, str] = images.push_all(image, compression=compression_format, progress=outcome.take)
         else:
             name = Reference.parse(image).tagged().familiar()
             sent = {name: images.push(image, compression=compression_format, progress=outcome.take)}
-    return Text(text="\n".join(name if quiet else f"{name}: digest: {digest}" for name, digest in sent.items()))
+    if quiet:
+        return Text(text="\n".join(sent))
+    lines = [f"{name}: digest: {digest}" for name, digest in sent.items()]
+    return Given(value=dict(sent) if all_tags else next(iter(sent.values())), text="\n".join(lines))
 
 
 def _login(server: str | None, *, username: str | None, password: str | None, password_stdin: bool) -> Result:

@@ -59,6 +59,14 @@ class Documents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A value that a notebook's cell gives (an image, a digest), and the ``text`` that the command line says instead."""
+
+    value: object
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
     """A container that was made or goes on in the background."""
 
@@ -92,4 +100,4 @@ class Layers:
     stacks: Sequence[ImageStack]
 
 
-Result: TypeAlias = Table | Text | Names | Documents | Started | Ended | Built | Layers | None
+Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Layers | None

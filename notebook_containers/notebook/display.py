@@ -30,6 +30,8 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
             if failures:
                 raise failures[0]
             return documents[0] if len(documents) == 1 else list(documents)
+        case results.Given(value=given):
+            return given
         case results.Started(container=container):
             return container
         case results.Ended(exit_code=code, what=what, container_id=container_id, verdict=verdict):

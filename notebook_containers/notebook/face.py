@@ -19,8 +19,10 @@ from notebook_containers.notebook.progress import build_view
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
+    from notebook_containers.commands.transfers import Verb
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.engine import Engine
+    from notebook_containers.registry.progress import TransferEvent
     from notebook_containers.runtime.sessions import Session
 
 MAX_OUTPUT_BYTES = 1_000_000
@@ -143,4 +145,15 @@ class NotebookFace:
             yield lambda _event: None
             return
         with build_view(get_ipython()) as view:
+            yield view
+
+    @contextmanager
+    def transfer_view(self, verb: Verb, subject: str, *, quiet: bool) -> Iterator[Callable[[TransferEvent], None]]:
+        """Show images on their way as one updating display, or nothing when ``quiet``."""
+        if quiet:
+            yield lambda _event: None
+            return
+        from notebook_containers.notebook.transfers import transfer_view
+
+        with transfer_view(get_ipython(), verb, subject) as view:
             yield view

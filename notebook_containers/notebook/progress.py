@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,9 +13,7 @@ from notebook_containers.commands import figures
 from notebook_containers.commands.progress import BuildState, PlainBuildView, Status, StepState
 from notebook_containers.commands.text import one_line
 from notebook_containers.notebook.html import Markup, element, join
-
-SHORTEST_INTERVAL_S = 0.125
-TICK_S = 1.0
+from notebook_containers.notebook.live import LiveDisplay, Snapshot
 
 _SIGNS: dict[Status, str] = {"waiting": "·", "running": "▶", "done": "✓", "cached": "↺", "failed": "✗", "stopped": "■"}
 _LEFT = {"style": "text-align: left"}
@@ -26,20 +23,6 @@ _KEPT = "\N{NO-BREAK SPACE}"
 def build_view(shell: object) -> BuildView | PlainBuildView:
     """Return the view that suits a shell: one updating display under a kernel, plain lines in a terminal's IPython."""
     return BuildView() if hasattr(shell, "kernel") else PlainBuildView(sys.stdout)
-
-
-class Snapshot:
-    """A build as it stood at one moment, for display in any front end."""
-
-    def __init__(self, *, html: Markup, text: str) -> None:
-        self._html, self._text = html, text
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002
-        """Show it; IPython calls this, and picks from the bundle itself."""
-        return {"text/html": str(self._html), "text/plain": self._text}
 
 
 class BuildView:
@@ -52,9 +35,7 @@ class BuildView:
     def __init__(self) -> None:
         self.state = BuildState()
         self._lock = threading.Lock()
-        self._changed, self._over = threading.Event(), threading.Event()
-        self._handle: object = None
-        self._thread: threading.Thread | None = None
+        self._live = LiveDisplay(self.snapshot, name="build-view")
 
     def __call__(self, event: Event) -> None:
         """Take an event of the build; never draws, so it costs the build nothing."""
@@ -64,42 +45,21 @@ class BuildView:
                 self.state.steps[event.index].output(stream=event.stream, data=event.data)
             elif isinstance(event, (StepDone, StepFailed)):
                 self.state.steps[event.index].finish_output()
-        self._changed.set()
+        self._live.changed()
 
     def __enter__(self) -> Self:
-        from IPython.display import display
-
-        self._handle = display(self.snapshot(), display_id=True)  # type: ignore[no-untyped-call]
-        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._follow,), name="build-view", daemon=True)
-        self._thread.start()
+        self._live.begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         with self._lock:
             self.state.end(error)
-        self._over.set()
-        self._changed.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._draw()
+        self._live.end()
 
     def snapshot(self) -> Snapshot:
         """Return how the build stands now."""
         with self._lock:
             return Snapshot(html=_html(self.state), text=_text(self.state))
-
-    def _follow(self) -> None:
-        while not self._over.is_set():
-            self._changed.wait(TICK_S)
-            self._changed.clear()
-            if not self._over.is_set():
-                self._draw()
-                self._over.wait(SHORTEST_INTERVAL_S)
-
-    def _draw(self) -> None:
-        update = getattr(self._handle, "update", None)
-        if update is not None:
-            update(self.snapshot())
 
 
 def _html(state: BuildState) -> Markup:

@@ -1,4 +1,4 @@
-"""What a pull or push tells while it works: plain frozen events, which the faces draw.
+"""What a pull, push, load or save tells while it works: plain frozen events, which the faces draw.
 
 Events come from several threads at once; each is complete in itself, so that one may be left out.
 """
@@ -16,6 +16,8 @@ from notebook_containers.oci.image import Digest
 
 PullPhase = Literal["waiting", "downloading", "verifying", "extracting", "done", "exists"]
 PushPhase = Literal["waiting", "compressing", "uploading", "verifying", "done", "exists", "mounted"]
+StreamPhase = Literal["reading", "writing", "done"]
+Phase: TypeAlias = PullPhase | PushPhase | StreamPhase
 
 _WINDOW_S = 3.0
 _PERIOD_S = 0.1
@@ -26,7 +28,7 @@ class TransferStarted:
     """What is going to be moved: the manifest's digest, and each blob with its bytes, the config first, then the layers from the bottom."""
 
     name: str
-    direction: Literal["pull", "push"]
+    direction: Literal["pull", "push", "load", "save"]
     platform: str = ""
     manifest: str = ""
     blobs: tuple[tuple[Digest, int], ...] = ()
@@ -40,11 +42,22 @@ class BlobProgress:
     """
 
     digest: Digest
-    phase: PullPhase | PushPhase
+    phase: Phase
     done: int = 0
     total: int = 0
     rate: float = 0.0
     sent_as: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamProgress:
+    """How much of an archive is read or written: ``done`` of ``total`` bytes (0: not known), and bytes per second."""
+
+    name: str
+    phase: StreamPhase
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +76,7 @@ class TransferDone:
     changed: bool
 
 
-TransferEvent: TypeAlias = TransferStarted | BlobProgress | TransferNote | TransferDone
+TransferEvent: TypeAlias = TransferStarted | BlobProgress | StreamProgress | TransferNote | TransferDone
 Report: TypeAlias = Callable[[TransferEvent], None]
 
 
@@ -78,10 +91,10 @@ class Meter:
         self._report, self._digest, self.total, self._clock = report, digest, total, clock
         self._lock = threading.Lock()
         self._seen: deque[tuple[float, int]] = deque()
-        self._phase: PullPhase | PushPhase = "waiting"
+        self._phase: Phase = "waiting"
         self._done, self._last = 0, 0.0
 
-    def phase(self, phase: PullPhase | PushPhase, *, done: int | None = None, sent_as: str = "") -> None:
+    def phase(self, phase: Phase, *, done: int | None = None, sent_as: str = "") -> None:
         """Begin a phase, told at once; ``done`` is where its count starts."""
         with self._lock:
             if phase != self._phase:

@@ -1,0 +1,73 @@
+"""One display of the current cell that follows something at most eight times a second, and stays as it was last."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+
+from notebook_containers.notebook.html import Markup
+
+SHORTEST_INTERVAL_S = 0.125
+TICK_S = 1.0
+
+
+class Snapshot:
+    """How something stood at one moment, for display in any front end."""
+
+    def __init__(self, *, html: Markup, text: str) -> None:
+        self._html, self._text = html, text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002
+        """Show it; IPython calls this, and picks from the bundle itself."""
+        return {"text/html": str(self._html), "text/plain": self._text}
+
+
+class LiveDisplay:
+    """Shows what ``snapshot`` returns: when it begins, soon after each :meth:`changed`, every second, and when it ends.
+
+    A thread of its own draws, so a silent second still counts, and a flood of changes costs no more than eight updates a second. A
+    notebook on disk holds the last update only.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], *, name: str) -> None:
+        self._snapshot, self._name = snapshot, name
+        self._changed, self._over = threading.Event(), threading.Event()
+        self._handle: object = None
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Make the display, in the output of the cell that runs now."""
+        from IPython.display import display
+
+        self._handle = display(self._snapshot(), display_id=True)  # type: ignore[no-untyped-call]
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._follow,), name=self._name, daemon=True)
+        self._thread.start()
+
+    def changed(self) -> None:
+        """Say that there is something new to see; never draws itself."""
+        self._changed.set()
+
+    def end(self) -> None:
+        """Draw for the last time."""
+        self._over.set()
+        self._changed.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._draw()
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            self._changed.wait(TICK_S)
+            self._changed.clear()
+            if not self._over.is_set():
+                self._draw()
+                self._over.wait(SHORTEST_INTERVAL_S)
+
+    def _draw(self) -> None:
+        update = getattr(self._handle, "update", None)
+        if update is not None:
+            update(self._snapshot())
