@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +14,12 @@ from typing import BinaryIO
 import click
 
 from notebook_containers.commands.face import Face, face
-from notebook_containers.commands.looking import QUIET
-from notebook_containers.commands.results import Names, Result, Text
+from notebook_containers.commands.results import Given, Result, Text
 from notebook_containers.engine.image_words import SAVED_FORMATS
 from notebook_containers.errors import InvalidArgument, NotFound, StoreError
+from notebook_containers.registry.progress import Report, StreamMeter
+
+_PIECE = 1 << 20
 
 
 def _cp(source: str, destination: str, *, archive: bool, follow_link: bool, quiet: bool) -> Result:
@@ -130,45 +134,66 @@ def _commit(container: str, name: str | None, *, author: str, change: tuple[str,
     """Make an image of a container's changes."""
     found = face().engine.containers.get(container)
     image = found.commit(name, author=author, changes=list(change), message=message, pause=pause)
-    return Text(text=str(image.id))
+    return Given(value=image, text=str(image.id))
 
 
-def _import(file: str, name: str | None, *, change: tuple[str, ...], message: str, platform: str) -> Result:
+def _import(file: str, name: str | None, *, change: tuple[str, ...], message: str, platform: str, quiet: bool) -> Result:
     """Make an image of one layer from a tar archive: a file, or - for standard input."""
     here = face()
-    with _opened(here, file) as stream:
+    with _opened(here, file) as stream, here.transfer_view("import", name or file, quiet=quiet) as view:
         said = message or f"Imported from {file}"
-        image = here.engine.images.import_image(stream, name, changes=list(change), message=said, platform=platform)
-    return Text(text=str(image.id))
+        pieces = _counted(stream, view, file)
+        image = here.engine.images.import_image(pieces, name, changes=list(change), message=said, platform=platform)
+    return Given(value=image, text=str(image.id))
 
 
-def _save(images: tuple[str, ...], *, output: str | None, format: str, platform: str) -> Result:
+def _save(images: tuple[str, ...], *, output: str | None, format: str, platform: str, quiet: bool) -> Result:
     """Write images, with all their names, as an archive or a directory that docker, podman, skopeo and umoci read."""
     here = face()
     if format.endswith("-dir"):
         if output is None:
             raise InvalidArgument(f"{format} is a directory", hint="say which: -o DIRECTORY")
-        here.engine.images.save_directory(list(images), local_path(here, output), format=format, platform=platform)
+        with here.transfer_view("save", ", ".join(images), quiet=quiet) as view:
+            target = local_path(here, output)
+            here.engine.images.save_directory(list(images), target, format=format, platform=platform, progress=view)
         return None
-    _write_stream(here, output, lambda: here.engine.images.save(list(images), format=format, platform=platform))
+    if output is None:
+        _check_output()
+    with here.transfer_view("save", ", ".join(images), quiet=quiet) as view:
+        _write_stream(here, output, lambda: here.engine.images.save(list(images), format=format, platform=platform, progress=view))
     return None
 
 
-def _load(*, file: str | None, quiet: bool, no_names: bool, platform: str) -> Result:  # noqa: ARG001
+def _load(*, file: str | None, quiet: bool, no_names: bool, platform: str) -> Result:
     """Read images from an archive or a directory of docker, podman, skopeo or umoci."""
     here = face()
-    before = {tag: image.id for image in here.engine.images.list() for tag in image.tags}
-    if file and os.path.isdir(local_path(here, file)):
-        images = here.engine.images.load_directory(local_path(here, file), named=not no_names, platform=platform)
+    engine, word = here.engine.images, file or "-"
+    before = {tag: image.id for image in engine.list() for tag in image.tags}
+    if word != "-" and os.path.isdir(local_path(here, word)):
+        with here.transfer_view("load", word, quiet=quiet) as view:
+            images = engine.load_directory(local_path(here, word), named=not no_names, platform=platform, progress=view)
     else:
-        with _opened(here, file or "-") as stream:
-            images = here.engine.images.load(stream, named=not no_names, platform=platform)
+        with _opened(here, word) as stream, here.transfer_view("load", word, quiet=quiet) as view:
+            images = engine.load(_counted(stream, view, word), named=not no_names, platform=platform, progress=view)
     for image in images:
         for tag in image.tags:
             if before.get(tag, image.id) != image.id:
                 here.note(f"{tag} named another image, {before[tag].removeprefix('sha256:')[:12]}, which no longer has that name")
     lines = [f"Loaded image: {tag}" for image in images for tag in image.tags]
-    return Names(names=[*lines, *(f"Loaded image ID: {image.id}" for image in images if not image.tags)])
+    text = "\n".join([*lines, *(f"Loaded image ID: {image.id}" for image in images if not image.tags)])
+    return Text(text=text) if quiet else Given(value=images[0] if len(images) == 1 else list(images), text=text)
+
+
+def _counted(file: BinaryIO, report: Report, name: str) -> Iterator[bytes]:
+    """Yield what a file holds, and report how far it is; how long a pipe is nobody knows."""
+    status = os.fstat(file.fileno())
+    size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+    meter = StreamMeter(report, "standard input" if name == "-" else os.path.basename(name), size)
+    meter.phase("reading")
+    while piece := file.read1(_PIECE) if isinstance(file, io.BufferedReader) else file.read(_PIECE):
+        meter.add(len(piece))
+        yield piece
+    meter.phase("done")
 
 
 @contextmanager
@@ -198,6 +223,7 @@ _INPUT = click.Option(["file", "-i", "--input"], metavar="FILE", help="Read this
 _PLATFORM = click.Option(["--platform"], default="", metavar="OS/ARCH[/VARIANT]", help="The platform, as linux/arm64.")
 _NO_NAMES = click.Option(["--no-names"], is_flag=True, help="Do not take the names in the archive: it may claim any.")
 _FORMAT = click.Option(["--format"], type=click.Choice(SAVED_FORMATS), default=SAVED_FORMATS[0], show_default=True, help="How to write it.")
+_SILENT = click.Option(["-q", "--quiet"], is_flag=True, help="Show no progress.")
 _CONTAINER = click.Argument(["container"])
 
 COMMANDS: Mapping[str, click.Command] = {
@@ -226,8 +252,8 @@ COMMANDS: Mapping[str, click.Command] = {
         ],
     ),
     "import": _command(
-        "import", _import, [_CHANGE, _MESSAGE, _PLATFORM, click.Argument(["file"]), click.Argument(["name"], required=False)]
+        "import", _import, [_CHANGE, _MESSAGE, _PLATFORM, _SILENT, click.Argument(["file"]), click.Argument(["name"], required=False)]
     ),
-    "save": _command("save", _save, [_OUTPUT, _FORMAT, _PLATFORM, click.Argument(["images"], nargs=-1, required=True)]),
-    "load": _command("load", _load, [_INPUT, _PLATFORM, _NO_NAMES, QUIET]),
+    "save": _command("save", _save, [_OUTPUT, _FORMAT, _PLATFORM, _SILENT, click.Argument(["images"], nargs=-1, required=True)]),
+    "load": _command("load", _load, [_INPUT, _PLATFORM, _NO_NAMES, _SILENT]),
 }

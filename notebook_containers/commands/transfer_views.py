@@ -67,9 +67,10 @@ class PlainTransferView:
         part = stream or (images[-1].parts.get(event.digest) if images and isinstance(event, BlobProgress) else None)
         if part is None or part.phase == "waiting":
             return
-        phase, when = self._told.get(part.name, ("", 0.0))
         now = self._clock()
-        if part.ended and phase != part.phase:
+        # of an archive that is read at once the images alone are told
+        phase, when = self._told.setdefault(part.name, (part.phase, now)) if stream else self._told.get(part.name, ("", 0.0))
+        if part.ended and phase != part.phase and not stream:
             took = f" in {part.seconds:.1f}s" if part.phase == "done" else ""
             self._write(f"{part.name}: {part.phase} {part.amount()}".rstrip() + took)
         elif part.phase in _MOVING and (not phase or now - when >= LINES_PERIOD_S):

@@ -59,7 +59,7 @@ class Part:
 
     def amount(self) -> str:
         """Return its bytes: ``12.4 MB of 41.2 MB`` while it moves, ``41.2 MB`` before and after."""
-        if self.phase == "waiting" or self.ended or not self.total or self.done >= self.total:
+        if self.phase == "waiting" or self.ended or not self.total or not 0 < self.done < self.total:
             return figures.size(self.total or self.done) if self.total or self.done else ""
         return f"{figures.size(self.done)} of {figures.size(self.total)}"
 

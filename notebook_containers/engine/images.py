@@ -337,20 +337,32 @@ class Images:
         """Return repositories that a registry finds for a word (``registry.example/word`` asks that one, a word alone Docker Hub)."""
         return registries.search(self._parts, term, limit=limit)
 
-    def save(self, names: Sequence[str], *, format: str = "docker-archive", platform: str = "") -> Iterator[bytes]:
+    def save(
+        self, names: Sequence[str], *, format: str = "docker-archive", platform: str = "", progress: registries.Progress = None
+    ) -> Iterator[bytes]:
         """Return an archive of images: ``docker-archive`` (docker, podman and skopeo read it, also as OCI layout) or ``oci-archive``.
 
         An image asked for by name is saved under that name, by id under all its names. NotFound when one is not for ``platform``.
         """
         from notebook_containers.engine import saving
+        from notebook_containers.registry.progress import silent
 
-        return saving.archive(self._parts, self._to_save(names, platform), form=format)
+        return saving.archive(self._parts, self._to_save(names, platform), form=format, report=progress or silent)
 
-    def save_directory(self, names: Sequence[str], path: str | os.PathLike[str], *, format: str = "oci-dir", platform: str = "") -> None:
+    def save_directory(
+        self,
+        names: Sequence[str],
+        path: str | os.PathLike[str],
+        *,
+        format: str = "oci-dir",
+        platform: str = "",
+        progress: registries.Progress = None,
+    ) -> None:
         """Write images as a directory: ``oci-dir`` (an OCI image layout) or ``docker-dir`` (one image, as skopeo's ``dir:``)."""
         from notebook_containers.engine import saving
+        from notebook_containers.registry.progress import silent
 
-        saving.directory(self._parts, self._to_save(names, platform), Path(path), form=format)
+        saving.directory(self._parts, self._to_save(names, platform), Path(path), form=format, report=progress or silent)
 
     def _to_save(self, names: Sequence[str], platform: str) -> saving.Chosen:
         from notebook_containers.engine.pulling import check_platform
@@ -365,22 +377,29 @@ class Images:
             entry[1].extend(tag for tag in (record.tags if by_id else (Reference.parse(name).tagged().familiar(),)) if tag not in entry[1])
         return list(chosen.values())
 
-    def load(self, data: bytes | BinaryIO | Iterator[bytes], *, named: bool = True, platform: str = "") -> Sequence[Image]:
+    def load(
+        self, data: bytes | BinaryIO | Iterator[bytes], *, named: bool = True, platform: str = "", progress: registries.Progress = None
+    ) -> Sequence[Image]:
         """Read the images of an archive made by docker, podman, skopeo or :meth:`save`, compressed or not; InvalidDocument for others.
 
         An archive may claim any name, and takes it from the image that has it; not ``named``: its names are passed over.
         Of an image for several platforms the one for ``platform`` comes (for this machine when it is empty); NotFound names those there.
         """
         from notebook_containers.engine import copying, loading
+        from notebook_containers.registry.progress import silent
 
         with copying.plain(data) as stream:
-            return self._loaded(loading.load(self._parts, stream, named=named, platform=platform))
+            return self._loaded(loading.load(self._parts, stream, named=named, platform=platform, report=progress or silent))
 
-    def load_directory(self, path: str | os.PathLike[str], *, named: bool = True, platform: str = "") -> Sequence[Image]:
+    def load_directory(
+        self, path: str | os.PathLike[str], *, named: bool = True, platform: str = "", progress: registries.Progress = None
+    ) -> Sequence[Image]:
         """Read the images of a directory: an OCI image layout (umoci's too), skopeo's ``dir:``, an unpacked archive of docker."""
         from notebook_containers.engine import loading
+        from notebook_containers.registry.progress import silent
 
-        return self._loaded(loading.load_directory(self._parts, Path(path), named=named, platform=platform))
+        found = loading.load_directory(self._parts, Path(path), named=named, platform=platform, report=progress or silent)
+        return self._loaded(found)
 
     def _loaded(self, records: Sequence[ImageRecord]) -> Sequence[Image]:
         for record in records:

@@ -32,6 +32,7 @@ from notebook_containers.oci.image import (
 )
 from notebook_containers.oci.platforms import best, host_platform, normal, parse_platform, platform_text
 from notebook_containers.oci.reference import Reference
+from notebook_containers.registry.progress import Meter, Report, TransferDone, TransferStarted, silent
 from notebook_containers.store.compression import compression_of
 from notebook_containers.store.images import ImageRecord, parse_config, parse_manifest
 
@@ -41,22 +42,22 @@ _MAX_DEPTH = 2
 _LAYER_KINDS = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD, "": LAYER_TAR}
 
 
-def load(parts: Parts, stream: BinaryIO, *, named: bool = True, platform: str = "") -> list[ImageRecord]:
+def load(parts: Parts, stream: BinaryIO, *, named: bool = True, platform: str = "", report: Report = silent) -> list[ImageRecord]:
     """Read an archive from an uncompressed stream; return its images: of indexes the one for ``platform``, or for this machine.
 
     Every blob is hashed as it comes, and an image is recorded only when its config and layers are what its digests say. Not ``named``:
-    the archive's names are passed over. InvalidDocument for what is no such archive, Corrupt for bytes that lie, NotFound for a platform
-    that is not there, DiskFull; nothing remains then.
+    the archive's names are passed over. ``report`` hears of each image and its layers, from several threads. InvalidDocument for what is
+    no such archive, Corrupt for bytes that lie, NotFound for a platform that is not there, DiskFull; nothing remains then.
     """
-    return _kept(parts, lambda: _Loader(parts, InArchive(parts.store.content, stream), platform, named=named).run())
+    return _kept(parts, lambda: _Loader(parts, InArchive(parts.store.content, stream), platform, named=named, report=report).run())
 
 
-def load_directory(parts: Parts, place: Path, *, named: bool = True, platform: str = "") -> list[ImageRecord]:
+def load_directory(parts: Parts, place: Path, *, named: bool = True, platform: str = "", report: Report = silent) -> list[ImageRecord]:
     """Read a directory: an OCI image layout, skopeo's ``dir:``, or an unpacked archive of docker; as :func:`load`."""
 
     def run() -> list[ImageRecord]:
         with SafeRoot.at(place) as root:
-            return _Loader(parts, InDirectory(parts.store.content, root), platform, named=named).run()
+            return _Loader(parts, InDirectory(parts.store.content, root), platform, named=named, report=report).run()
 
     return _kept(parts, run)
 
@@ -74,8 +75,8 @@ def _kept(parts: Parts, work: Callable[[], list[ImageRecord]]) -> list[ImageReco
 
 
 class _Loader:
-    def __init__(self, parts: Parts, held: Holdings, platform: str, *, named: bool) -> None:
-        self._store, self._held, self._named = parts.store, held, named
+    def __init__(self, parts: Parts, held: Holdings, platform: str, *, named: bool, report: Report) -> None:
+        self._store, self._held, self._named, self._report = parts.store, held, named, report
         self._wanted = parse_platform(platform) if platform else None
 
     def run(self) -> list[ImageRecord]:
@@ -211,19 +212,35 @@ class _Loader:
         for layer in manifest.layers:
             if layer.media_type not in LAYER_TYPES:
                 raise InvalidDocument(f"layer {layer.digest.short} is of a kind that cannot be unpacked: {layer.media_type[:80]!a}")
-        self._unpack(dict(zip(diff_ids, manifest.layers, strict=True)))
-        return self._store.images.put_manifest(data, tags=tags if self._named else ())
+        name = ", ".join(tag.familiar() for tag in tags) or manifest.config.digest.short
+        blobs = tuple((blob.digest, blob.size) for blob in manifest.layers)
+        self._report(TransferStarted(name=name, direction="load", platform=platform_text(normal(own)), blobs=blobs))
+        changed = self._unpack(dict(zip(diff_ids, manifest.layers, strict=True)))
+        record = self._store.images.put_manifest(data, tags=tags if self._named else ())
+        self._report(TransferDone(name=name, manifest=record.manifest_digest, changed=changed))
+        return record
 
-    def _unpack(self, layers: Mapping[Digest, Descriptor]) -> None:
-        """Unpack layers beside each other, as many at once as there are processors."""
+    def _unpack(self, layers: Mapping[Digest, Descriptor]) -> bool:
+        """Unpack layers beside each other, as many at once as there are processors; tells whether any was not here yet."""
+        meters = {diff_id: Meter(self._report, blob.digest, blob.size) for diff_id, blob in layers.items()}
+        for meter in meters.values():
+            meter.phase("waiting")
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="nbc-unpack") as pool:
-            jobs = [pool.submit(self._store.layers.apply_blob, blob, expected=diff_id) for diff_id, blob in layers.items()]
+            jobs = [pool.submit(self._unpack_one, diff_id, blob, meters[diff_id]) for diff_id, blob in layers.items()]
             try:
-                for job in jobs:
-                    job.result()
+                return sum(job.result() for job in jobs) > 0
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+
+    def _unpack_one(self, diff_id: Digest, blob: Descriptor, meter: Meter) -> bool:
+        if self._store.layers.has(diff_id):
+            meter.phase("exists", done=blob.size)
+            return False
+        meter.phase("extracting")
+        self._store.layers.apply_blob(blob, expected=diff_id)
+        meter.phase("done", done=blob.size)
+        return True
 
 
 def _references(names: Sequence[JSON]) -> list[Reference]:

@@ -34,6 +34,7 @@ from notebook_containers.oci.image import (
     Platform,
 )
 from notebook_containers.oci.reference import Reference
+from notebook_containers.registry.progress import Meter, Report, TransferStarted, silent
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.tar_reader import Entry
 from notebook_containers.store.tar_writer import TarWriter
@@ -54,17 +55,18 @@ class _File:
     data: bytes = b""
 
 
-def archive(parts: Parts, images: Chosen, *, form: str) -> Iterator[bytes]:
+def archive(parts: Parts, images: Chosen, *, form: str, report: Report = silent) -> Iterator[bytes]:
     """Yield an archive of images with the names they are to have; a blob of several is in it once. InvalidArgument for no archive."""
     if form not in ("docker-archive", "oci-archive"):
         raise InvalidArgument(f"{form!r} is no archive", hint="write it to a directory: save -o DIRECTORY")
     pieces: list[bytes] = []
     tar = TarWriter(pieces.append)
     with parts.store.lease():
+        meters = _meters(images, report)
         for file in _layout(parts, images, docker=form == "docker-archive"):
             size = parts.store.content.size(file.blob) if file.blob else len(file.data)
             tar.add(Entry(name=file.path, kind="f", size=size))
-            for data in _bytes(parts, file, size):
+            for data in _bytes(parts, file, size, meters):
                 tar.data(data)
                 yield from pieces
                 pieces.clear()
@@ -73,7 +75,7 @@ def archive(parts: Parts, images: Chosen, *, form: str) -> Iterator[bytes]:
     yield b"".join(pieces)
 
 
-def directory(parts: Parts, images: Chosen, place: Path, *, form: str) -> None:
+def directory(parts: Parts, images: Chosen, place: Path, *, form: str, report: Report = silent) -> None:
     """Write images as the directory ``place``, which must not be there or be empty; it appears when it is whole.
 
     InvalidArgument for a directory that holds something, and for several images as ``docker-dir``.
@@ -84,8 +86,9 @@ def directory(parts: Parts, images: Chosen, place: Path, *, form: str) -> None:
     try:
         with parts.store.lease():
             files = _flat(parts, images) if form == "docker-dir" else _layout(parts, images, docker=False)
+            meters = _meters(images, report)
             for file in files:
-                _write(parts, staged, file)
+                _write(parts, staged, file, meters)
         if place.exists():
             place.rmdir()
         os.rename(staged, place)
@@ -95,26 +98,40 @@ def directory(parts: Parts, images: Chosen, place: Path, *, form: str) -> None:
         rmtree(staged, ignore_errors=True)
 
 
-def _write(parts: Parts, top: Path, file: _File) -> None:
+def _meters(images: Chosen, report: Report) -> Mapping[Digest, Meter]:
+    """Say what is going to be written, and return what counts the bytes of each layer."""
+    layers = {layer.digest: layer.size for record, _names in images for layer in record.manifest.layers}
+    names = [name for record, names in images for name in names or (record.id.short,)]
+    report(TransferStarted(name=", ".join(names), direction="save", blobs=tuple(layers.items())))
+    meters = {digest: Meter(report, digest, size) for digest, size in layers.items()}
+    for meter in meters.values():
+        meter.phase("waiting")
+    return meters
+
+
+def _write(parts: Parts, top: Path, file: _File, meters: Mapping[Digest, Meter]) -> None:
     path = top / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
     size = parts.store.content.size(file.blob) if file.blob else len(file.data)
     with open(path, "wb") as out:
-        for data in _bytes(parts, file, size):
+        for data in _bytes(parts, file, size, meters):
             out.write(data)
 
 
-def _bytes(parts: Parts, file: _File, size: int) -> Iterator[bytes]:
+def _bytes(parts: Parts, file: _File, size: int, meters: Mapping[Digest, Meter]) -> Iterator[bytes]:
     if file.blob is None:
         yield file.data
         return
-    left = size
+    left, meter = size, meters.get(file.blob) or Meter(silent, file.blob, size)
+    meter.phase("writing", done=0)
     with parts.store.content.open(file.blob) as blob:
         while data := blob.read(min(_PIECE, left)):
             left -= len(data)
+            meter.add(len(data))
             yield data
     if left:
         raise Corrupt(f"blob {file.blob.short} ends too early", hint="check the store: nbc system check")
+    meter.phase("done", done=size)
 
 
 def _layout(parts: Parts, images: Chosen, *, docker: bool) -> Iterator[_File]:

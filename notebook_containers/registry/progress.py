@@ -54,7 +54,7 @@ class StreamProgress:
     """How much of an archive is read or written: ``done`` of ``total`` bytes (0: not known), and bytes per second."""
 
     name: str
-    phase: StreamPhase
+    phase: Phase
     done: int = 0
     total: int = 0
     rate: float = 0.0
@@ -117,6 +117,18 @@ class Meter:
             self._seen.popleft()
         began, before = self._seen[0]
         rate = (self._done - before) / (now - began) if now > began else 0.0
-        self._report(
-            BlobProgress(digest=self._digest, phase=self._phase, done=self._done, total=self.total, rate=max(rate, 0.0), sent_as=sent_as)
-        )
+        self._report(self._event(max(rate, 0.0), sent_as))
+
+    def _event(self, rate: float, sent_as: str) -> TransferEvent:
+        return BlobProgress(digest=self._digest, phase=self._phase, done=self._done, total=self.total, rate=rate, sent_as=sent_as)
+
+
+class StreamMeter(Meter):
+    """Counts the bytes of an archive called ``name``."""
+
+    def __init__(self, report: Report, name: str, total: int) -> None:
+        super().__init__(report, Digest.of(b""), total)
+        self._name = name
+
+    def _event(self, rate: float, sent_as: str) -> TransferEvent:  # noqa: ARG002
+        return StreamProgress(name=self._name, phase=self._phase, done=self._done, total=self.total, rate=rate)

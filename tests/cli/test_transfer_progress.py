@@ -1,0 +1,155 @@
+"""``nbc pull, push, load, save, import`` on a terminal and in a pipe: bars that move, lines that follow, nothing with ``-q``."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import tarfile
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from notebook_containers.oci.image import CONFIG, LAYER_TAR, MANIFEST, Digest
+from tests.cli.conftest import Nbc
+from tests.home import BASE
+from tests.registry.conftest import scripted  # noqa: F401 - a fixture
+from tests.registry.scripted import Answer, Scripted
+
+pytestmark = pytest.mark.root
+
+
+def serve(server: Scripted, *sizes: int, bytes_per_s: int = 0) -> str:
+    """Have a registry serve an image with a layer of each size; returns its name."""
+    blobs = []
+    for number, size in enumerate(sizes):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            info = tarfile.TarInfo(f"file{number}")
+            info.size = size
+            tar.addfile(info, io.BytesIO(os.urandom(size)))
+        blobs.append(buffer.getvalue())
+    digests = [Digest.of(blob) for blob in blobs]
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": digests}}).encode()
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": Digest.of(config), "size": len(config)},
+        "layers": [{"mediaType": LAYER_TAR, "digest": digest, "size": len(blob)} for digest, blob in zip(digests, blobs, strict=True)],
+    }
+    server.say("/v2/slow/manifests/1", Answer(body=json.dumps(document).encode(), headers={"Content-Type": MANIFEST}))
+    for digest, blob in zip([Digest.of(config), *digests], [config, *blobs], strict=True):
+        server.say(f"/v2/slow/blobs/{digest}", Answer(body=blob, bytes_per_s=bytes_per_s))
+    return f"{server.host}/slow:1"
+
+
+@pytest.fixture
+def slow(nbc: Nbc, scripted: Callable[..., Scripted]) -> Iterator[str]:  # noqa: F811
+    name = serve(scripted(), 400_000, 900_000, bytes_per_s=500_000)
+    yield name
+    nbc("rmi", name)
+    nbc("image", "prune", "-f")
+
+
+def on_a_terminal(nbc: Nbc, *words: str, columns: int = 100) -> tuple[int, str, str]:
+    """Run with standard error on a terminal; returns the status, standard output, and what the terminal got."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    process = subprocess.Popen(
+        nbc.command(*words), stdout=subprocess.PIPE, stderr=slave, stdin=subprocess.DEVNULL, text=True, cwd=nbc.cwd,
+        env={**nbc.environment, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(slave)
+    got = b""
+    try:
+        while data := os.read(master, 65536):
+            got += data
+    except OSError:
+        pass  # the process has ended
+    out, _ = process.communicate(timeout=30)
+    os.close(master)
+    return process.returncode, out, got.decode()
+
+
+def test_a_pull_on_a_terminal_moves_its_bars(nbc: Nbc, slow: str) -> None:
+    status, out, shown = on_a_terminal(nbc, "pull", slow)
+    assert status == 0
+    assert out.splitlines()[1] == f"Status: Downloaded newer image for {slow}"
+    assert shown.count(f"Pulling {slow}") > 4
+    assert re.search(r"  downloading  \[=+> +\]  \d+ kB of 911 kB +\d+ kB/s", shown)
+    last = shown[shown.rindex("\x1b[2A" if "\x1b[2A" in shown else "\x1b[3A") :]
+    assert last.count("  done         [========================]") == 2
+    assert f"Pulled {slow} in " in last
+    assert "2 layers, 1.32 MB" in last
+    assert all(len(line) < 100 for line in re.split(r"\x1b\[\w+|[\r\n]+", shown))
+
+
+def test_a_pull_in_a_pipe_is_lines(nbc: Nbc, slow: str) -> None:
+    done = nbc("pull", slow)
+    assert done.status == 0
+    assert "\x1b" not in done.err
+    assert "\r" not in done.err
+    first, *layers, last = done.err.splitlines()
+    assert first == f"Pulling {slow} (linux/amd64)"
+    assert sorted(line.split(": ")[1].split()[0] for line in layers) == ["done", "done", "downloading", "downloading"]
+    assert last.startswith(f"Pulled {slow} in ")
+    again = nbc("pull", slow)
+    assert again.err.splitlines()[-1] == f"{slow} is up to date: 2 layers"
+    assert [line.split(": ")[1].split()[0] for line in again.err.splitlines()[1:-1]] == ["exists", "exists"]
+
+
+def test_quiet_shows_nothing(nbc: Nbc, slow: str) -> None:
+    assert nbc("pull", "-q", slow).err == ""
+    assert nbc("save", "-q", "-o", "a.tar", slow).err == ""
+    assert nbc("load", "-q", "-i", "a.tar").err == ""
+    assert nbc("import", "-q", "a.tar", "quiet:1").err == ""
+    nbc.ok("rmi", "quiet:1")
+
+
+def test_a_failure_is_one_line_also_on_a_terminal(nbc: Nbc) -> None:
+    status, out, shown = on_a_terminal(nbc, "pull", "127.0.0.1:1/a")
+    assert (status, out) == (1, "")
+    assert "nbc: cannot reach registry 127.0.0.1:1" in shown
+    (nbc.cwd / "bad.tar").write_bytes(b"no tar at all" * 100)
+    done = nbc("load", "-i", "bad.tar")
+    assert done.status == 1
+    assert done.line.startswith("nbc: ")
+    done = nbc("import", "bad.tar", "x:1")
+    assert done.status == 1
+    assert done.line.startswith("nbc: ")
+
+
+def test_save_load_and_import_tell_how_far_they_are(nbc: Nbc) -> None:
+    nbc.ok("tag", BASE, "progress:1")
+    done = nbc("save", "-o", "a.tar", "progress:1")
+    first, writing, layer, last = done.err.splitlines()
+    assert first == "Saving progress:1"
+    assert re.fullmatch(r"[0-9a-f]{12}: writing [\d.]+ MB", writing)
+    assert re.fullmatch(r"[0-9a-f]{12}: done [\d.]+ MB in [\d.]+s", layer)
+    assert last.startswith("Saved progress:1 in ")
+    nbc.ok("rmi", "progress:1")
+    done = nbc("load", "-i", "a.tar")
+    assert "Loaded image: progress:1" in done.out.splitlines()
+    assert done.err.splitlines()[-1].startswith(("Loaded progress:1 in ", "progress:1 is up to date: "))
+    status, out, shown = on_a_terminal(nbc, "load", "-i", "a.tar")
+    assert status == 0
+    assert "Loaded image: progress:1" in out.splitlines()
+    assert re.search(r"a\.tar +done", shown)
+    status, out, shown = on_a_terminal(nbc, "import", "a.tar", "progress:2", columns=60)
+    assert status == 0
+    assert "Imported progress:2 in " in shown
+    nbc.ok("rmi", "progress:1", "progress:2")
+
+
+def test_an_archive_in_a_pipe_stays_clean(nbc: Nbc) -> None:
+    """Progress never mixes with the archive on standard output."""
+    with (nbc.cwd / "out.tar").open("wb") as file:
+        done = subprocess.run(nbc.command("save", BASE), stdout=file, stderr=subprocess.PIPE, env=nbc.environment, check=True)
+    assert done.stderr.startswith(b"Saving localhost/base")
+    with tarfile.open(Path(nbc.cwd / "out.tar")) as tar:
+        assert "manifest.json" in tar.getnames()
