@@ -103,7 +103,7 @@ def _enter_root(plan: Plan) -> None:
     else:
         rootfs.enter(plan.tree)
     if "shared" in document.text(plan.bundle.linux(), "rootfsPropagation"):
-        syscalls.mount("", "/", "", syscalls.MS_SHARED | syscalls.MS_REC)
+        syscalls.mount("", "/", "", syscalls.MS_SHARED)  # not what lies in it: a mount may have asked to be private
 
 
 def _enter_ready_root(plan: Plan) -> None:

@@ -20,7 +20,7 @@ CGROUP_PARENT = "notebook-containers"
 _NOT_DONE = {
     "": ("vm", "zos", "windows", "solaris"),
     "process": ("scheduler", "ioPriority", "execCPUAffinity"),
-    "linux": ("intelRdt", "personality", "netDevices", "memoryPolicy"),
+    "linux": ("intelRdt", "personality", "netDevices", "memoryPolicy", "timeOffsets"),
 }
 _IDMAP_WORDS = ("idmap", "ridmap")
 # what runc lets every container use, whatever the list of the bundle denies: null, zero, full, random, urandom, tty, console, ptmx, pts

@@ -362,6 +362,7 @@ def test_systemds_form_of_a_cgroup_path_is_refused(low: Low) -> None:
         (("root",), {"path": "/nonexistent"}, "rootfs /nonexistent is no directory"),
         (("root",), {"path": ""}, "root.path must not be empty"),
         (("linux",), {"intelRdt": {"closID": "x"}}, "linux.intelRdt is not supported"),
+        (("linux",), {"timeOffsets": {"boottime": {"secs": 9}}}, "linux.timeOffsets is not supported"),
         (("linux",), {"namespaces": [{"type": "mount"}, {"type": "mount"}]}, "the mount namespace is given twice"),
         (("linux",), {"namespaces": [{"type": "mount"}, {"type": "moon"}]}, "a 'moon' namespace is not supported"),
         (("linux",), {"namespaces": [{"type": "mount"}, {"type": "pid", "path": "x"}]}, "must be absolute"),
