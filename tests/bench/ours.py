@@ -12,6 +12,7 @@ from notebook_containers.engine.container import Container
 from notebook_containers.engine.engine import Engine
 from notebook_containers.store.store import Store
 from tests.bench.measure import Unavailable
+from tests.bench.stage import volatile
 
 IMAGE = "localhost/base"
 
@@ -22,7 +23,7 @@ class Ours:
     """The engine over ``place``; closed at the end, with its bridge and its containers gone."""
 
     def __init__(self, place: Path) -> None:
-        self.root, self.run = place / "root", place / "run"
+        self.root, self.run = place / "root", volatile("notebook-containers", place / "run")
         self.engine = Engine(root=self.root, run=self.run)
         self._script = place / "nbc"
         self._script.write_text(_SCRIPT)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.bench.machine import traces
 
@@ -21,6 +22,11 @@ _PLACE = "NBC_BENCH_PLACE"
 def place() -> str:
     """Return the temporary directory of this run, or an empty text outside the stage."""
     return os.environ.get(_PLACE, "")
+
+
+def volatile(name: str, elsewhere: Path) -> Path:
+    """Return where something keeps what lasts until a restart: below /run, as everybody does, or ``elsewhere`` off the stage."""
+    return Path("/run") / name if place() else elsewhere
 
 
 def enter(arguments: Sequence[str], *, module: str = "tests.bench") -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.bench.machine import SEARCH
 from tests.bench.measure import Unavailable
 from tests.bench.peers.tool import Tool
+from tests.bench.stage import volatile
 
 SUBNET = "10.213.77.1/24"
 CGROUP = "nbc-bench-docker"
@@ -58,7 +59,7 @@ def _command(home: Path, cgroup: str) -> list[str]:
     return [
         shutil.which("dockerd", path=SEARCH) or "dockerd",
         *("--host", f"unix://{home}/sock", "--pidfile", str(home / "pid"), "--log-level", "error"),
-        *("--data-root", str(home / "data"), "--exec-root", str(home / "exec")),
+        *("--data-root", str(home / "data"), "--exec-root", str(volatile("docker", home / "exec"))),
         *("--bip", SUBNET, "--cgroup-parent", f"/{cgroup}"),
     ]
 

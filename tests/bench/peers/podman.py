@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.bench.measure import Unavailable
 from tests.bench.peers.docker import remove_cgroups
 from tests.bench.peers.tool import Tool
+from tests.bench.stage import volatile
 
 CGROUP = "nbc-bench-podman"
 _CONMON = "libpod_parent"  # podman makes it for its own helper, whatever it is told
@@ -41,7 +42,7 @@ def podman(place: Path) -> Iterator[Pods]:
     configuration = home / "containers.conf"
     configuration.write_text(_CONTAINERS_CONF.format(home=home))
     (home / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-    storage = ["--root", str(home / "store"), "--runroot", str(home / "run"), "--storage-driver", "overlay"]
+    storage = ["--root", str(home / "store"), "--runroot", str(volatile("containers", home / "run")), "--storage-driver", "overlay"]
     environment = {"CONTAINERS_CONF": str(configuration), "BUILDAH_RUNTIME": "runc", "TMPDIR": str(home)}
     tools = Pods(
         podman=Tool("podman", [*storage, "--log-level", "error"], environment=environment),
