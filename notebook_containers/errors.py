@@ -31,8 +31,8 @@ Messages are lower case, without a final period, and name the thing; ``hint`` sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Iterable, Sequence
+from typing import Protocol, Self
 
 _WIDTH = 120
 
@@ -182,12 +182,56 @@ class RegistryError(Error):
     """A registry refused, sent what it should not, or is not there."""
 
 
+class Changed(Protocol):
+    """A path that a step changed: ``kind`` is A (added), C (changed) or D (deleted)."""
+
+    @property
+    def path(self) -> str:
+        """The path inside."""
+
+    @property
+    def kind(self) -> str:
+        """A, C or D."""
+
+
+class OpenStep(Protocol):
+    """A step whose files can be looked at and worked in."""
+
+    def run(self, command: str | Sequence[str] | None = None, *, detach: bool | None = None) -> object:
+        """Run a command there."""
+
+    def changes(self) -> Sequence[Changed]:
+        """Return what the step had changed."""
+
+
 class BuildError(Error):
-    """A build step failed: ``line`` is the instruction's line, ``output`` the tail of what it printed."""
+    """A build step failed: ``line`` is the instruction's line, ``output`` the tail of what it printed.
+
+    ``step`` is the step as it was left, open until the next build of the same Dockerfile; None where nothing is kept (``kept`` names the
+    row of the build cache that keeps it).
+    """
 
     def __init__(self, message: str, *, hint: str = "", line: int = 0, output: str = "", exit_status: int = 1) -> None:
         super().__init__(message, hint=hint)
         self.line, self.output, self.exit_status = line, output, exit_status
+        self.kept = ""
+        self.step: OpenStep | None = None
+
+    def run(self, command: str | Sequence[str] | None = None, *, detach: bool | None = None) -> object:
+        """Run a command exactly where the step failed: its files, environment, user and directory; NotFound when nothing was kept.
+
+        A shell alone (or no command) opens a container that stays and is returned; another command's output is returned as bytes.
+        """
+        return self._open().run(command, detach=detach)
+
+    def changes(self) -> Sequence[Changed]:
+        """Return what the failed step had changed on its filesystem; NotFound when nothing was kept."""
+        return self._open().changes()
+
+    def _open(self) -> OpenStep:
+        if self.step is None:
+            raise NotFound("nothing is kept of the step that failed", hint="build again to open it")
+        return self.step
 
 
 class ContainerError(Error):

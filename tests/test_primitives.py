@@ -49,6 +49,7 @@ PLAIN_JSON = {
     "build/solver.py": "a row of our own database",
     "build/keys.py": "a row of our own database",
     "build/ordering.py": "a row of our own database",
+    "build/kept.py": "a row of our own database",
     "engine/builder.py": "a row of our own database",
     "store/cache_mounts.py": "a record that we wrote, in a directory closed to others",
     "store/known_digests.py": "a memory that we wrote, bounded; a damaged one counts as none",

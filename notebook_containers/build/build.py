@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from notebook_containers.build import keys, scheduling
+from notebook_containers.build import kept, keys, scheduling
 from notebook_containers.build.checks import check
 from notebook_containers.build.context import Context
 from notebook_containers.build.execution import Bases, Executor
@@ -83,7 +83,8 @@ def build(
     file's name, for messages and for ``<name>.dockerignore``.
     Raises DockerfileError at the word that is wrong (all of the text, and all that is taken from the context, is checked before the
     first step runs), BuildError for a RUN that fails, and what ``bases`` and the store raise. After an error, or KeyboardInterrupt,
-    no tag has moved and no snapshot is left; the steps that were done stay cached. Building the same again gives the same image id.
+    no tag has moved and no snapshot is left; the steps that were done stay cached, and what a failed RUN had changed is kept as a layer
+    (see ``kept.py``) until the next build of the same file. Building the same again gives the same image id.
     """
     given = _checked_arguments(build_args or {})
     platform = host_platform()
@@ -104,6 +105,7 @@ def build(
         relay = scheduling.Relay(progress)
         tools = Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=relay)
         job = _Job(tools, stages, goal)
+        kept.release_failure(store.records, settings.place)
         made = job.make_plan(bases, given, pull=pull)
         found = [*check(dockerfile, instructions, platform_arguments(platform)), *made.findings]
         warnings = chosen(dockerfile, found, given.get(CHECK))
@@ -118,6 +120,7 @@ def build(
             rootfs=RootFS(diff_ids=tuple(solved.below.layers)), history=tuple(solved.history),
         )  # fmt: skip
         image = _write(store, _dated(store, config, job.solver), solved.below.layers, tags)
+        kept.keep_steps(store.records, image.id, job.kept(made))
     progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
     return BuildResult(image=image, steps=job.results(), warnings=warnings, hints=tuple(job.solver.hints), cached=tuple(job.solver.cached))
 
@@ -192,6 +195,17 @@ class _Job:
     def results(self) -> tuple[StepResult, ...]:
         """Return what became of each step, in the order of their numbers."""
         return tuple(sorted([*self._from_results, *self.solver.results], key=lambda r: r.index))
+
+    def kept(self, made: Plan) -> list[kept.KeptStep]:
+        """Return each step as it can be opened, in the order of their numbers."""
+        starts = [
+            kept.KeptStep(
+                index=self._first[stage.index], line=stage.node.line, text=one_line(self._stages.all[stage.index].start.text),
+                stage=stage.index, layers=self.solver.beginning(stage).layers, own=False, config=stage.config,
+            )
+            for stage in made.stages
+        ]  # fmt: skip
+        return sorted([*starts, *self.solver.kept], key=lambda step: step.index)
 
     def _numbers(self, stage: StagePlan) -> list[int]:
         """The number of each step; those of ONBUILD triggers, which stand at FROM's line, are FROM's."""

@@ -9,13 +9,14 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from notebook_containers.build import keys, plan, reasons
 from notebook_containers.build.context import Context
 from notebook_containers.build.execution import MOUNT_POINTS
 from notebook_containers.build.gathering import Gathered
+from notebook_containers.build.kept import KeptFailure, KeptStep, keep_failure
 from notebook_containers.build.mounting import Mounting
 from notebook_containers.build.ordering import Hint, Order
 from notebook_containers.build.progress import Hinted, StepDecided, StepDone, StepFailed, StepStarted, Warned
@@ -24,9 +25,9 @@ from notebook_containers.build.rows import Rows
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.taking import Taken, take, take_mounts
 from notebook_containers.build.work import Tools, Work, copy_work, directory_work, run_work
-from notebook_containers.errors import Error
+from notebook_containers.errors import BuildError, Error
 from notebook_containers.lean import dataclass, replace
-from notebook_containers.oci.image import Digest, History, ImageConfig
+from notebook_containers.oci.image import ContainerConfig, Digest, History, ImageConfig
 from notebook_containers.store.layers import Layer
 from notebook_containers.store.records import CacheRow
 
@@ -79,6 +80,7 @@ class Solver:
         self.results: list[StepResult] = []
         self.cached: list[CachedStep] = []
         self.hints: list[Hint] = []
+        self.kept: list[KeptStep] = []
 
     def take_sources(self, stages: Sequence[plan.StagePlan]) -> None:
         """Find and digest all that comes from the context, before anything runs; raises DockerfileError for all that is not there."""
@@ -125,6 +127,10 @@ class Solver:
             return Solved(below=keys.Below(), history=[], changed_line=line)
         return Solved(below=keys.Below.of(image.rootfs.diff_ids), history=list(image.history), changed_line=line)
 
+    def beginning(self, stage: plan.StagePlan) -> keys.Below:
+        """Return the files that a stage starts with; the stages it needs are solved."""
+        return self._begin(stage).below
+
     @contextmanager
     def _told(self, index: int, step: plan.Step) -> Iterator[None]:
         began = time.monotonic()
@@ -140,6 +146,7 @@ class Solver:
         step = stage.steps[position]
         if step.operation is None:
             solved.history.append(History(created_by=step.created_by, empty_layer=True))
+            self._keep(stage, step, index, solved, own=False)
             result = self._result(step, index, began, status="metadata", reason=reasons.METADATA, layer=None)
             self._finish(result, cached=not solved.fresh)
             return
@@ -162,9 +169,16 @@ class Solver:
             self.cached.append(CachedStep(key=other, layer=diff_id, created=created, text=step.text))
         if layer is not None:
             solved.below = solved.below.with_layer(layer.diff_id)
+        self._keep(stage, step, index, solved, own=layer is not None)
         reason = reasons.CACHED if found else reasons.words(causes)
         result = self._result(step, index, began, status="cached" if found else "built", reason=reason, layer=layer)
         self._finish(replace(result, causes=causes), cached=found)
+
+    def _keep(self, stage: plan.StagePlan, step: plan.Step, index: int, solved: Solved, *, own: bool) -> None:
+        layers = solved.below.layers
+        self.kept.append(
+            KeptStep(index=index, line=step.line, text=step.text, stage=stage.index, layers=layers, own=own, config=step.config)
+        )
 
     def _result(self, step: plan.Step, index: int, began: float, *, status: str, reason: str, layer: Layer | None) -> StepResult:
         return StepResult(
@@ -236,7 +250,7 @@ class Solver:
 
     def _do(self, stage: plan.StagePlan, step: plan.Step, work: Work, rows: Rows) -> tuple[Layer | None, str]:
         began = time.monotonic()
-        layer = None if work.idle() else self._change(work)
+        layer = None if work.idle() else self._change(step, work)
         created = self.now()
         if work.taken is not None and not work.taken.unchanged(self._tools.context):
             message = "the build context was changed while it was copied: this step is not cached"
@@ -246,16 +260,36 @@ class Solver:
             rows.add(work, self._place(stage, step), layer, made, seconds=time.monotonic() - began)
         return layer, created
 
-    def _change(self, work: Work) -> Layer | None:
+    def _change(self, step: plan.Step, work: Work) -> Layer | None:
         snapshots = self._tools.store.snapshots
         key = f"build-{os.urandom(8).hex()}"
         try:
             snapshots.prepare(key, work.below.layers, volatile=True)
             work.change(key)
-            return snapshots.commit(key, ignore=(*MOUNT_POINTS, *work.mount_points), epoch=self._tools.settings.epoch)
+            return self._commit(key, work)
+        except BuildError as err:
+            with suppress(Error):  # a full disk must not hide why the step failed
+                err.kept = self._keep_failure(step, work, self._commit(key, work), err)
+            snapshots.remove(key)
+            raise
         except BaseException:
             snapshots.remove(key)
             raise
+
+    def _commit(self, key: str, work: Work) -> Layer | None:
+        ignore = (*MOUNT_POINTS, *work.mount_points)
+        return self._tools.store.snapshots.commit(key, ignore=ignore, epoch=self._tools.settings.epoch)
+
+    def _keep_failure(self, step: plan.Step, work: Work, layer: Layer | None, err: BuildError) -> str:
+        operation = step.operation
+        assert isinstance(operation, plan.Execute)
+        shell = step.config.shell[:1] or ("/bin/sh",)
+        config = ContainerConfig(env=operation.env, user=operation.user, working_dir=operation.cwd, cmd=shell)
+        kept = KeptFailure(
+            line=step.line, text=step.text, before=work.below.layers, layer=layer.diff_id if layer is not None else None, config=config,
+            exit_status=err.exit_status, verdict=err.hint, output=err.output,
+        )  # fmt: skip
+        return keep_failure(self._tools.store.records, self._tools.settings.place, kept)
 
 
 def _take(step: plan.Step, context: Context) -> Taken | None:

@@ -6,17 +6,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from notebook_containers.commands.face import face
+from notebook_containers.commands.face import Face, face
 from notebook_containers.commands.given import nano_cpus
 from notebook_containers.commands.looking import QUIET
 from notebook_containers.commands.results import Built, Result, Table, Text
-from notebook_containers.errors import InvalidArgument
+from notebook_containers.errors import BuildError, InvalidArgument
 
 if TYPE_CHECKING:
     from notebook_containers.build.calls import Look
@@ -38,7 +39,7 @@ def _build(context: str | None, **given: object) -> Result:
     outputs_wanted = [outputs.parse(word) for word in _many(given["output"])]
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
-    with here.build_view(mode) as progress:
+    with _debugging(here, wanted=bool(given["debug_shell"])), here.build_view(mode) as progress:
         result = here.engine.images.build(
             directory,
             text=text,
@@ -71,6 +72,23 @@ def _build(context: str | None, **given: object) -> Result:
     if any(output.dest == "-" for output in outputs_wanted):
         return None
     return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]))
+
+
+@contextmanager
+def _debugging(here: Face, *, wanted: bool) -> Iterator[None]:
+    """Open a shell at the step that fails in the block, if that is wanted; its error goes on."""
+    if wanted:
+        here.check_terminal(stdin=True, tty=True)
+    try:
+        yield
+    except BuildError as err:
+        from notebook_containers.commands import shell
+        from notebook_containers.engine.opened import OpenedStep
+
+        if wanted and isinstance(err.step, OpenedStep):
+            here.note(err.message)
+            shell.enter(here, err.step, ())
+        raise
 
 
 def _metadata(image: Image, tags: Sequence[str]) -> dict[str, object]:
@@ -161,6 +179,7 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["--secret"], multiple=True, metavar="id=NAME[,src=FILE]", help="Lend a secret to RUN --mount=type=secret."),
             click.Option(["--ssh"], multiple=True, metavar="default|ID=SOCKET", help="Lend an SSH agent to RUN --mount=type=ssh."),
             click.Option(["--check"], is_flag=True, help="Check the Dockerfile, and build nothing."),
+            click.Option(["--debug-shell"], is_flag=True, help="When a step fails, open a shell where it stopped."),
             click.Option(["--call"], type=click.Choice(["build", "check", "outline", "targets"]), help="What to do instead of building."),
             click.Option(["--progress"], default="auto", show_default=True, help="auto, plain or quiet."),
             click.Option(["--iidfile"], help="Write the image id to this file."),

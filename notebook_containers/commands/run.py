@@ -16,6 +16,7 @@ from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgum
 
 if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
+    from notebook_containers.engine.opened import OpenedStep
 
 _DASH_C = ("sh", "bash", "dash", "ash", "zsh", "ksh", "python", "python3")
 GRAMMAR = {"allow_interspersed_args": False, "help_option_names": ["--help"]}
@@ -25,7 +26,8 @@ def _make(face_: Face, image: str, command: list[str], given: Mapping[str, objec
     options, cidfile = keywords(face_, given), text(given, "cidfile")
     if cidfile and (face_.cwd / cidfile).exists():
         raise InvalidArgument(f"the file {cidfile!r} of --cidfile is there already", hint="remove it when its container is gone")
-    container = face_.engine.containers.create(image, command or None, **options)
+    opened = _opened(face_, image, given)
+    container = face_.engine.containers.create(opened.image() if opened else image, command or None, **options)
     if cidfile:
         try:
             (face_.cwd / cidfile).write_text(container.id)
@@ -33,6 +35,10 @@ def _make(face_: Face, image: str, command: list[str], given: Mapping[str, objec
             _remove(container)
             raise InvalidArgument(f"the file {cidfile!r} of --cidfile cannot be written: {err.strerror}") from err
     return container
+
+
+def _opened(face_: Face, image: str, given: Mapping[str, object]) -> OpenedStep | None:
+    return face_.engine.images.get(image).step(int(text(given, "step"))) if text(given, "step") else None
 
 
 def _create(image: str, command: tuple[str, ...], **given: object) -> Result:
@@ -67,6 +73,9 @@ def _run(image: str, command: tuple[str, ...], *, detach: bool, **given: object)
         if container.document.options.auto_remove or container.status == "created":
             _remove(container)
         raise
+    finally:
+        if opened := _opened(here, image, given):  # the step's image goes with its container
+            opened.forget(opened.image())
 
 
 def _foreground(here: Face, container: Container, given: Mapping[str, object]) -> Ended:
@@ -111,16 +120,19 @@ def _script(here: Face, given: Mapping[str, object], words: list[str]) -> list[s
 
 
 _DETACH = click.Option(["-d", "--detach"], is_flag=True, help="Run in the background and print the container id.")
+_STEP = click.Option(["--step"], type=int, metavar="N", help="Start from the image's step N: its files and config as they were then.")
 _INTERPRETER = click.Option(["--interpreter"], default="sh", show_default=True, help="What runs the cell's text: sh, bash, python3.")
 _ARGUMENTS = (click.Argument(["image"]), click.Argument(["command"], nargs=-1, type=click.UNPROCESSED))
 
 COMMANDS: Mapping[str, click.Command] = {
-    "run": click.Command("run", callback=_run, params=[_DETACH, *OPTIONS, *_ARGUMENTS], context_settings=GRAMMAR, help=_run.__doc__),
-    "create": click.Command("create", callback=_create, params=[*OPTIONS, *_ARGUMENTS], context_settings=GRAMMAR, help=_create.__doc__),
+    "run": click.Command("run", callback=_run, params=[_DETACH, _STEP, *OPTIONS, *_ARGUMENTS], context_settings=GRAMMAR, help=_run.__doc__),
+    "create": click.Command(
+        "create", callback=_create, params=[_STEP, *OPTIONS, *_ARGUMENTS], context_settings=GRAMMAR, help=_create.__doc__
+    ),
     "cell": click.Command(
         "container_run",
         callback=_run,
-        params=[_DETACH, _INTERPRETER, *OPTIONS, *_ARGUMENTS],
+        params=[_DETACH, _INTERPRETER, _STEP, *OPTIONS, *_ARGUMENTS],
         context_settings={"help_option_names": ["--help"]},
         help="Run the cell's text as a script in a new container.",
     ),

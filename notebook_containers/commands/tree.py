@@ -63,6 +63,7 @@ ROOT: Mapping[str, str] = {
     "manifest": "registries",
     "network": "networks",
     "search": "registries",
+    "shell": "shell",
     "system": "system",
     "version": "system",
     "volume": "volumes",

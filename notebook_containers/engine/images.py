@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from notebook_containers.engine.build_cache import CacheWord
     from notebook_containers.engine.filters import Filters
     from notebook_containers.engine.networks import Networks
+    from notebook_containers.engine.opened import FailedStep, OpenedStep
     from notebook_containers.engine.outputs import Output
     from notebook_containers.engine.steps import Steps
     from notebook_containers.registry.listing import Found
@@ -118,6 +119,12 @@ class Image:
                 HistoryLine(created=unix_time(entry.created), created_by=entry.created_by, size=size, layer=layer, comment=entry.comment)
             )
         return lines[::-1]
+
+    def step(self, number: int) -> OpenedStep:
+        """Return a step of its build by its number in the log: ``.run(["sh"])``, ``.diff()``, ``.config``; NotFound tells the numbers."""
+        from notebook_containers.engine import opened
+
+        return opened.step(self._parts, self, number)
 
     def tag(self, repository: str, tag: str | None = None) -> None:
         """Give it one more name."""
@@ -214,12 +221,12 @@ class Images:
         ``RUN --mount`` only and are never kept. ``cache_from`` and ``cache_to`` are BuildKit's words (``type=registry,ref=NAME``,
         ``type=local,src=DIR`` or ``dest=DIR`` below the context, ``type=inline``).
 
-        Raises DockerfileError for a file that cannot be understood, BuildError when a step fails; nothing is tagged then, and the steps
-        that succeeded stay cached.
+        Raises DockerfileError for a file that cannot be understood, BuildError when a step fails (its ``run`` opens a container there);
+        nothing is tagged then, and the steps that succeeded stay cached.
         """
         from notebook_containers.build import build as builder
         from notebook_containers.build.mounting import Lent
-        from notebook_containers.engine import build_cache
+        from notebook_containers.engine import build_cache, opened
         from notebook_containers.engine.executor import RuntimeExecutor
         from notebook_containers.engine.steps import Steps
 
@@ -238,7 +245,7 @@ class Images:
         given = [build_cache.parse(word, "to") for word in cache_to]
         tell = progress or (lambda _event: None)
         self._take_caches(taken, context, tell)
-        result = builder.build(
+        result = opened.opening(self._parts)(builder.build)(
             self._parts.store,
             source,
             content_keys=bool(given),
@@ -281,6 +288,12 @@ class Images:
         from notebook_containers.engine import outputs
 
         outputs.deliver(self._parts, self, image, tags, output, directory=directory, stdout=stdout)
+
+    def failed(self) -> FailedStep:
+        """Return the step of a build that failed last, as its command left it; NotFound when none is kept."""
+        from notebook_containers.engine import opened
+
+        return opened.failed(self._parts)
 
     def look(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from notebook_containers.build import kept
 from notebook_containers.engine import launch
 from notebook_containers.engine.filters import dangling, prune_test
 from notebook_containers.engine.parts import Parts
@@ -54,6 +55,7 @@ def _by_name(parts: Parts, record: ImageRecord, reference: Reference, *, force: 
 def delete(parts: Parts, record: ImageRecord, *, no_prune: bool = False) -> list[dict[str, str]]:
     """Delete an image with all its names; ``no_prune`` leaves its layers to the next collection."""
     parts.store.images.remove(record.id)
+    kept.forget_steps(parts.store.records, record.id)
     names = [*record.tags, *record.digests]
     for action in (*("untag" for _name in record.tags), "delete"):
         parts.emit_image(action, record.id, record.id)

@@ -117,6 +117,14 @@ class Snapshots:
         with translated(upper):
             return self._files.changes(upper, self._trees(key), ignore)
 
+    def layer_changes(self, layers: Sequence[Digest]) -> list[Change]:
+        """Return what the last of these layers changes of those before it, as :meth:`changes` does; none for no layers."""
+        if not layers:
+            return []
+        *below, upper = [layer.tree for layer in self._layers.get_all(layers)]
+        with translated(upper):
+            return self._files.changes(upper, self._visible(layers[:-1]) if below else (), ())
+
     def commit(self, key: str, *, ignore: Collection[str] = (), epoch: int | None = None) -> Layer | None:
         """Turn the snapshot into a layer, or into None when nothing was changed; the snapshot is gone afterwards.
 
