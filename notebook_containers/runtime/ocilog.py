@@ -42,5 +42,5 @@ class Log:
     def _line(self, level: str, text: str) -> str:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         if self._form == "json":
-            return json.dumps({"level": level, "msg": text, "time": now}) + "\n"
+            return json.dumps({"level": level, "msg": text, "time": now}, separators=(",", ":"), ensure_ascii=False) + "\n"
         return f"time={json.dumps(now)} level={level} msg={json.dumps(text, ensure_ascii=False)}\n"
