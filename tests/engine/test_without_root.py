@@ -175,3 +175,42 @@ def test_doctor_tells_how_it_knows_and_what_to_do(wide: Person, single: Person) 
     for row in one.values():
         assert row["Available"] == "yes" or (row["How"] and row["Lost"] and row["Todo"]), row
     assert not list(single.home.glob("**/nbc-doctor-*"))
+
+
+LIMITS = {
+    # flag → (controller in info, what the warning of the run says)
+    "--memory=64m": ("memory", "memory limit 64m"),
+    "--memory-reservation=32m": ("memory", "memory reservation 32m"),
+    "--memory-swap=100m": ("memory", "swap limit 100m"),
+    "--memory-swappiness=1": ("memory", "memory swappiness 1"),
+    "--oom-kill-disable": ("memory", "switching the out-of-memory killer off"),
+    "--cpus=0.5": ("cpu", "cpu quota 50000/100000 µs"),
+    "--cpu-shares=100": ("cpu", "cpu shares 100"),
+    "--cpuset-cpus=0": ("cpuset", "cpu set 0"),
+    "--cpuset-mems=0": ("cpuset", "memory node set 0"),
+    "--pids-limit=50": ("pids", "pids limit 50"),
+    "--blkio-weight=100": ("blkio", "block io limit"),
+}
+
+
+def test_each_limit_that_is_not_enforced_is_said_by_info_and_by_the_run(either: Person) -> None:
+    found = json.loads(either.nbc("info", "--format", "json"))
+    done = either.run("/usr/bin/python3", "-m", "notebook_containers", "run", "--rm", "--network", "none", *LIMITS, BASE, "echo", "ran")
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+    warnings = done.stderr.splitlines()
+    weak = [flag for flag, (controller, _) in LIMITS.items() if found["Limits"][controller] != "enforced"]
+    for flag in weak:
+        controller, words = LIMITS[flag]
+        reason = found["Limits"][controller]
+        assert f"WARNING: {words} is not enforced: {reason}" in warnings, flag
+        assert f"{controller} limits are not enforced: {reason}" in found["Warnings"]
+    assert len([line for line in warnings if " is not enforced: " in line]) >= len(weak)
+
+
+def test_what_an_ordinary_user_cannot_have_at_all_is_refused_with_the_next_step(either: Person) -> None:
+    for flags, said in (
+        (["--device-cgroup-rule", "c 1:3 rwm"], "give nodes with --device"),
+        (["--oom-score-adj", "-5"], "choose 0 to 1000"),
+        (["--ulimit", "nofile=100000000:100000000"], "use nofile="),
+    ):
+        assert said in either.refused("run", "--rm", "--network", "none", *flags, BASE, "true")

@@ -51,8 +51,8 @@ def wanted(resources: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield "memory", f"memory limit {convert.words(limit)}"
     if reservation := integer(memory, "reservation"):
         yield "memory", f"memory reservation {convert.words(reservation)}"
-    if integer(memory, "swap") > 0 and not limit:
-        yield "memory", f"swap limit {convert.words(integer(memory, 'swap'))}"
+    if (swap := integer(memory, "swap")) > 0 and swap != limit:
+        yield "memory", f"swap limit {convert.words(swap)}"
     if isinstance(memory.get("swappiness"), int):
         yield "memory", f"memory swappiness {integer(memory, 'swappiness')}"
     if memory.get("disableOOMKiller") is True:
