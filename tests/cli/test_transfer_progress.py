@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import pty
 import re
@@ -15,42 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.oci.image import CONFIG, LAYER_TAR, MANIFEST, Digest
 from tests.cli.conftest import Nbc
 from tests.home import BASE
 from tests.registry.conftest import scripted  # noqa: F401 - a fixture
-from tests.registry.scripted import Answer, Scripted
+from tests.registry.images import serve_layers
+from tests.registry.scripted import Scripted
 
 pytestmark = pytest.mark.root
 
 
-def serve(server: Scripted, *sizes: int, bytes_per_s: int = 0) -> str:
-    """Have a registry serve an image with a layer of each size; returns its name."""
-    blobs = []
-    for number, size in enumerate(sizes):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            info = tarfile.TarInfo(f"file{number}")
-            info.size = size
-            tar.addfile(info, io.BytesIO(os.urandom(size)))
-        blobs.append(buffer.getvalue())
-    digests = [Digest.of(blob) for blob in blobs]
-    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": digests}}).encode()
-    document = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, "digest": Digest.of(config), "size": len(config)},
-        "layers": [{"mediaType": LAYER_TAR, "digest": digest, "size": len(blob)} for digest, blob in zip(digests, blobs, strict=True)],
-    }
-    server.say("/v2/slow/manifests/1", Answer(body=json.dumps(document).encode(), headers={"Content-Type": MANIFEST}))
-    for digest, blob in zip([Digest.of(config), *digests], [config, *blobs], strict=True):
-        server.say(f"/v2/slow/blobs/{digest}", Answer(body=blob, bytes_per_s=bytes_per_s))
-    return f"{server.host}/slow:1"
-
-
 @pytest.fixture
 def slow(nbc: Nbc, scripted: Callable[..., Scripted]) -> Iterator[str]:  # noqa: F811
-    name = serve(scripted(), 400_000, 900_000, bytes_per_s=500_000)
+    name = serve_layers(scripted(), os.urandom(400_000), os.urandom(900_000), bytes_per_s=500_000)
     yield name
     nbc("rmi", name)
     nbc("image", "prune", "-f")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
 from collections.abc import Mapping
 
 import pytest
@@ -42,6 +44,32 @@ class Image:
         server.say("/v2/a/manifests/1", Answer(body=data, headers={"Content-Type": self.kind, **self.headers}))
         server.say(f"/v2/a/blobs/{Digest.of(self.config)}", Answer(body=self.config))
         server.say(self.layer_path, Answer(body=LAYER))
+
+
+def serve_layers(server: Scripted, *contents: bytes, bytes_per_s: int = 0) -> str:
+    """Have a registry serve ``slow:1``, an image with a layer (one file) of each content, not faster than this; returns its name."""
+    blobs = [_archive(f"file{number}", data) for number, data in enumerate(contents)]
+    digests = [Digest.of(blob) for blob in blobs]
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": digests}}).encode()
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": Digest.of(config), "size": len(config)},
+        "layers": [{"mediaType": LAYER_TAR, "digest": digest, "size": len(blob)} for digest, blob in zip(digests, blobs, strict=True)],
+    }
+    server.say("/v2/slow/manifests/1", Answer(body=json.dumps(document).encode(), headers={"Content-Type": MANIFEST}))
+    for digest, blob in zip([Digest.of(config), *digests], [config, *blobs], strict=True):
+        server.say(f"/v2/slow/blobs/{digest}", Answer(body=blob, bytes_per_s=bytes_per_s))
+    return f"{server.host}/slow:1"
+
+
+def _archive(name: str, data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
 
 
 def pull_it(store: Store, server: Scripted) -> None:
