@@ -347,7 +347,7 @@ class Container(Contents, Usage, Telling):
     def _exec_process(
         self, args: tuple[str, ...], user: str, extra: Sequence[str], workdir: str | None, *, tty: bool, privileged: bool
     ) -> Process:
-        base = Bundle(path=self._parts.bundle_path(self.id)).spec().process
+        base = Bundle(path=self._parts.bundle_path(self.id)).process()
         if base is None:
             raise RuntimeFailure(f"container {self.name} has no process description")
         env = {entry.partition("=")[0]: entry for entry in (*base.env, *(["TERM=xterm"] if tty else []), *extra)}

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from notebook_containers.errors import DiskFull, InvalidArgument, RuntimeFailure, Unsupported
+from notebook_containers.errors import DiskFull, InvalidArgument, InvalidDocument, RuntimeFailure, Unsupported
 from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import Document, always, named, untrusted_json
-from notebook_containers.oci.runtime import Linux, Mount, Resources, Spec
+from notebook_containers.oci.runtime import Linux, Mount, Process, Resources, Spec
 from notebook_containers.runtime import document
 from notebook_containers.runtime.exhausted import limit_named
 
@@ -102,6 +102,15 @@ class Bundle:
         monitor = document.read(os.fspath(self.path / "monitor.json"))
         document.write(os.fspath(self.path / "config.json"), replace(spec, linux=linux).to_json())
         document.write(os.fspath(self.path / "monitor.json"), {**monitor, "restart": restart, "restartMax": restart_max})
+
+    @limit_named()
+    def process(self) -> Process | None:
+        """Read only the Spec's process back: an exec needs no more, and most of a Spec is its seccomp profile."""
+        try:
+            found = document.read(os.fspath(self.path / "config.json")).get("process")
+        except ValueError as err:
+            raise InvalidDocument(f"config.json is damaged: {err}") from err
+        return Process.from_json(found) if isinstance(found, dict) else None
 
     @limit_named()
     def spec(self) -> Spec:
