@@ -72,6 +72,10 @@ class TerminalFace:
         """Write one warning line."""
         print(f"WARNING: {text}", file=sys.stderr)
 
+    def take_secret(self, secret: str) -> None:  # noqa: ARG002 where it was typed others see it, whatever it is
+        """Warn: other users see the command line, and the shell's history keeps it."""
+        self.note("a password on the command line is seen by others and kept in the shell's history: use --password-stdin")
+
     def check_terminal(self, *, stdin: bool, tty: bool) -> None:
         """Accept everything: a terminal that is not there is a pipe."""
 

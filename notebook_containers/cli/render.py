@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from notebook_containers.commands.results import Built, Documents, Ended, Given, Layers, Names, Result, Row, Started, Table, Text
+from notebook_containers.commands.results import Built, Documents, Ended, Given, Layers, Names, Result, Row, Started, Table, Text, Tree
 from notebook_containers.errors import Error
 
 
@@ -41,6 +41,8 @@ def show(result: Result) -> int:
             from notebook_containers.commands.layers import as_text
 
             _print(as_text(stacks))
+        case Tree(branches=branches):
+            _print("\n".join(branch.text() for branch in branches))
     return 0
 
 

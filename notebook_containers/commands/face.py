@@ -50,6 +50,9 @@ class Face(Protocol):
     def note(self, text: str) -> None:
         """Show a warning, one line."""
 
+    def take_secret(self, secret: str) -> None:
+        """Warn of a password in a command line, or raise InvalidArgument where it would be kept for everybody to read."""
+
     def check_terminal(self, *, stdin: bool, tty: bool) -> None:
         """Raise InvalidArgument, before anything is started, when this face cannot give a process what :meth:`pump` would need."""
 

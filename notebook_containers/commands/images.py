@@ -10,10 +10,10 @@ import click
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.figures import docker_size
-from notebook_containers.commands.imagetree import image_tree
+from notebook_containers.commands.imagetree import branches
 from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
-from notebook_containers.commands.results import Layers, Names, Result, Row, Table, Text
+from notebook_containers.commands.results import Layers, Names, Result, Row, Table, Text, Tree
 from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Error, InvalidArgument
 
@@ -69,7 +69,7 @@ def _images(
         raise InvalidArgument("--tree draws the whole list", hint="leave out --quiet, --format, --digests and --no-trunc")
     found = face().engine.images.list(name, all=all, filters=from_words(filter))
     if tree:
-        return Text(text=image_tree(found, face().engine.images.sizes(found)))
+        return Tree(branches=branches(found, face().engine.images.sizes(found)))
     rows = image_rows(found, full=no_trunc)
     if quiet:
         return Text(text="\n".join(dict.fromkeys(str(row["image_id"]) for row in rows)))

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from notebook_containers.commands import figures
 from notebook_containers.commands.figures import docker_size
+from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image
 
 
-def image_tree(images: Sequence[Image], sizes: Mapping[str, tuple[int, int]]) -> str:
-    """Return the tree as text: an image is below the one whose layers are the longest beginning of its own; sizes as of the engine."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One image in the tree: the lines that lead to it, its names, its layers, and its bytes, all and those that no other image has."""
+
+    lines: str
+    names: str
+    id: str
+    layers: int
+    size: int
+    own: int
+
+    def text(self) -> str:
+        """Return it as a line of text."""
+        what = f"{figures.count(self.layers, 'layer')}, {docker_size(self.size)}, {docker_size(self.own)} of its own"
+        return f"{self.lines}{self.names}  {self.id}  {what}"
+
+
+def branches(images: Sequence[Image], sizes: Mapping[str, tuple[int, int]]) -> list[Branch]:
+    """Return the tree from its top: an image is below the one whose layers are the longest beginning of its own; sizes as of the engine."""
     children: dict[str, list[Image]] = {}
     for image in images:
         below = _below(image, images)
         children.setdefault(below.id if below else "", []).append(image)
-    lines: list[str] = []
-    for image in children.get("", []):
-        lines += _drawn(image, children, sizes, "", "")
-    return "\n".join(lines)
+    return [branch for image in children.get("", []) for branch in _drawn(image, children, sizes, "", "")]
 
 
 def _below(image: Image, images: Sequence[Image]) -> Image | None:
@@ -33,13 +49,12 @@ def _below(image: Image, images: Sequence[Image]) -> Image | None:
     return max(fitting, key=lambda other: (len(other.layers), other.created), default=None)
 
 
-def _drawn(image: Image, children: Mapping[str, list[Image]], sizes: Mapping[str, tuple[int, int]], first: str, rest: str) -> list[str]:
-    unique, _shared = sizes[image.id]
+def _drawn(
+    image: Image, children: Mapping[str, list[Image]], sizes: Mapping[str, tuple[int, int]], first: str, rest: str
+) -> Iterator[Branch]:
     names = ", ".join(image.tags) or "<none>"
-    count = f"{len(image.layers)} layer{'s' if len(image.layers) != 1 else ''}"
-    lines = [f"{first}{names}  {image.short_id}  {count}, {docker_size(image.size)}, {docker_size(unique)} of its own"]
+    yield Branch(lines=first, names=names, id=image.short_id, layers=len(image.layers), size=image.size, own=sizes[image.id][0])
     below = children.get(image.id, [])
     for number, child in enumerate(below):
         last = number == len(below) - 1
-        lines += _drawn(child, children, sizes, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
-    return lines
+        yield from _drawn(child, children, sizes, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))

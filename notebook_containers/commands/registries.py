@@ -90,7 +90,7 @@ def _login(server: str | None, *, username: str | None, password: str | None, pa
     if password and password_stdin:
         raise InvalidArgument("--password and --password-stdin contradict each other", hint="leave out --password")
     if password:
-        here.note("a password on the command line is seen by others and kept in histories and notebooks: use --password-stdin")
+        here.take_secret(password)
     if password_stdin:
         if not username:
             raise InvalidArgument("--password-stdin needs --username", hint="add -u NAME")

@@ -9,6 +9,7 @@ from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
     from notebook_containers.build.solver import StepResult
+    from notebook_containers.commands.imagetree import Branch
     from notebook_containers.commands.layers import ImageStack
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.images import Image
@@ -100,4 +101,11 @@ class Layers:
     stacks: Sequence[ImageStack]
 
 
-Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Layers | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """Images by what they stand on, from the top."""
+
+    branches: Sequence[Branch]
+
+
+Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Layers | Tree | None

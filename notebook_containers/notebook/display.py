@@ -10,6 +10,7 @@ from notebook_containers.commands.layers import ImageStack
 from notebook_containers.errors import ContainerError
 from notebook_containers.notebook import diagrams, tables
 from notebook_containers.notebook.face import NotebookFace
+from notebook_containers.notebook.imagetree import ImageTree
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image
@@ -44,6 +45,8 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
             return None if quiet else diagram([_stack(image)])
         case results.Layers(stacks=stacks):
             return diagram(stacks)
+        case results.Tree(branches=branches):
+            return ImageTree(branches)
     return None
 
 

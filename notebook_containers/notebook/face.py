@@ -37,6 +37,7 @@ class NotebookFace:
 
     def __init__(self) -> None:
         self.cell: str | None = None
+        self._line = ""
         self._engine: Engine | None = None
         self._written = 0
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
@@ -63,9 +64,9 @@ class NotebookFace:
             self._engine = None
             atexit.unregister(self.close)
 
-    def begin(self, cell: str | None) -> None:
-        """Start a new cell's account of output."""
-        self.cell, self._written, self._decoders = cell, 0, {}
+    def begin(self, cell: str | None, line: str = "") -> None:
+        """Start a new cell's account of output; ``line`` is what was typed behind the magic's name."""
+        self.cell, self._line, self._written, self._decoders = cell, line, 0, {}
 
     def write(self, stream: str, data: bytes) -> None:
         """Show output as it comes; after a megabyte only a pointer to the log is left, so that the page stays usable."""
@@ -82,6 +83,14 @@ class NotebookFace:
     def note(self, text: str) -> None:
         """Show a warning, one line."""
         sys.stderr.write(f"WARNING: {text}\n")
+
+    def take_secret(self, secret: str) -> None:
+        """Refuse a password that stands in the cell, which the notebook keeps; one of a variable, as ``-p {token}``, is not kept."""
+        if secret in self._line:
+            raise InvalidArgument(
+                "a password in a cell is kept in the notebook and its history",
+                hint="take it out of the cell, and leave out -p: you are asked for it; or write -p {variable}",
+            )
 
     def check_terminal(self, *, stdin: bool, tty: bool) -> None:
         """Refuse an interactive terminal, which a cell cannot be."""

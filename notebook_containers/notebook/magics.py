@@ -40,7 +40,7 @@ class ContainerMagics(Magics):
     def _line(self, prefix: tuple[str, ...]) -> Callable[..., object]:
         @no_var_expand
         def magic(line: str) -> object:
-            return self.execute([*prefix, *self._words(line)], cell=None)
+            return self.execute([*prefix, *self._words(line)], cell=None, line=line)
 
         magic.__doc__ = _help(prefix)
         return magic
@@ -80,12 +80,12 @@ class ContainerMagics(Magics):
             value = getattr(value, attribute)
         return str(value)
 
-    def execute(self, words: list[str], *, cell: str | None, command: click.Command | None = None) -> object:
+    def execute(self, words: list[str], *, cell: str | None, line: str = "", command: click.Command | None = None) -> object:
         """Run one command line; errors become one line without a traceback, and stop the cells behind."""
         words, name = _take(words, "--out")
         raise_error = "--no-raise-error" not in words
         words = [w for w in words if w != "--no-raise-error"]
-        self.face.begin(cell)
+        self.face.begin(cell, line)
         try:
             target = command or root()
             result = target.main(args=words, prog_name=_program(command), standalone_mode=False, obj=self.face)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Cell:
     error: str = ""
     ename: str = ""
     traceback: list[str] = field(default_factory=list)
+    asked: list[tuple[str, bool]] = field(default_factory=list)
+    """The questions to the person, and whether the answer is a secret."""
 
     @property
     def text(self) -> str:
@@ -75,9 +77,24 @@ class Kernel:
         assert provisioner is not None
         return int(provisioner.pid)
 
-    def run(self, code: str, *, timeout: float = 60) -> Cell:
-        """Run a cell to its end."""
-        return self._loop.run_until_complete(self._collect([self._require().execute(code)], timeout))[0]
+    def run(self, code: str, *, timeout: float = 60, answers: Sequence[str] = ()) -> Cell:
+        """Run a cell to its end; ``answers`` are what a person types when asked."""
+
+        async def go() -> Cell:
+            asking = asyncio.ensure_future(self._answer(list(answers)))
+            (cell,) = await self._collect([self._require().execute(code, allow_stdin=bool(answers))], timeout)
+            cell.asked = await asking
+            return cell
+
+        return self._loop.run_until_complete(go())
+
+    async def _answer(self, answers: list[str]) -> list[tuple[str, bool]]:
+        asked = []
+        for answer in answers:
+            message = await self._require().get_stdin_msg(timeout=30)
+            asked.append((str(message["content"]["prompt"]), bool(message["content"]["password"])))
+            self._require().input(answer)
+        return asked
 
     def ok(self, code: str, *, timeout: float = 60) -> Cell:
         """Run a cell that must succeed."""
