@@ -7,13 +7,15 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from notebook_containers.build import kept, keys, scheduling
 from notebook_containers.build.checks import check
 from notebook_containers.build.context import Context
+from notebook_containers.build.contexts import Contexts, Named, origins
 from notebook_containers.build.execution import Bases, Executor
+from notebook_containers.build.fetching import Fetching
 from notebook_containers.build.findings import Finding, chosen
 from notebook_containers.build.interpret import read
 from notebook_containers.build.mounting import Lent
@@ -59,6 +61,9 @@ def build(
     text: str,
     *,
     context: Path,
+    named: Mapping[str, Named] | None = None,
+    values: Path | None = None,
+    trusted: bool = True,
     executor: Executor,
     bases: Bases,
     tags: Sequence[Reference] = (),
@@ -78,7 +83,9 @@ def build(
 ) -> BuildResult:
     """Build the image that a Dockerfile's text describes, and tag it.
 
-    ``context`` is the directory that COPY and ADD see; ``lent`` are the secrets and SSH agents that RUN may mount. ``more_labels`` is
+    ``context`` is the directory that COPY and ADD see; ``named`` are further ones, for FROM and ``--from``;
+    ``values`` is a directory whose files are in the context too, above its own. ``lent`` are the secrets and
+    SSH agents that RUN may mount. Not ``trusted``: the Dockerfile came from elsewhere, and may name public hosts only. ``more_labels`` is
     asked for further labels when the steps (as the cache knows them) and the layers are there. ``name`` is the
     file's name, for messages and for ``<name>.dockerignore``.
     Raises DockerfileError at the word that is wrong (all of the text, and all that is taken from the context, is checked before the
@@ -89,9 +96,10 @@ def build(
     given = _checked_arguments(build_args or {})
     platform = host_platform()
     dockerfile, instructions = read(text, name=name)
-    stages = cut(instructions, build_args=given, platform=platform)
+    stages = cut(instructions, build_args=given, platform=platform, named=origins(named or {}))
     goal = stages.target(target)
-    with store.lease(), Context.open(context, dockerfile=name, memory=store.known_digests) as opened:
+    with store.lease(), ExitStack() as ended:
+        opened = ended.enter_context(Context.open(context, dockerfile=name, memory=store.known_digests))
         labels_again = frozenset(stages.target(each).label for each in no_cache_filter)
         settings = Settings(
             no_cache_stages=labels_again,
@@ -103,7 +111,23 @@ def build(
             network=network,
         )
         relay = scheduling.Relay(progress)
-        tools = Tools(store=store, context=opened, executor=executor, settings=settings, lent=lent or Lent(), progress=relay)
+        lent = lent or Lent()
+        fetching = Fetching(
+            store, trusted=trusted, variables=given, no_cache=no_cache, check=relay.check, agent=lent.agents.get("default", "")
+        )
+        over = ended.enter_context(Context.open(values)) if values is not None else None
+        contexts = ended.enter_context(closing(Contexts(store, named or {}, fetching)))
+        tools = Tools(
+            store=store,
+            context=opened,
+            over=over,
+            contexts=contexts,
+            fetching=fetching,
+            executor=executor,
+            settings=settings,
+            lent=lent,
+            progress=relay,
+        )
         job = _Job(tools, stages, goal)
         kept.release_failure(store.records, settings.place)
         made = job.make_plan(bases, given, pull=pull)
@@ -228,7 +252,15 @@ def _told(progress: Callable[[Event], None], index: int, total: int, stage: Stag
         progress(StepFailed(index=index, message=err.message, seconds=time.monotonic() - began))
         raise
     seconds = time.monotonic() - began
-    reason = "base image" if stage.base.image else "earlier stage" if stage.base.stage is not None else "empty"
+    reason = (
+        "base image"
+        if stage.base.image
+        else "build context"
+        if stage.base.context
+        else "earlier stage"
+        if stage.base.stage is not None
+        else "empty"
+    )
     results.append(
         StepResult(index=index, line=line, instruction=text, status="metadata", reason=reason, seconds=seconds, bytes_added=0, layer=None)
     )

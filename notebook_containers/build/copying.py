@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from notebook_containers.build import keys, plan
-from notebook_containers.build.context import Context, OutsideContext, Source, keeping
+from notebook_containers.build.context import OutsideContext, Source, keeping
 from notebook_containers.build.excluding import exclude_rules, left_out
+from notebook_containers.build.fetching import Fetched
 from notebook_containers.build.patterns import PatternError
 from notebook_containers.build.taking import Taken, check_several, error_at
 from notebook_containers.build.view import View
@@ -46,9 +47,12 @@ class Copying:
         if self._taken is None:
             what |= {"from": self._origin.chain, "sources": [*copy.sources], "parents": copy.parents, "excludes": [*copy.excludes]}
             return keys.Material(parent=parent, what=what)
-        what["archives"] = [*sorted(self._taken.archives)]
+        what["archives"] = [
+            *sorted(p.source.path for p in self._taken.sources if p.archive),
+            *(f.path for f in self._taken.fetched if self._unpacks(f)),
+        ]
         if copy.parents:
-            what["parents"] = [source.kept for source, _tree in self._taken.sources]
+            what["parents"] = [piece.source.kept for piece in self._taken.sources]
         return keys.Material(parent=parent, what=what, trees=self._taken.trees())
 
     def content_material(self) -> keys.Material | None:
@@ -69,7 +73,7 @@ class Copying:
             return None
         return replace(material, what={**material.what, "from": ["content", *digests]})
 
-    def operations(self, context: Context) -> list[Operation]:
+    def operations(self) -> list[Operation]:
         """Return the file operations; raises DockerfileError for sources and owners that are not there."""
         with View(self._layers, self._below.layers) as view:
             owner = self._owner(view)
@@ -81,21 +85,42 @@ class Copying:
         if self._taken is None:
             result.extend(self._from_layers(destination, owner))
         else:
-            result.extend(self._from_context(self._taken, context, destination, owner))
+            result.extend(self._from_contexts(self._taken, destination, owner))
         result.extend(self._inline(destination, owner))
         return result
 
-    def _from_context(self, taken: Taken, context: Context, destination: str, owner: Owner) -> Iterator[Operation]:
-        root = HostDirectory(path=Path(context.path))
-        for source, tree in taken.sources:
+    def _from_contexts(self, taken: Taken, destination: str, owner: Owner) -> Iterator[Operation]:
+        for piece in taken.sources:
+            root, source = HostDirectory(path=Path(piece.context.path)), piece.source
             place = self._place(source, destination)
-            if source.path in taken.archives:
+            if piece.archive:
                 yield ExtractTar(source=root, path=source.path, destination=place, uid=owner[0], gid=owner[1])
             else:
                 yield CopyTree(
                     source=root, path=source.path, destination=place, uid=owner[0] or 0, gid=owner[1] or 0,
-                    mode=self._copy.mode, skip=tree.skipped,
+                    mode=self._copy.mode, skip=piece.tree.skipped,
                 )  # fmt: skip
+
+        for fetched in taken.fetched:
+            yield self._from_fetched(fetched, destination, owner)
+
+    def _from_fetched(self, fetched: Fetched, destination: str, owner: Owner) -> Operation:
+        layers = (fetched.layer,)
+        if self._unpacks(fetched):
+            return ExtractTar(source=LayersView(layers=layers), path=fetched.path, destination=destination, uid=owner[0], gid=owner[1])
+        return CopyTree(
+            source=LayersView(layers=layers), path=fetched.path, destination=destination, uid=owner[0], gid=owner[1],
+            mode=self._copy.mode, skip=self._left_out(fetched),
+        )  # fmt: skip
+
+    def _left_out(self, fetched: Fetched) -> frozenset[str]:
+        if not (fetched.is_directory and self._copy.excludes):
+            return frozenset()
+        with View(self._layers, (fetched.layer,)) as view:
+            return left_out(view.paths(fetched.path), exclude_rules(self._copy.excludes))
+
+    def _unpacks(self, fetched: Fetched) -> bool:
+        return self._copy.unpack_fetched and fetched.archive
 
     def _from_layers(self, destination: str, owner: Owner) -> Iterator[Operation]:
         with View(self._layers, self._origin.layers) as view:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from notebook_containers.build import instructions as ins, plan as steps, wording
 from notebook_containers.build.excluding import exclude_rules
 from notebook_containers.build.findings import Finding
+from notebook_containers.build.locations import Location, Repository, WrongLocation, remote
 from notebook_containers.build.parser import Heredoc, Node
 from notebook_containers.build.run_mounts import expand_mount
 from notebook_containers.build.signals import is_signal
@@ -33,7 +34,8 @@ _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z", re.IGNOREC
 _MAPPED = re.compile(r"(?:[\d.]+:|\[[0-9a-fA-F:]+\]:)?[\d-]*:([\d-]+(?:/\w+)?)\Z")
 _SECRET = re.compile(r"(?:^|_)(?:APIKEY|AUTH|CREDENTIALS?|KEY|PASSWORD|PASSWD|PWORD|SECRET|TOKEN)(?:_|\Z)", re.IGNORECASE)
 _NAMED = re.compile(r"\$\{?([A-Za-z_]\w*)", re.ASCII)
-_REMOTE = re.compile(r"(?:https?|ftp|git|ssh)://|git@", re.IGNORECASE)
+_COMMIT = re.compile(r"[0-9a-fA-F]{7,64}\Z")
+_CHECKSUM = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,9 +221,7 @@ class _Expander:
 
     def _copy(self, instruction: ins.Copy) -> _Done:
         sources = tuple(self._word(word, "a source") for word in instruction.sources)
-        for word, source in zip(instruction.sources, sources, strict=True):
-            if instruction.add and _REMOTE.match(source):
-                raise self.node.error("ADD from an address is not supported yet", offset=word.offset, length=len(word.text))
+        remotes = self._remotes(instruction, sources) if instruction.add else {}
         destination = self._word(instruction.destination, "the destination")
         several = len(sources) + len(instruction.inline) > 1
         if instruction.parents and not destination.endswith("/"):
@@ -232,13 +232,43 @@ class _Expander:
                 "several sources need a directory as destination", offset=word.offset, length=len(word.text), hint=f"write {destination}/"
             )
         operation = steps.Copy(
-            sources=sources, inline=tuple(self._inline(d) for d in instruction.inline),
+            sources=tuple(s for s in sources if s not in remotes), remotes=tuple(remotes.values()),
+            inline=tuple(self._inline(d) for d in instruction.inline),
             origin=self.origins.get((instruction.line, instruction.from_)), destination=self._absolute(destination),
             unpack=instruction.unpack, owner=self._flag("chown", instruction.chown),
             mode=self._mode(self._flag("chmod", instruction.chmod)), link=instruction.link, parents=instruction.parents,
             excludes=tuple(self._excludes(instruction)),
+            checksum=self._checksum(instruction, sources, remotes), unpack_fetched=instruction.unpack_fetched,
+            keep_git_dir=instruction.keep_git_dir,
         )  # fmt: skip
         return operation, wording.copy(instruction, operation, destination)
+
+    def _remotes(self, instruction: ins.Copy, sources: tuple[str, ...]) -> dict[str, Location]:
+        """The sources of an ADD that are elsewhere, by their words."""
+        found: dict[str, Location] = {}
+        for word, source in zip(instruction.sources, sources, strict=True):
+            try:
+                location = remote(source)
+            except WrongLocation as err:
+                raise self.node.error(err.message, offset=word.offset, length=len(word.text), hint=err.hint) from err
+            if location is not None:
+                found[source] = location
+        return found
+
+    def _checksum(self, instruction: ins.Copy, sources: tuple[str, ...], remotes: Mapping[str, Location]) -> str:
+        text = self._flag("checksum", instruction.checksum)
+        if not text:
+            return ""
+        flag = next(f for f in self.node.flags if f.name == "checksum")
+        if len(remotes) != 1 or len(sources) != 1:
+            hint = "give one address, in an ADD of its own"
+            raise self.node.error("--checksum is for one file that is fetched", offset=flag.offset, length=flag.length, hint=hint)
+        git = isinstance(next(iter(remotes.values())), Repository)
+        if not (_COMMIT if git else _CHECKSUM).match(text):
+            hint = "at least 7 digits of a commit" if git else "sha256: and 64 hexadecimal digits, as sha256sum prints them"
+            noun = "commit" if git else "digest"
+            raise self.node.error(f"--checksum={text[:100]} is no {noun}", offset=flag.offset, length=flag.length, hint=hint)
+        return text.lower()
 
     def _inline(self, document: Heredoc) -> steps.InlineFile:
         content = document.content

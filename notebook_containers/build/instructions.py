@@ -86,6 +86,9 @@ class Copy(Instruction):
     parents: bool = False
     excludes: tuple[str, ...] = ()
     unpack: bool = False
+    unpack_fetched: bool = False
+    checksum: str = ""
+    keep_git_dir: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,6 +182,7 @@ def _copy(node: Node) -> ins.Copy:
         node=node, sources=tuple(sources), inline=tuple(inline), destination=words[-1], add=add,
         from_=flags.text("from"), chown=flags.text("chown"), chmod=flags.text("chmod"), link=flags.switch("link"),
         parents=flags.switch("parents"), excludes=flags.excludes, unpack=flags.switches.get("unpack", add),
+        unpack_fetched=flags.switch("unpack"), checksum=flags.text("checksum"), keep_git_dir=flags.switch("keep-git-dir"),
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ names is ever bound, what is written there is thrown away, and each tree is copi
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
@@ -14,9 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from notebook_containers.build import keys, plan
-from notebook_containers.build.context import Context, Source
-from notebook_containers.build.digests import TreeDigest
 from notebook_containers.build.execution import SecretFile
+from notebook_containers.build.layering import INSIDE, context_layer
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.taking import Taken, error_at, takes_from_context
 from notebook_containers.build.view import View
@@ -24,10 +22,7 @@ from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.runtime import Mount
-from notebook_containers.store.operations import CopyTree, HostDirectory
 from notebook_containers.store.store import Store
-
-_INSIDE = "source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +46,13 @@ class Mounting:
     """The mounts of a RUN at its place; ``taken`` is what they take from the context, in their order."""
 
     def __init__(
-        self, step: plan.Step, mounts: tuple[plan.RunMount, ...], taken: Taken | None, *, store: Store, context: Context, lent: Lent,
-        below: Callable[[Origin], keys.Below],
+        self, step: plan.Step, mounts: tuple[plan.RunMount, ...], taken: Taken | None, *, store: Store, lent: Lent,
+        below: Callable[[Origin | None], keys.Below],
     ) -> None:  # fmt: skip
-        self._store, self._context, self._lent, self._step, self._mounts = store, context, lent, step, mounts
+        self._store, self._lent, self._step, self._mounts = store, lent, step, mounts
         self.taken, self._below = taken, below
-        sources = iter(taken.sources if taken is not None else ())
-        self._sources = {id(mount): next(sources) for mount in self._mounts if takes_from_context(mount)}
+        taking = [mount for mount in mounts if takes_from_context(mount)]
+        self._pieces = {id(mount): pieces for mount, pieces in zip(taking, taken.mounts if taken is not None else (), strict=True)}
 
     def material(self) -> list[JSON]:
         """Return what the mounts add to the step's key: never a secret's value, never what a cache holds."""
@@ -86,9 +81,9 @@ class Mounting:
                 return ["ssh", mount.id, mount.target]
 
     def _stands_for(self, mount: plan.BindMount) -> str:
-        if mount.origin is not None:
-            return self._below(mount.origin).chain
-        return self._sources[id(mount)][1].digest
+        if takes_from_context(mount):
+            return " ".join(piece.tree.digest for piece in self._pieces[id(mount)])
+        return self._below(mount.origin).chain
 
     def _prepare(self, mount: plan.RunMount, made: Ready, undo: ExitStack) -> None:
         match mount:
@@ -123,37 +118,14 @@ class Mounting:
 
     def _layers(self, mount: plan.BindMount | plan.CacheDirectory) -> tuple[tuple[Digest, ...], str]:
         """The layers that hold what a mount takes, and the place in them."""
-        if mount.origin is None:
-            return (self._context_layer(*self._sources[id(mount)]),), _INSIDE
+        if takes_from_context(mount):
+            return tuple(context_layer(self._store, p.context, p.source, p.tree) for p in self._pieces[id(mount)]), INSIDE
         layers = self._below(mount.origin).layers
         with View(self._store.layers, layers) as view:
             place = view.resolve(posixpath.join("/", mount.source)) if layers else None
         if layers and place is None:
             raise error_at(self._step, f"no such file {mount.source or '/'} in what from names", hint="check the path with 'nbc run'")
         return layers, place.path.strip("/") if place is not None else ""
-
-    def _context_layer(self, source: Source, tree: TreeDigest) -> Digest:
-        """Copy a part of the context into a layer, once for all builds that mount the same."""
-        records, snapshots = self._store.records, self._store.snapshots
-        key = "mount:" + keys.digest_of([b"1", tree.digest.encode(), b"d" if source.is_directory else b"f"])
-        row = records.cache_get(key)
-        if row is not None and row.diff_id is not None and self._store.layers.has(row.diff_id):
-            return row.diff_id
-        snapshot = f"mount-{os.urandom(8).hex()}"
-        snapshots.prepare(snapshot, (), volatile=True)
-        try:
-            copy = CopyTree(
-                source=HostDirectory(path=Path(self._context.path)), path=source.path, destination=f"/{_INSIDE}", uid=0, gid=0, mode=None,
-                skip=tree.skipped,
-            )  # fmt: skip
-            snapshots.edit(snapshot, [copy])
-            layer = snapshots.commit(snapshot, epoch=0)
-        except BaseException:
-            snapshots.remove(snapshot)
-            raise
-        assert layer is not None  # it holds at least the directory
-        records.cache_put(key, layer.diff_id, json.dumps({"created": "1970-01-01T00:00:00Z", "seconds": 0}))
-        return layer.diff_id
 
     def _cache(self, mount: plan.CacheDirectory, undo: ExitStack) -> Mount:
         attributes = (mount.mode, mount.uid, mount.gid)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from notebook_containers.build.findings import Finding
+from notebook_containers.build.locations import Location
 from notebook_containers.build.parser import Node
 from notebook_containers.build.stages import Origin
 from notebook_containers.lean import dataclass, field
@@ -104,7 +105,9 @@ class Copy:
     """COPY and ADD: ``origin`` is None for the build context; ``destination`` is absolute, a last ``/`` means a directory.
 
     ``mode`` is a number, or a symbolic mode in words. ``link``: a layer of its own, whatever is below it. ``parents``: sources keep the
-    directories above them. ``excludes`` are patterns of what is left out of each source.
+    directories above them. ``excludes`` are patterns of what is left out of each source. ``remotes`` are fetched,
+    with ``checksum`` (``sha256:…``, or what a commit begins with) checked, and unpacked only when ``unpack_fetched``; a repository is
+    without its ``.git`` unless ``keep_git_dir``.
     """
 
     sources: tuple[str, ...]
@@ -117,6 +120,10 @@ class Copy:
     link: bool = False
     parents: bool = False
     excludes: tuple[str, ...] = ()
+    remotes: tuple[Location, ...] = ()
+    checksum: str = ""
+    unpack_fetched: bool = False
+    keep_git_dir: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,17 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from notebook_containers.build import keys, plan, reasons
-from notebook_containers.build.context import Context
 from notebook_containers.build.execution import MOUNT_POINTS
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.kept import KeptFailure, KeptStep, keep_failure
+from notebook_containers.build.layering import context_layer
 from notebook_containers.build.mounting import Mounting
 from notebook_containers.build.ordering import Hint, Order
 from notebook_containers.build.progress import Hinted, StepDecided, StepDone, StepFailed, StepStarted, Warned
 from notebook_containers.build.reasons import Cause
 from notebook_containers.build.rows import Rows
 from notebook_containers.build.stages import Origin
-from notebook_containers.build.taking import Taken, take, take_mounts
+from notebook_containers.build.taking import Piece, Taken, Taking
 from notebook_containers.build.work import Tools, Work, copy_work, directory_work, run_work
 from notebook_containers.errors import BuildError, Error
 from notebook_containers.lean import dataclass, replace
@@ -76,6 +76,7 @@ class Solver:
     def __init__(self, tools: Tools, images: Mapping[str, ImageConfig], total: int) -> None:
         self._tools, self._images, self._total = tools, images, total
         self._taken: dict[tuple[int, int], Taken] = {}
+        self._trees: dict[str, Piece] = {}
         self.stages: dict[int, Solved] = {}
         self.results: list[StepResult] = []
         self.cached: list[CachedStep] = []
@@ -85,10 +86,14 @@ class Solver:
     def take_sources(self, stages: Sequence[plan.StagePlan]) -> None:
         """Find and digest all that comes from the context, before anything runs; raises DockerfileError for all that is not there."""
         errors = Gathered()
+        taking = Taking(self._tools.context, self._tools.over, self._tools.fetching, self._tools.contexts.named)
         for stage in stages:
+            if stage.base.context:
+                with errors.each():
+                    self._trees[stage.base.context] = taking.base(stage)
             for position, step in enumerate(stage.steps):
                 with errors.each():
-                    taken = _take(step, self._tools.context)
+                    taken = taking.step(step)
                     if taken is not None:
                         self._taken[stage.index, position] = taken
         errors.tell()
@@ -122,6 +127,10 @@ class Solver:
         if stage.base.stage is not None:
             below = self.stages[stage.base.stage]
             return replace(below, history=list(below.history))
+        tree = self._trees.get(stage.base.context)
+        if tree is not None:
+            layer = context_layer(self._tools.store, tree.context, tree.source, tree.tree, at="")
+            return Solved(below=keys.Below.of([layer]), history=[], changed_line=line)
         image = self._images.get(stage.base.image)
         if image is None:
             return Solved(below=keys.Below(), history=[], changed_line=line)
@@ -237,7 +246,7 @@ class Solver:
             case plan.Execute() as execute:
                 tools = self._tools
                 mounting = Mounting(
-                    step, execute.mounts, self._taken.get((stage.index, position)), store=tools.store, context=tools.context,
+                    step, execute.mounts, self._taken.get((stage.index, position)), store=tools.store,
                     lent=tools.lent, below=self._origin,
                 )  # fmt: skip
                 return run_work(tools, step, execute, below, mounting, index=index)
@@ -252,7 +261,7 @@ class Solver:
         began = time.monotonic()
         layer = None if work.idle() else self._change(step, work)
         created = self.now()
-        if work.taken is not None and not work.taken.unchanged(self._tools.context):
+        if work.taken is not None and not work.taken.unchanged():
             message = "the build context was changed while it was copied: this step is not cached"
             self._tools.progress(Warned(line=step.line, message=message))
         else:
@@ -290,12 +299,3 @@ class Solver:
             exit_status=err.exit_status, verdict=err.hint, output=err.output,
         )  # fmt: skip
         return keep_failure(self._tools.store.records, self._tools.settings.place, kept)
-
-
-def _take(step: plan.Step, context: Context) -> Taken | None:
-    match step.operation:
-        case plan.Copy() as copy if copy.origin is None:
-            return take(step, copy, context)
-        case plan.Execute() as execute:
-            return take_mounts(step, execute, context)
-    return None

@@ -22,10 +22,14 @@ _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{2,64}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where files come from: a stage of this Dockerfile (its number), or an image; neither is ``scratch`` or the build context."""
+    """Where files come from: a stage of this Dockerfile (its number), an image, or a named context that is a tree of files.
+
+    None of them is ``scratch`` or the build context.
+    """
 
     stage: int | None = None
     image: str = ""
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +82,17 @@ class Stages:
         return tuple(self.all[i] for i in sorted(wanted))
 
 
-def cut(instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str], platform: Platform) -> Stages:
-    """Cut instructions into stages; raises DockerfileError for one outside any stage and for origins that mean nothing."""
+def cut(
+    instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str], platform: Platform, named: Mapping[str, Origin] | None = None
+) -> Stages:
+    """Cut instructions into stages; raises DockerfileError for one outside any stage and for origins that mean nothing.
+
+    ``named`` are the caller's contexts: such a name means that, whatever else has it.
+    """
+
     arguments = platform_arguments(platform)
     known = dict(arguments)
+    around = _Around(known=known, platform=platform, names=_Names(named or {}))
     stages: list[Stage] = []
     errors = Gathered()
     body: list[ins.Instruction] = []
@@ -90,7 +101,7 @@ def cut(instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str
         if isinstance(instruction, ins.From):
             if start is not None:
                 with errors.each():
-                    stages.append(_stage(start, body, stages, known, platform))
+                    stages.append(_stage(start, body, stages, around))
             start, body = instruction, []
         elif start is not None:
             body.append(instruction)
@@ -105,9 +116,36 @@ def cut(instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str
         errors.tell()
         raise InvalidArgument("the Dockerfile has no FROM", hint="start it with FROM IMAGE, or FROM scratch")
     with errors.each():
-        stages.append(_stage(start, body, stages, known, platform))
+        stages.append(_stage(start, body, stages, around))
     errors.tell()
     return Stages(all=tuple(stages), arguments=known)
+
+
+class _Names:
+    """The named contexts; one whose name is an image's is found by every form of that image's name."""
+
+    def __init__(self, named: Mapping[str, Origin]) -> None:
+        self._named = {_plain(name): origin for name, origin in named.items()}
+
+    def origin(self, name: str) -> Origin | None:
+        """Return what a name stands for; None when it is no named context's."""
+        return self._named.get(_plain(name)) if self._named else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """What holds for all stages: the ARGs before the first FROM (they grow), the platform, the named contexts."""
+
+    known: Mapping[str, str]
+    platform: Platform
+    names: _Names
+
+
+def _plain(name: str) -> str:
+    try:
+        return Reference.parse(name).tagged().familiar()
+    except InvalidReference:
+        return name.lower()
 
 
 def _global_arguments(instruction: ins.Arg, known: dict[str, str], build_args: Mapping[str, str]) -> None:
@@ -125,17 +163,19 @@ def _expand(node: Node, text: str, offset: int, variables: Mapping[str, str]) ->
         raise node.error(err.message, offset=offset + err.offset, length=err.length) from err
 
 
-def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], known: Mapping[str, str], platform: Platform) -> Stage:
-    _check_platform(start, known, platform)
-    image = _expand(start.node, start.image.text, start.image.offset, known)
+def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], around: _Around) -> Stage:
+    _check_platform(start, around.known, around.platform)
+    image = _expand(start.node, start.image.text, start.image.offset, around.known)
     word = start.image
     if not image:
         raise start.node.error(
             f"the image {word.text!r} is empty once its variables are replaced", offset=word.offset, length=len(word.text),
             hint="give the ARG before FROM a default, or set it with --build-arg",
         )  # fmt: skip
-    origins = {(i.line, name): _origin(i.node, flag, name, before) for i in body for flag, name in _from_flags(i)}
-    base = _base(start, image, before)
+    origins = {
+        (i.line, name): around.names.origin(name) or _origin(i.node, flag, name, before) for i in body for flag, name in _from_flags(i)
+    }
+    base = around.names.origin(image) or _base(start, image, before)
     return Stage(index=len(before), name=start.name, base=base, start=start, instructions=tuple(body), origins=origins)
 
 

@@ -38,11 +38,15 @@ def run(args: tuple[str, ...], arguments: Mapping[str, str]) -> str:
 def copy(instruction: ins.Copy, operation: plan.Copy, destination: str) -> str:
     """Return ``COPY [flags] sources destination`` with variables replaced."""
     mode = f"{operation.mode:o}" if isinstance(operation.mode, int) else operation.mode or ""
-    flags = {"from": instruction.from_, "chown": operation.owner, "chmod": mode}
+    flags = {"from": instruction.from_, "chown": operation.owner, "chmod": mode, "checksum": operation.checksum}
     shown = [f"--{name}={value}" for name, value in flags.items() if value]
-    shown += [f"--{name}" for name, on in (("link", operation.link), ("parents", operation.parents)) if on]
+    shown += [
+        f"--{name}"
+        for name, on in (("link", operation.link), ("parents", operation.parents), ("keep-git-dir", operation.keep_git_dir))
+        if on
+    ]
     shown += [f"--exclude={pattern}" for pattern in operation.excludes]
-    sources = [*operation.sources, *(f"<<{f.name}" for f in operation.inline)]
+    sources = [*operation.sources, *(r.text for r in operation.remotes), *(f"<<{f.name}" for f in operation.inline)]
     return " ".join([instruction.node.keyword, *shown, *sources, destination])
 
 

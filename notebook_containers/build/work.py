@@ -10,9 +10,11 @@ from pathlib import Path
 
 from notebook_containers.build import keys, plan
 from notebook_containers.build.context import Context
+from notebook_containers.build.contexts import Contexts
 from notebook_containers.build.copying import Copying
 from notebook_containers.build.execution import Executor, RunRequest
 from notebook_containers.build.failures import Tail, run_failed, start_failed
+from notebook_containers.build.fetching import Fetching
 from notebook_containers.build.mounting import Lent, Mounting, Ready, mount_points
 from notebook_containers.build.progress import StepOutput
 from notebook_containers.build.scheduling import Relay
@@ -45,10 +47,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What a build works with, the same for all its stages."""
+    """What a build works with, the same for all its stages; ``over`` holds files that are in the context too, above its own."""
 
     store: Store
     context: Context
+    over: Context | None
+    contexts: Contexts
+    fetching: Fetching
     executor: Executor
     settings: Settings
     lent: Lent
@@ -86,7 +91,7 @@ def copy_work(tools: Tools, step: plan.Step, copy: plan.Copy, below: keys.Below,
     copying = Copying(step, copy, layers=tools.store.layers, below=below, source=source)
 
     def change(key: str) -> None:
-        _edit(tools, step, key, copying.operations(tools.context))
+        _edit(tools, step, key, copying.operations())
 
     taken = source if isinstance(source, Taken) else None
     under = keys.Below() if copy.link else below

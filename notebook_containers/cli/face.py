@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.cli.terminal import Detached, KeyFilter, raw_mode
 from notebook_containers.commands.face import DETACH_KEYS, STREAMS
-from notebook_containers.errors import Error
+from notebook_containers.errors import Error, InvalidArgument
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
@@ -67,6 +67,11 @@ class TerminalFace:
         target.flush()
         target.buffer.write(data)
         target.buffer.flush()
+
+    def variable(self, name: str) -> object:
+        """Raise InvalidArgument: a command line has no variables."""
+        hint = "use --build-context NAME=DIRECTORY"
+        raise InvalidArgument(f"--context-var {name} is for notebooks: there are no variables here", hint=hint)
 
     def note(self, text: str) -> None:
         """Write one warning line."""

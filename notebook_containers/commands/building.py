@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
@@ -18,6 +18,7 @@ from notebook_containers.commands.given import nano_cpus
 from notebook_containers.commands.looking import QUIET
 from notebook_containers.commands.results import Built, Result, Table, Text
 from notebook_containers.errors import BuildError, InvalidArgument
+from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
     from notebook_containers.build.calls import Look
@@ -29,7 +30,8 @@ def _build(context: str | None, **given: object) -> Result:
     from notebook_containers.engine import lending, outputs
 
     here = face()
-    directory, text, file = _source(context, given["file"])
+    source = _source(context, given["file"])
+    directory, text, file = source.context, source.text, source.file
     args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
     call = "check" if given["check"] else str(given["call"] or "build")
     if call != "build":
@@ -38,6 +40,8 @@ def _build(context: str | None, **given: object) -> Result:
         )
     outputs_wanted = [outputs.parse(word) for word in _many(given["output"])]
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
+    contexts = dict(_context(word) for word in _many(given["build_context"]))
+    variables = dict(_variable(word) for word in _many(given["context_var"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
     with _debugging(here, wanted=bool(given["debug_shell"])), here.build_view(mode) as progress:
         result = here.engine.images.build(
@@ -61,6 +65,10 @@ def _build(context: str | None, **given: object) -> Result:
             nano_cpus=nano_cpus(given["cpus"]),
             secrets=lending.read_secrets(_many(given["secret"]), here.cwd, os.environ),
             ssh=lending.read_agents(_many(given["ssh"]), here.cwd, os.environ),
+            fileobj=source.archive,
+            custom_context=source.archive is not None,
+            contexts=contexts,
+            context_vars=variables,
             progress=progress,
         )
     for output in outputs_wanted:
@@ -128,17 +136,65 @@ def _look(call: str, look: Look) -> Result:
     return Text(text="\n".join([*lines, f"Check complete, {count}"]), status=int(found > 0))
 
 
-def _source(context: str | None, file: object) -> tuple[Path, str | None, Path | None]:
-    """Return the context directory, the Dockerfile's text (from a cell or standard input) and its path otherwise."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Where a build comes from: the context (a directory or an address), the Dockerfile's text or path, or an archive with both."""
+
+    context: str | Path
+    text: str | None = None
+    file: str | Path | None = None
+    archive: BinaryIO | None = None
+
+
+def _source(context: str | None, file: object) -> _Source:
     here = face()
-    directory = here.cwd / (context or ".")
     if here.cell is not None:
-        return directory, here.cell, None
+        return _Source(context=_place(context or "."), text=here.cell)
     if context is None:
         raise click.UsageError("the build context is missing: give a directory, for example 'nbc build -t hello .'")
-    if context == "-" or file == "-":
-        return here.cwd if context == "-" else directory, sys.stdin.read(), None
-    return directory, None, here.cwd / str(file) if file else None
+    if context == "-":
+        return _piped(str(file) if file else None)
+    place = _place(context)
+    if file == "-":
+        return _Source(context=place, text=sys.stdin.read())
+    inside = isinstance(place, str)
+    return _Source(context=place, file=(str(file) if inside else here.cwd / str(file)) if file else None)
+
+
+def _piped(file: str | None) -> _Source:
+    """Standard input: an archive that is the context, or the text of a Dockerfile."""
+    from notebook_containers.build.archives import BLOCK, is_tar_header
+    from notebook_containers.store.compression import Replayed, compression_of
+
+    stream = Replayed(sys.stdin.buffer)
+    start = stream.start(BLOCK)
+    if is_tar_header(start) or compression_of(start[:4]):
+        return _Source(context=face().cwd, file=file, archive=cast("BinaryIO", stream))
+    try:
+        return _Source(context=face().cwd, text=(start + sys.stdin.buffer.read()).decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InvalidArgument("standard input is neither a Dockerfile nor a tar archive", hint="pipe one of them in") from None
+
+
+def _place(word: str) -> str | Path:
+    """A context's word: an address as it is, a directory below the face's own."""
+    from notebook_containers.engine import build_sources
+
+    directory = face().cwd / word
+    return word if not directory.is_dir() and build_sources.address(word) is not None else directory
+
+
+def _context(word: str) -> tuple[str, str]:
+    name, value = _pair("--build-context", word)
+    if "=" not in word or not value:
+        raise InvalidArgument(f"--build-context {word} names no context", hint="write NAME=DIRECTORY, or NAME=docker-image://IMAGE")
+    kind = next((kind for kind in ("docker-image://", "oci-layout://") if value.startswith(kind)), "")
+    return name, value if kind == "docker-image://" else f"{kind}{_place(value.removeprefix(kind))}"
+
+
+def _variable(word: str) -> tuple[str, object]:
+    name, _, file = word.partition("=")
+    return file or name, face().variable(name)
 
 
 def _many(value: object) -> list[str]:
@@ -151,6 +207,8 @@ def _pair(option: str, word: str) -> tuple[str, str]:
         raise InvalidArgument(f"{option} {word!r} has no name", hint="write NAME=VALUE")
     return name, value if equals else os.environ.get(name, "")
 
+
+_CONTEXT_HELP = "A further context for FROM and --from: a directory, an address, docker-image://IMAGE or oci-layout://DIRECTORY."
 
 COMMANDS: Mapping[str, click.Command] = {
     "build": click.Command(
@@ -176,6 +234,8 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["--shm-size"], metavar="SIZE", help="Size of /dev/shm in RUN."),
             click.Option(["-m", "--memory"], metavar="SIZE", help="Memory limit of RUN."),
             click.Option(["--cpus"], type=float, metavar="NUMBER", help="Processors that RUN may use."),
+            click.Option(["--build-context"], multiple=True, metavar="NAME=CONTEXT", help=_CONTEXT_HELP),
+            click.Option(["--context-var"], multiple=True, metavar="NAME[=FILE]", help="Put a notebook's variable into the context."),
             click.Option(["--secret"], multiple=True, metavar="id=NAME[,src=FILE]", help="Lend a secret to RUN --mount=type=secret."),
             click.Option(["--ssh"], multiple=True, metavar="default|ID=SOCKET", help="Lend an SSH agent to RUN --mount=type=ssh."),
             click.Option(["--check"], is_flag=True, help="Check the Dockerfile, and build nothing."),

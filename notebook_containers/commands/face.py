@@ -47,6 +47,9 @@ class Face(Protocol):
     def write(self, stream: str, data: bytes) -> None:
         """Show output of a container; ``stream`` is stdout or stderr."""
 
+    def variable(self, name: str) -> object:
+        """Return the value of a variable of the notebook; raises InvalidArgument where there is none."""
+
     def note(self, text: str) -> None:
         """Show a warning, one line."""
 

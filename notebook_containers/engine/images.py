@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from notebook_containers.engine import dockerfiles, limit_words, registries, words
+from notebook_containers.engine import limit_words, registries, words
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import unix_time
@@ -212,10 +212,17 @@ class Images:
         cache_to: Sequence[str] = (),
         secrets: Mapping[str, bytes] | None = None,
         ssh: Mapping[str, str] | None = None,
+        fileobj: BinaryIO | None = None,
+        custom_context: bool = False,
+        contexts: Mapping[str, str] | None = None,
+        context_vars: Mapping[str, object] | None = None,
         progress: Callable[[Event], None] | None = None,
     ) -> BuildResult:
-        """Build an image from the context directory ``path`` (docker-py's keywords) and its Dockerfile, or from ``text``.
+        """Build an image from the context ``path`` (docker-py's keywords) and its Dockerfile, or from ``text``.
 
+        ``path`` is a directory, the address of a git repository (``#ref:subdir``) or of an archive; ``fileobj`` is a Dockerfile, or with
+        ``custom_context`` an archive that is the context. ``contexts`` are named ones (name → directory, address, ``docker-image://IMAGE``
+        or ``oci-layout://DIRECTORY``); ``context_vars`` (file → bytes, text, DataFrame, figure, JSON value, Path) are files of the context.
         ``nocache_filter`` names stages whose steps are run again; ``extra_hosts``, ``ulimits``, ``shmsize``, ``mem_limit`` and
         ``nano_cpus`` are for the containers of RUN. ``secrets`` (id → value) and ``ssh`` (id → an agent's socket) are there for
         ``RUN --mount`` only and are never kept. ``cache_from`` and ``cache_to`` are BuildKit's words (``type=registry,ref=NAME``,
@@ -226,16 +233,18 @@ class Images:
         """
         from notebook_containers.build import build as builder
         from notebook_containers.build.mounting import Lent
-        from notebook_containers.engine import build_cache, opened
+        from notebook_containers.engine import build_cache, build_sources, opened
         from notebook_containers.engine.executor import RuntimeExecutor
         from notebook_containers.engine.steps import Steps
 
         if network not in BUILD_NETWORKS:
             raise InvalidArgument(f"build network {network!r} is unknown", hint="use " + ", ".join(BUILD_NETWORKS))
-        context = Path(path) if path is not None else Path.cwd()
-        if not context.is_dir():
-            raise InvalidArgument(f"build context {str(context)!r} is no directory", hint="give the directory that holds the files to COPY")
-        source, name = dockerfiles.read(context, text, dockerfile)
+        if fileobj is not None and not custom_context:
+            text = fileobj.read().decode("utf-8-sig")
+        wanted = build_sources.Wanted(
+            path=path, text=text, dockerfile=dockerfile, archive=fileobj if custom_context else None, contexts=dict(contexts or {}),
+            values=dict(context_vars or {}), variables=dict(buildargs or {}), agent=dict(ssh or {}).get("default", ""),
+        )  # fmt: skip
         limits = ContainerOptions(
             extra_hosts=words.host_lines(extra_hosts), ulimits=limit_words.ulimits(ulimits), shm_bytes=words.size(shmsize, what="shmsize"),
             memory_bytes=words.memory(mem_limit), nano_cpus=words.at_least("nano_cpus", nano_cpus),
@@ -244,30 +253,35 @@ class Images:
         taken = [build_cache.parse(word, "from") for word in cache_from]
         given = [build_cache.parse(word, "to") for word in cache_to]
         tell = progress or (lambda _event: None)
-        self._take_caches(taken, context, tell)
-        result = opened.opening(self._parts)(builder.build)(
-            self._parts.store,
-            source,
-            content_keys=bool(given),
-            more_labels=build_cache.label_of if any(word.type == "inline" for word in given) else None,
-            name=name,
-            context=context,
-            executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell), options=limits),
-            bases=self,
-            tags=[Reference.parse(n).tagged() for n in names],
-            build_args=dict(buildargs or {}),
-            target=target,
-            no_cache=nocache,
-            no_cache_filter=nocache_filter,
-            hosts=limits.extra_hosts,
-            pull=pull,
-            labels=dict(labels or {}),
-            network=network,
-            lent=Lent(secrets=dict(secrets or {}), agents=dict(ssh or {})),
-            progress=tell,
-        )
-        for word in given:
-            build_cache.give(self._parts, self, result, word, directory=context)
+        with build_sources.opened(self._parts, wanted, self._layout) as sources:
+            place = sources.context if sources.local else Path.cwd()
+            self._take_caches(taken, place, tell)
+            result = opened.opening(self._parts)(builder.build)(
+                self._parts.store,
+                sources.text,
+                content_keys=bool(given),
+                more_labels=build_cache.label_of if any(word.type == "inline" for word in given) else None,
+                name=sources.name,
+                context=sources.context,
+                named=sources.named,
+                values=sources.values,
+                trusted=sources.trusted,
+                executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell), options=limits),
+                bases=self,
+                tags=[Reference.parse(n).tagged() for n in names],
+                build_args=dict(buildargs or {}),
+                target=target,
+                no_cache=nocache,
+                no_cache_filter=nocache_filter,
+                hosts=limits.extra_hosts,
+                pull=pull,
+                labels=dict(labels or {}),
+                network=network,
+                lent=Lent(secrets=dict(secrets or {}), agents=dict(ssh or {})),
+                progress=tell,
+            )
+            for word in given:
+                build_cache.give(self._parts, self, result, word, directory=place)
         for each in names or ("",):
             self._parts.emit_image("build", result.image.id, each)
         return BuildResult(image=Image(self._parts, result.image), steps=Steps(result.steps), hints=result.hints)
@@ -309,10 +323,15 @@ class Images:
         Raises DockerfileError for what is wrong in it.
         """
         from notebook_containers.build.calls import Look
+        from notebook_containers.engine import build_sources
 
-        context = Path(path) if path is not None else Path.cwd()
-        source, name = dockerfiles.read(context, text, dockerfile)
+        wanted = build_sources.Wanted(path=path, text=text, dockerfile=dockerfile, variables=dict(buildargs or {}))
+        with build_sources.opened(self._parts, wanted, self._layout) as sources:
+            context, source, name = sources.context, sources.text, sources.name
         return Look(source, context=context, config=self._config, build_args=dict(buildargs or {}), name=name, target=target)
+
+    def _layout(self, path: str) -> Sequence[ImageRecord]:
+        return [image.record for image in self.load_directory(path, named=False)]
 
     def _config(self, name: str) -> ImageConfig | None:
         try:

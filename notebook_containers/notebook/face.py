@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import codecs
+import difflib
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -79,6 +80,16 @@ class NotebookFace:
         if self._written >= MAX_OUTPUT_BYTES:
             target.write("\n… output cut here at 1 MB; the whole is in the log (%container_logs --tail N NAME)\n")
         target.flush()
+
+    def variable(self, name: str) -> object:
+        """Return the value that a name has in the notebook."""
+        shell = get_ipython()
+        names: dict[str, object] = shell.user_ns if shell is not None else {}
+        if name in names:
+            return names[name]
+        near = difflib.get_close_matches(name, [each for each in names if not each.startswith("_")], n=1)
+        hint = f"did you mean {near[0]}?" if near else "run the cell that makes it first"
+        raise InvalidArgument(f"the notebook has no variable {name}", hint=hint)
 
     def note(self, text: str) -> None:
         """Show a warning, one line."""

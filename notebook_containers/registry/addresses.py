@@ -6,6 +6,10 @@ import ipaddress
 import socket
 from urllib.parse import urlsplit
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_CLOUD = frozenset({"168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"})
+"""Where Azure, Alibaba, Oracle and Amazon answer questions about a machine, beside 169.254.169.254."""
+
 
 def origin(url: str) -> tuple[str, str, int]:
     """Return scheme, host and port: what must be equal for credentials to be sent."""
@@ -35,10 +39,25 @@ def is_private(host: str) -> bool:
 
 def is_public_address(address: str) -> bool:
     """Tell whether a literal address is one of the whole internet's; an IPv4 address inside an IPv6 one counts as itself."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
+    found = _itself(address)
     return found.is_global and not found.is_multicast
+
+
+def is_metadata_address(address: str) -> bool:
+    """Tell whether a literal address is link-local or a cloud's own, where credentials of the machine are given to whoever asks."""
+    found = _itself(address)
+    return found.is_link_local or found.is_multicast or str(found) in _CLOUD
+
+
+def _itself(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the address; of an IPv4 address inside an IPv6 one (mapped, or NAT64 of RFC 6052) the IPv4 address."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return found.ipv4_mapped
+        if found in _NAT64:
+            return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    return found
 
 
 def same_site(one: str, other: str) -> bool:

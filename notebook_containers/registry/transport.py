@@ -161,7 +161,7 @@ class Transport:
                 )
             except HTTPError as err:
                 patience.check()
-                if not (twice and _may_pass(err) and patience.again()):
+                if not (twice and may_pass(err) and patience.again()):
                     raise self.unreachable(err) from err
             except (OSError, ValueError) as err:
                 raise RegistryError(f"cannot reach registry {self.registry}: {err}") from err
@@ -173,7 +173,7 @@ class Transport:
 
     def unreachable(self, err: HTTPError) -> RegistryError:
         """Return the error that says in a few words why no answer came."""
-        words, hint = _words(err)
+        words, hint = why(err)
         return RegistryError(f"cannot reach registry {self.registry}: {words}", hint=hint or "check the name, the network and that it runs")
 
     def _pool(self, url: str) -> PoolManager:
@@ -195,14 +195,14 @@ class Transport:
         from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 
         from notebook_containers.registry.certificates import context_for
-        from notebook_containers.registry.wire import Wire
+        from notebook_containers.registry.wire import Wire, anything, public_only
 
         timeouts = self.settings.timeouts
         timeout = Timeout(connect=timeouts.connect_s, read=timeouts.read_s)
         context = context_for(self.registry, self.host, self.settings) if own == _OWN else ssl.create_default_context()
         # through a proxy it is the proxy that looks names up
-        public_only = own == _FOREIGN and not proxy and not self._may_go_private
-        wire = Wire(connect_s=timeouts.connect_s, public_only=public_only)
+        guarded = own == _FOREIGN and not proxy and not self._may_go_private
+        wire = Wire(connect_s=timeouts.connect_s, forbids=public_only if guarded else anything)
         self._wires.append(wire)
         if self.stop.is_set():
             raise Stopped("the transfer was stopped")
@@ -251,7 +251,7 @@ def _looks_like_tls(err: RegistryError) -> bool:
     return any(type(each).__name__ in ("BadStatusLine", "ProtocolError") for each in _chain(err))
 
 
-def _may_pass(err: HTTPError) -> bool:
+def may_pass(err: HTTPError) -> bool:
     """Tell whether another attempt may do better: not for a name that is unknown, a refused connection, a wrong certificate.
 
     A connection that is not made in time is not tried again either: the kernel has asked several times by then (tcp(7)).
@@ -268,7 +268,7 @@ def _may_pass(err: HTTPError) -> bool:
     return True
 
 
-def _words(err: BaseException) -> tuple[str, str]:
+def why(err: BaseException) -> tuple[str, str]:
     """Return why no answer came, and a hint that fits."""
     for each in _chain(err):
         if isinstance(each, ssl.SSLCertVerificationError):

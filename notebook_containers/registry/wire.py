@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -21,14 +21,28 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from notebook_containers.registry.addresses import is_public_address
 
 _HEAD_START_S = 0.25
-_UNREACHABLE = "its address is a private one"
+
+
+def anything(address: str) -> str:
+    """Forbid no address."""
+    del address
+    return ""
+
+
+def public_only(address: str) -> str:
+    """Forbid what is no public address."""
+    return "" if is_public_address(address) else "its address is a private one"
 
 
 class Wire:
-    """Opens sockets and can cut them all; thread-safe. ``public_only`` refuses private addresses (checked on what is connected to)."""
+    """Opens sockets and can cut them all; thread-safe.
 
-    def __init__(self, *, connect_s: float, public_only: bool = False) -> None:
-        self._connect_s, self._public_only = connect_s, public_only
+    ``forbids`` says in words why an address may not be connected to (empty: it may); a name is looked up once, and what is connected
+    to is what was checked.
+    """
+
+    def __init__(self, *, connect_s: float, forbids: Callable[[str], str] = anything) -> None:
+        self._connect_s, self._forbids = connect_s, forbids
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._cut = False
@@ -81,8 +95,9 @@ class Wire:
     def connect(self, host: str, port: int) -> socket.socket:
         """Return a socket to the first address that answers; a silent one does not hold the others up. Raises OSError."""
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        if self._public_only and any(not is_public_address(str(address[0])) for *_, address in addresses):
-            raise OSError(errno.EACCES, _UNREACHABLE)
+        forbidden = next(filter(None, (self._forbids(str(address[0])) for *_, address in addresses)), "")
+        if forbidden:
+            raise OSError(errno.EACCES, forbidden)
         end = time.monotonic() + self._connect_s
         pending: dict[socket.socket, float] = {}
         queue = _alternating(addresses)

@@ -77,7 +77,6 @@ def test_copy_owner_and_mode(builder: Builder) -> None:
         ("COPY --from=$X x /", "variables are not replaced"),
         ("COPY $NONE /", "empty"),
         ("COPY app[.py /", "no ] closes"),
-        ("ADD https://example.org/x /", "not supported yet"),
     ],
 )
 def test_copy_refusals(builder: Builder, line: str, words: str) -> None:

@@ -22,7 +22,7 @@ from notebook_containers.registry.listing import referrers, tags
 from notebook_containers.registry.pull import pull
 from notebook_containers.registry.settings import Host, Settings, Timeouts
 from notebook_containers.registry.transport import Transport
-from notebook_containers.registry.wire import Wire
+from notebook_containers.registry.wire import Wire, public_only
 from notebook_containers.store.store import Store
 from tests.registry.images import LAYER, Image, pull_it, refused
 from tests.registry.scripted import Answer, Request, Scripted
@@ -186,7 +186,7 @@ def test_reg03_what_is_connected_to_is_checked_and_not_only_looked_up() -> None:
         listener.listen()
         port = listener.getsockname()[1]
         with pytest.raises(PermissionError, match="private"):
-            Wire(connect_s=1, public_only=True).connect("127.0.0.1", port)
+            Wire(connect_s=1, forbids=public_only).connect("127.0.0.1", port)
         Wire(connect_s=1).connect("127.0.0.1", port).close()
 
 
