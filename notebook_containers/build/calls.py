@@ -15,7 +15,7 @@ from notebook_containers.build.parser import Dockerfile
 from notebook_containers.build.plan import Plan
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.platforms import host_platform, platform_arguments
-from notebook_containers.build.stages import Stage, Stages, cut
+from notebook_containers.build.stages import Origin, Stage, Stages, cut
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import ContainerConfig, ImageConfig, RootFS
 
@@ -62,13 +62,14 @@ class Look:
         build_args: Mapping[str, str],
         name: str,
         target: str,
+        named: Mapping[str, Origin] | None = None,
     ) -> None:
         """Read and plan it; raises DockerfileError for what is wrong in it, InvalidArgument for a target that it has not."""
         self._context, self._name, self._given = context, name, build_args
         platform = host_platform()
         self._predefined = platform_arguments(platform)
         self._dockerfile, self._instructions = read(text, name=name)
-        self._stages = cut(self._instructions, build_args=build_args, platform=platform)
+        self._stages = cut(self._instructions, build_args=build_args, platform=platform, named=named)
         self._goal = self._stages.target(target)
         wanted = {o.image for s in self._stages.needed(self._goal) for o in (s.base, *s.origins.values()) if o.image}
         found = {image: config(image) for image in wanted}

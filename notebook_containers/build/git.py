@@ -31,7 +31,15 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CONFIG = (
     *("protocol.allow=never", "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.attributesFile=/dev/null"),
     *("http.followRedirects=false", "credential.helper=", "submodule.recurse=false", "fetch.recurseSubmodules=false"),
-    *("transfer.fsckObjects=true", "init.defaultBranch=main", "advice.detachedHead=false", "gc.auto=0", "core.protectHFS=true"),
+    *(
+        "transfer.fsckObjects=true",
+        "fetch.fsck.zeroPaddedFilemode=ignore",
+        "fetch.fsck.badTimezone=ignore",
+        "init.defaultBranch=main",
+        "advice.detachedHead=false",
+        "gc.auto=0",
+        "core.protectHFS=true",
+    ),
 )
 
 

@@ -34,13 +34,14 @@ def _build(context: str | None, **given: object) -> Result:
     directory, text, file = source.context, source.text, source.file
     args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
     call = "check" if given["check"] else str(given["call"] or "build")
+    contexts = dict(_context(word) for word in _many(given["build_context"]))
     if call != "build":
-        return _look(
-            call, here.engine.images.look(directory, text=text, dockerfile=file, buildargs=args, target=str(given["target"] or ""))
-        )
+        if source.archive is not None:
+            raise InvalidArgument(f"--call={call} reads no archive from standard input", hint="unpack it, and name the directory")
+        target = str(given["target"] or "")
+        return _look(call, here.engine.images.look(directory, text=text, dockerfile=file, buildargs=args, target=target, contexts=contexts))
     outputs_wanted = [outputs.parse(word) for word in _many(given["output"])]
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
-    contexts = dict(_context(word) for word in _many(given["build_context"]))
     variables = dict(_variable(word) for word in _many(given["context_var"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
     with _debugging(here, wanted=bool(given["debug_shell"])), here.build_view(mode) as progress:

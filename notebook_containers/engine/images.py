@@ -317,18 +317,23 @@ class Images:
         dockerfile: str | os.PathLike[str] | None = None,
         buildargs: Mapping[str, str] | None = None,
         target: str = "",
+        contexts: Mapping[str, str] | None = None,
     ) -> Look:
-        """Read a Dockerfile without building it: its ``findings()``, ``targets()`` and ``outline()``; nothing is pulled.
+        """Read a Dockerfile without building it: its ``findings()``, ``targets()`` and ``outline()``; no image is pulled.
 
         Raises DockerfileError for what is wrong in it.
         """
         from notebook_containers.build.calls import Look
+        from notebook_containers.build.contexts import origins
         from notebook_containers.engine import build_sources
 
-        wanted = build_sources.Wanted(path=path, text=text, dockerfile=dockerfile, variables=dict(buildargs or {}))
+        args = dict(buildargs or {})
+        wanted = build_sources.Wanted(path=path, text=text, dockerfile=dockerfile, contexts=dict(contexts or {}), variables=args)
         with build_sources.opened(self._parts, wanted, self._layout) as sources:
-            context, source, name = sources.context, sources.text, sources.name
-        return Look(source, context=context, config=self._config, build_args=dict(buildargs or {}), name=name, target=target)
+            return Look(
+                sources.text, context=sources.context, config=self._config, build_args=args, name=sources.name, target=target,
+                named=origins(sources.named),
+            )  # fmt: skip
 
     def _layout(self, path: str) -> Sequence[ImageRecord]:
         return [image.record for image in self.load_directory(path, named=False)]

@@ -57,10 +57,22 @@ def _words(magic: str, typed: list[str], fragment: str) -> Iterable[str]:
         return [*command.verbs, *(ROOT if not verb and not words else ())]
     if command is None:
         return []
+    if words and words[-1] == "--context-var":
+        return _variables()
     if fragment.startswith("-"):
         options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
         return [word for p in options for word in (*p.opts, *p.secondary_opts)]
     return _names(command)
+
+
+def _variables() -> Iterable[str]:
+    """Return the names that the person has made in the notebook."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return []
+    return sorted(name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden)
 
 
 def _names(command: click.Command) -> Iterable[str]:

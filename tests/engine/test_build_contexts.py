@@ -83,6 +83,7 @@ def test_a_directory_as_a_named_context(own: Engine, context: Path, further: Pat
 
 
 def test_a_named_context_is_mounted(own: Engine, context: Path, further: Path) -> None:
+    assert [t.base for t in own.images.look(context, text="FROM more\n", contexts={"more": str(further)}).targets()] == ["more"]
     text = f"FROM {BASE}\nRUN --mount=from=more,source=sub,target=/m cp /m/f.txt /f.txt\n"
     result = own.images.build(context, text=text, contexts={"more": str(further)}, network="none")
     assert read(own, result, "/f.txt") == "further"

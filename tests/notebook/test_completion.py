@@ -33,6 +33,13 @@ def test_instructions_of_a_dockerfile_cell(kernel: Kernel) -> None:
     assert "localhost/base" in kernel.complete("%%dockerfile -t x\nFROM loc")
 
 
+def test_the_notebooks_own_variables_after_context_var(kernel: Kernel) -> None:
+    kernel.ok("measured = 1")
+    assert kernel.complete("%%dockerfile --context-var meas") == ["measured"]
+    assert "--context-var" in kernel.complete("%container_build --cont")
+    assert "get_ipython" not in kernel.complete("%container_build --context-var ")
+
+
 def test_nothing_of_ours_elsewhere(kernel: Kernel) -> None:
     kernel.ok("websites = 1")
     assert kernel.complete("websi") == ["websites"]
