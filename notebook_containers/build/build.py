@@ -112,17 +112,19 @@ def build(
         )
         relay = scheduling.Relay(progress)
         lent = lent or Lent()
-        fetching = Fetching(
-            store, trusted=trusted, variables=given, no_cache=no_cache, check=relay.check, agent=lent.agents.get("default", "")
-        )
+        agent = lent.agents.get("default", "")
+
+        def fetch(*, ours: bool) -> Fetching:
+            return Fetching(store, trusted=ours, variables=given, no_cache=no_cache, check=relay.check, agent=agent)
+
         over = ended.enter_context(Context.open(values)) if values is not None else None
-        contexts = ended.enter_context(closing(Contexts(store, named or {}, fetching)))
+        contexts = ended.enter_context(closing(Contexts(store, named or {}, fetch(ours=True))))
         tools = Tools(
             store=store,
             context=opened,
             over=over,
             contexts=contexts,
-            fetching=fetching,
+            fetching=fetch(ours=trusted),
             executor=executor,
             settings=settings,
             lent=lent,

@@ -136,7 +136,12 @@ class Taking:
                     files = {source.path for source in over if not source.is_directory}
                     own = [(context, source) for source in context.select(word) if source.path not in files]
                     return [*own, *((self._over, source) for source in over)]
-        return [(context, source) for source in _select(step, word, context)]
+        try:
+            return [(context, source) for source in _select(step, word, context)]
+        except DockerfileError as err:
+            if origin is None and self._over is not None and not err.hint:
+                err.hint = self._over.missing(word)[1]
+            raise
 
     def _of(self, step: plan.Step, origin: Origin | None) -> Context:
         if origin is None or not origin.context:

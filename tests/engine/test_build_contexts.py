@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from notebook_containers.engine.engine import Engine
 from notebook_containers.engine.images import BuildResult
@@ -125,6 +126,9 @@ def test_a_dockerfile_from_elsewhere_reaches_no_private_host(own: Engine) -> Non
         with pytest.raises(DockerfileError, match="is a private address"):
             own.images.build(f"{server.address}/c.tar")
         assert own.images.build(f"{server.address}/c.tar", text=dockerfile).image.layers
+        server.pages["/d.tar"] = web.Page(tar({"Dockerfile": "FROM scratch\nCOPY --from=more inside /\n"}))
+        server.pages["/more.tar"] = web.Page(tar({"inside": "named by the user"}))
+        assert own.images.build(f"{server.address}/d.tar", contexts={"more": f"{server.address}/more.tar"}).image.layers
 
 
 @pytest.mark.needs("git")
@@ -151,7 +155,7 @@ def test_a_git_repository_as_context(own: Engine, context: Path, tmp_path: Path)
 
 def test_an_archive_as_a_file_object(own: Engine) -> None:
     archive = tar({"Dockerfile": "FROM scratch\nCOPY . /\n", "f.txt": "inside"})
-    for data in (archive, gzip.compress(archive)):
+    for data in (archive, gzip.compress(archive), zstd.compress(archive)):
         assert read(own, own.images.build(fileobj=io.BytesIO(data), custom_context=True), "/f.txt") == "inside"
     with pytest.raises(Error, match="cannot be unpacked"):
         own.images.build(fileobj=io.BytesIO(tar({"../x": "out"})), custom_context=True)
@@ -252,10 +256,11 @@ def test_on_the_command_line(own_home: Home, context: Path, further: Path) -> No
 
 @pytest.mark.user
 @pytest.mark.needs("git")
-def test_as_an_ordinary_user(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lent", [False, True], ids=["one-id", "lent-ids"])
+def test_as_an_ordinary_user(tmp_path: Path, lent: bool) -> None:
     top = tmp_path / "served"
     repositories.commit(top / "w.git", {"f.txt": "from git"})
-    with person(lent=False) as who, web.served() as server, repositories.served(top) as address:
+    with person(lent=lent) as who, web.served() as server, repositories.served(top) as address:
         server.pages["/f"] = web.Page(b"from the web\n")
         server.pages["/a.tar"] = web.Page(tar({"in": "in the archive"}))
         work = who.home / "work"

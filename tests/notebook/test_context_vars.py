@@ -61,4 +61,6 @@ def test_a_wrong_name_and_a_value_that_is_no_file(kernel: Kernel) -> None:
     assert "did you mean settings?" in "".join(cell.traceback)
     assert cell.displays == [], "nothing has begun"
     assert "has no form as a file" in "".join(kernel.run(f"%%dockerfile --context-var lock\nFROM {BASE}\n").traceback)
+    wrong = kernel.run(f"%%dockerfile --context-var settings\nFROM {BASE}\nCOPY setings.json /\n")
+    assert "did you mean settings.json?" in "".join(wrong.traceback)
     assert "no such file table" in "".join(kernel.run(f"%%dockerfile --context-var settings\nFROM {BASE}\nCOPY table.csv /\n").traceback)
