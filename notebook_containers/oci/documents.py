@@ -28,8 +28,8 @@ _MOST_CONTAINERS = 100_000
 def untrusted_json(data: bytes, *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> dict[str, JSON]:
     """Parse bytes from outside into a JSON object; raises InvalidDocument for anything doubtful.
 
-    Refused: more than ``max_bytes``, invalid UTF-8, nesting deeper than 64, duplicate keys, NaN/Infinity, integers beyond 64 bits, a
-    top level that is no object (CVE-2021-41190 is why duplicates and doubt are errors).
+    Refused: more than ``max_bytes``, invalid UTF-8, half a character (a lone surrogate), nesting deeper than 64, duplicate keys,
+    NaN/Infinity, integers beyond 64 bits, a top level that is no object (CVE-2021-41190 is why duplicates and doubt are errors).
     """
     if len(data) > max_bytes:
         raise InvalidDocument(f"{what} is {len(data)} bytes, more than the {max_bytes} allowed")
@@ -40,6 +40,8 @@ def untrusted_json(data: bytes, *, what: str, max_bytes: int = MAX_DOCUMENT_BYTE
             data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_bounded_int
         )
         _check_depth(value, MAX_DEPTH)
+        if b"\\ud" in data or b"\\uD" in data:
+            _check_text(value)
     except RecursionError as err:
         raise InvalidDocument(f"{what} is not valid JSON: nested too deeply") from err
     except ValueError as err:
@@ -64,6 +66,13 @@ def _bounded_int(text: str) -> int:
     if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
         raise ValueError("a number does not fit in 64 bits")
     return int(text)
+
+
+def _check_text(value: JSON) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text has half a character, which nothing can be called") from None
 
 
 def _check_depth(value: JSON, left: int) -> None:

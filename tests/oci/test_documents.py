@@ -70,6 +70,8 @@ class Sample(Document):
         (b'{"a":-9223372036854775809}', "64 bits"),
         (b'{"a":' + b"9" * 5000 + b"}", "64 bits"),
         (b'{"a":"\xff"}', "not valid JSON"),
+        (b'{"a":{"b":"\\ud800"}}', "half a character"),
+        (b'{"a":{"\\uDfff":1}}', "half a character"),
         (b'\xef\xbb\xbf{"a":1}', "not valid JSON"),
         (b'{"a":1} x', "not valid JSON"),
         (b'{"a":' * 70 + b"1" + b"}" * 70, "too deeply"),
@@ -91,6 +93,7 @@ def test_a_document_over_the_limit_is_not_parsed() -> None:
 
 
 def test_the_bounds_are_inclusive() -> None:
+    assert untrusted_json(b'{"a":"\\ud83d\\ude00"}', what="x") == {"a": "\U0001f600"}
     assert untrusted_json(b'{"a":18446744073709551615,"b":-9223372036854775808}', what="x") == {"a": 2**64 - 1, "b": -(2**63)}
     nested = b'{"a":' * (MAX_DEPTH - 1) + b"1" + b"}" * (MAX_DEPTH - 1)
     assert untrusted_json(nested, what="x")
