@@ -336,6 +336,12 @@ def test_rt16_release_agent_is_out_of_reach(engine: Engine) -> None:
     """
     assert run(engine, ["sh", "-c", script]) == "tried\n"
     assert run(engine, ["sh", "-c", script], {"cgroupns": "host"}) == "tried\n"
+    # who may mount sees in its own cgroup namespace no hierarchy's top, the only group with an agent; nothing is written: it would be real
+    mounting = (
+        "for c in memory pids cpu; do mount -t cgroup -o $c c /mnt && echo mounted && find /mnt -name release_agent; umount /mnt; done"
+    )
+    seen = run(engine, ["sh", "-c", f"{{ {mounting}; }} 2>/dev/null; true"], {"cap_add": ["SYS_ADMIN"]})
+    assert set(seen.splitlines()) <= {"mounted"}
 
 
 @pytest.mark.parametrize("word", ["../../x", "/", "/x", "..", "a/../../b", "a\0b", "a\nb", "a//b", ".", "-x/.."])

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 import urllib.request
+from contextlib import suppress
 
 import pytest
 
@@ -128,3 +129,20 @@ def test_user_networks_are_apart(engine: Engine) -> None:
         web.wait()
     finally:
         engine.networks.remove("apart")
+
+
+ASKED = "import socket; s = socket.create_server(('', 80)); c, peer = s.accept(); c.sendall(peer[0].encode()); c.close()"
+
+
+def test_net10_a_container_sees_its_gateway_as_the_client(engine: Engine) -> None:
+    """CVE-2021-20199: never loopback, which a program may trust."""
+    container = engine.containers.run("localhost/python", ["python3", "-c", ASKED], detach=True, stop_timeout=0, ports={"80/tcp": None})
+    assert isinstance(container, Container)
+    (port,) = container.ports
+    gateway = container.exec_run(["sh", "-c", "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'"]).output.decode().strip()
+    seen, deadline = b"", time.monotonic() + 10
+    while not seen and time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port.host_port), 2) as connection:
+            seen = connection.recv(100)
+    assert gateway
+    assert seen.decode() == gateway
