@@ -214,3 +214,35 @@ def test_what_an_ordinary_user_cannot_have_at_all_is_refused_with_the_next_step(
         (["--ulimit", "nofile=100000000:100000000"], "use nofile="),
     ):
         assert said in either.refused("run", "--rm", "--network", "none", *flags, BASE, "true")
+
+
+CONFINED = "grep -E '^(CapInh|CapAmb|CapBnd|NoNewPrivs|Seccomp:)' /proc/self/status | tr -d '\\t '; ls /proc/self/fd | tr '\\n' ' '"
+AS_IT_SHOULD_BE = {"CapInh:" + "0" * 16, "CapAmb:" + "0" * 16, "CapBnd:00000000800405fb", "NoNewPrivs:1", "Seccomp:2", "0 1 2 3"}
+
+
+def test_rt02_rt12_rt22_every_path_is_confined_without_root_too(either: Person) -> None:
+    """A run, an exec, a health check and a build's RUN."""
+    assert {line.strip() for line in sh(either, CONFINED)} == AS_IT_SHOULD_BE
+    check = ("--health-cmd", f"({CONFINED}) >/tmp/s; mv /tmp/s /tmp/status", "--health-interval", "200ms")
+    either.nbc("run", "-d", "--name", "confined", "--network", "none", *check, BASE, "sleep", "1000")
+    try:
+        assert {line.strip() for line in either.nbc("exec", "confined", "sh", "-c", CONFINED).splitlines()} == AS_IT_SHOULD_BE
+        waiting = "until [ -e /tmp/status ]; do sleep 0.1; done; cat /tmp/status"
+        assert {line.strip() for line in either.nbc("exec", "confined", "sh", "-c", waiting).splitlines()} == AS_IT_SHOULD_BE
+    finally:
+        either.nbc("rm", "-f", "confined")
+    place = either.home / "confined"
+    place.mkdir()
+    (place / "Dockerfile").write_text(f"FROM {BASE}\nRUN {CONFINED}\n")
+    words = ("build", "--progress", "plain", "--network", "none", "--no-cache", place)
+    done = either.run("/usr/bin/python3", "-m", "notebook_containers", *words)
+    assert [word for word in AS_IT_SHOULD_BE if word not in done.stdout + done.stderr] == []
+
+
+def test_rt17_the_machines_cgroups_are_not_writable_without_root(either: Person) -> None:
+    """CVE-2023-25809: neither files nor new groups, with the machine's cgroup namespace and with an own one."""
+    making = "mkdir $(find /sys/fs/cgroup -maxdepth 2 -type d | sed 's,$,/mine,') 2>/dev/null"
+    script = f"find /sys/fs/cgroup -writable -type f; {making}; find /sys/fs/cgroup -name mine"
+    for mode in ("host", "private"):
+        wide = f"for f in $({script}); do [ -d $f ] && echo made $f; (: >> $f) 2>/dev/null && echo opened $f; done; echo tried"
+        assert sh(either, wide, "--cgroupns", mode) == ["tried"]
