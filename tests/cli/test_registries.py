@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.conftest import Nbc
 from tests.home import BASE
+from tests.needs import need
 from tests.registry.conftest import CONFIG, PROGRAM, free_port, wait_for
 
 pytestmark = pytest.mark.root
@@ -27,15 +28,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def private(tmp_path: Path) -> Iterator[str]:
     words = ["htpasswd", "-Bbn", "me", PASSWORD]
-    if shutil.which(words[0]) is None:
-        pytest.skip("htpasswd is not installed")
+    need(shutil.which(words[0]), words[0])
     (tmp_path / "htpasswd").write_text(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     yield from serve(tmp_path, f"auth: {{htpasswd: {{realm: test, path: {tmp_path / 'htpasswd'}}}}}")
 
 
 def serve(folder: Path, auth: str) -> Iterator[str]:
-    if not PROGRAM.exists():
-        pytest.skip("docker-registry is not installed")
+    need(PROGRAM.exists(), "docker-registry")
     port = free_port()
     (folder / "config.yml").write_text(CONFIG.format(folder=folder / "data", port=port, auth=auth, tls=""))
     with open(folder / "log", "wb") as log:
