@@ -93,6 +93,9 @@ def create(place: Place, bundle: PlainBundle, kept: Kept) -> Life:
 def config_for(bundle: PlainBundle, kept: Kept) -> Table:
     """Return the Spec as another runtime needs it: absolute paths, the namespaces of an earlier life, the version it knows."""
     config, linux = {**bundle.config}, {**bundle.linux()}
+    if any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces")):
+        # its root could not reach its tree in the store, and crun would give it the machine's /dev/null, which is its standard input
+        raise Unsupported("a user namespace of its own needs the own runtime", hint="leave out --runtime or --userns")
     for entry in document.tables(config, "mounts"):
         if any(word.startswith(_OWN_WORDS) for word in document.texts(entry, "options")):
             raise Unsupported(f"the mount on {document.text(entry, 'destination')} needs the own runtime", hint="leave out --runtime")

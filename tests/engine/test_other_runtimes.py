@@ -120,3 +120,15 @@ def test_a_killed_monitor_leaves_a_container_that_can_be_removed(engine: Engine)
     container.reload()
     assert container.status == "running"  # runc's containers do not die with our monitor
     container.remove(force=True)
+
+
+@pytest.mark.parametrize("runtime", ["runc", pytest.param("crun", marks=pytest.mark.needs("crun"))])
+def test_rt25_the_machines_null_device_stays_roots(engine: Engine, runtime: str) -> None:
+    """crun gives its standard streams to the container's root, who could then take /dev/null from everybody."""
+    for tty in (False, True):
+        try:
+            with pytest.raises(Unsupported, match="a user namespace of its own needs the own runtime"):
+                engine.containers.run(BASE, ["true"], network="none", remove=True, runtime=runtime, userns_mode="auto", tty=tty)
+            assert os.stat("/dev/null").st_uid == 0
+        finally:
+            os.chown("/dev/null", 0, 0)
