@@ -18,6 +18,7 @@ from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import Error, InvalidArgument
+from notebook_containers.linux import syscalls
 from tests.engine.races import look
 from tests.engine.tars import tar
 from tests.home import BASE, Home
@@ -314,8 +315,14 @@ def test_rt33_a_stranger_with_the_containers_number_is_left_alone(engine: Engine
     box = started(engine, ["sleep", "1000"])
     pid = box.state.pid
     monitor = engine._parts.runtime.state(box.id).monitor_pid
-    for number in (monitor, pid):
-        os.kill(number, signal.SIGKILL)
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # not every machine's first process reaps what is left to it
+    try:
+        for number in (monitor, pid):
+            os.kill(number, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(number, 0)
+    finally:
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
     stranger = reborn(pid)
     need(stranger, "a process number of one's choice")
     assert stranger
