@@ -58,6 +58,10 @@ class Fetching:
         self._variables = {**_proxies(os.environ), **_proxies(variables)}
         self._done: dict[str, Fetched] = {}
 
+    def strict(self) -> Fetching:
+        """Return one for words that are not the user's own."""
+        return Fetching(self._store, trusted=False, variables=self._variables, check=self._check, no_cache=self._no_cache)
+
     def file(self, location: WebFile, *, checksum: str = "") -> Fetched:
         """Return a file of the web, fetched at most once in a build; ``checksum`` is ``sha256:…``, known content is then not asked for.
 

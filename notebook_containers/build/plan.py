@@ -141,6 +141,7 @@ class Step:
     """One instruction: ``operation`` is None when it changes no file; ``created_by`` is its line of the image's history.
 
     ``config`` and ``author`` are the image's after it; ``arguments`` are the ARGs that it uses, or that its command sees.
+    ``foreign``: it is a base image's trigger, and not the user's own word.
     """
 
     node: Node
@@ -150,6 +151,7 @@ class Step:
     created_by: str
     config: ContainerConfig
     author: str
+    foreign: bool = False
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -80,7 +80,7 @@ def _trigger_steps(stage: Stage, scope: Scope, triggers: Sequence[str]) -> Itera
                 if isinstance(instruction, ins.From | ins.OnBuild) or (isinstance(instruction, ins.Copy) and instruction.from_):
                     raise instruction.node.error("an ONBUILD trigger of this form is not supported yet")
                 step = expand_step(instruction, scope, {})
-                yield replace(step, line=start.line, text=f"ONBUILD {step.text}")
+                yield replace(step, line=start.line, text=f"ONBUILD {step.text}", foreign=bool(stage.base.image))
         except DockerfileError as err:
             raise start.node.error(
                 f"the base image's trigger {text.splitlines()[0][:60]!r} is wrong: {err.message}",

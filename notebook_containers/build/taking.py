@@ -152,10 +152,11 @@ class Taking:
             raise error_at(step, f"the build context {origin.context}: {err.message}", word=origin.context, hint=err.hint) from err
 
     def _fetch(self, step: plan.Step, copy: plan.Copy, location: Location) -> Fetched:
+        fetching = self._fetching.strict() if step.foreign else self._fetching
         try:
             if isinstance(location, Repository):
-                return self._fetching.repository(location, keep_git=copy.keep_git_dir, checksum=copy.checksum)
-            found = self._fetching.file(location, checksum=copy.checksum)
+                return fetching.repository(location, keep_git=copy.keep_git_dir, checksum=copy.checksum)
+            found = fetching.file(location, checksum=copy.checksum)
         except BuildError as err:
             raise error_at(step, err.message, word=location.text, hint=err.hint) from err
         if found.path.endswith(f"/{UNNAMED}") and copy.destination.endswith("/"):

@@ -233,6 +233,14 @@ def test_addresses() -> None:
     assert forbidden("0.0.0.0", private=False)
 
 
+def test_a_trigger_of_a_base_image_reaches_no_private_host(builder: Builder, web: Web) -> None:
+    web.pages["/f"] = Page(b"of this machine")
+    builder(f"FROM base\nONBUILD ADD {web.address}/f /f\n", tag="triggering")
+    with pytest.raises(DockerfileError, match="is a private address"):
+        builder("FROM triggering\n")
+    assert web.asked == []
+
+
 def test_nothing_runs_before_all_is_fetched(builder: Builder, web: Web) -> None:
     with pytest.raises(DockerfileError) as info:
         builder(f"FROM base\nRUN touch /x\nADD {web.address}/none /a\nCOPY none /b\n")
