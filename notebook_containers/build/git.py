@@ -58,8 +58,13 @@ class Git:
             self._env["SSH_AUTH_SOCK"] = agent
 
     def commit(self, repository: Repository) -> str:
-        """Return the commit that the repository's ref means now, or the ref itself where it can only be a commit; raises BuildError."""
+        """Return the commit that the repository's ref means now, or the ref itself where it can only be a commit; raises BuildError.
+
+        Nobody is asked about a whole commit.
+        """
         ref = repository.ref
+        if _COMMIT.match(ref):
+            return ref
         lines = self._run(["ls-remote", "--", repository.url, *_names(ref)], repository.url).splitlines()
         found = {name: commit for commit, _, name in (line.partition("\t") for line in lines) if _COMMIT.match(commit)}
         for name in _names(ref):

@@ -66,6 +66,17 @@ def test_it_is_fetched_again_when_its_branch_has_moved(builder: Builder, address
     assert (result.steps[1].status, builder.read(result, "/w/a.txt")) == ("built", "two")
 
 
+def test_a_whole_commit_that_is_known_needs_no_server(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    whole = commit(tmp_path / "served/work.git", {"a.txt": "one"})
+    with served(tmp_path / "served") as address:
+        text = f"FROM base\nADD {address}/work.git#{whole} /w\n"
+        assert builder(text).steps[1].status == "built"
+    assert builder(text).steps[1].status == "cached"
+    with pytest.raises(DockerfileError, match="git cannot fetch"):
+        builder(f"FROM base\nADD {address}/work.git#main /w\n")
+
+
 def test_the_git_directory_and_the_depth(builder: Builder, address: str, work: Path) -> None:
     for number in range(3):
         commit(work, {"a.txt": str(number)})
