@@ -13,6 +13,7 @@ import pytest
 from notebook_containers.errors import BuildError, DockerfileError
 from notebook_containers.registry import wire
 from notebook_containers.registry.download import Download, forbidden
+from notebook_containers.registry.settings import Timeouts
 
 from .conftest import Builder
 from .web import Page, Web, served
@@ -221,6 +222,25 @@ def test_what_a_server_may_not_answer(web: Web, page: Page, words: str) -> None:
     with pytest.raises(BuildError) as info:
         Download(private=True, variables={}, max_bytes=1000).fetch(f"{web.address}/x", io.BytesIO())
     assert words in info.value.message
+
+
+def test_a_body_that_breaks_off_is_asked_for_again_and_then_an_error(web: Web) -> None:
+    web.pages["/x"] = Page(b"half", length=8)
+    with pytest.raises(BuildError, match="cannot fetch"):
+        Download(private=True, variables={}, timeouts=Timeouts(attempts=3, pause_s=0.01)).fetch(f"{web.address}/x", io.BytesIO())
+    assert len(web.asked) == 3
+
+
+def test_an_interrupt_ends_a_download(web: Web) -> None:
+    web.pages["/x"] = Page(b"x" * (1 << 20))
+    calls = iter([None, None, KeyboardInterrupt()])
+
+    def check() -> None:
+        if error := next(calls):
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        Download(private=True, variables={}, check=check).fetch(f"{web.address}/x", io.BytesIO())
 
 
 def test_addresses() -> None:
