@@ -10,6 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # typing costs seven milliseconds, and every monitor imports this module
 if TYPE_CHECKING:
     from notebook_containers.engine.engine import Engine as Engine
+    from notebook_containers.notebook.plans import PlanDiagram as PlanDiagram, plan_diagram as plan_diagram
     from notebook_containers.notebook.tables import steps_frame as steps_frame
 
 __version__ = "0.1.0"
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> object:
         from notebook_containers.engine.engine import Engine
 
         return Engine
+    if name == "plan_diagram":
+        from notebook_containers.notebook.plans import plan_diagram
+
+        return plan_diagram
     if name == "steps_frame":
         from notebook_containers.notebook.tables import steps_frame
 

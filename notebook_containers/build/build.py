@@ -48,6 +48,7 @@ class BuildResult:
     steps: tuple[StepResult, ...]
     warnings: tuple[Finding, ...]
     hints: tuple[Hint, ...] = ()
+    plan: tuple[PlannedStep, ...] = ()
     cached: tuple[CachedStep, ...] = ()
 
 
@@ -148,7 +149,14 @@ def build(
         image = _write(store, _dated(store, config, job.solver), solved.below.layers, tags)
         kept.keep_steps(store.records, image.id, job.kept(made))
     progress(ImageDone(image_id=image.id, tags=tuple(tag.tagged().familiar() for tag in tags)))
-    return BuildResult(image=image, steps=job.results(), warnings=warnings, hints=tuple(job.solver.hints), cached=tuple(job.solver.cached))
+    return BuildResult(
+        image=image,
+        steps=job.results(),
+        warnings=warnings,
+        hints=tuple(job.solver.hints),
+        cached=tuple(job.solver.cached),
+        plan=job.planned,
+    )
 
 
 def _own(labels: Mapping[str, str]) -> dict[str, str]:
@@ -180,12 +188,12 @@ class _Job:
         self._tools, self._stages, self._goal = tools, stages, goal
         self._needed = stages.needed(goal)
         self._first: dict[int, int] = {}
-        planned = tuple(self._number())
-        self._total = len(planned)
+        self.planned = tuple(self._number())
+        self._total = len(self.planned)
         self._images: dict[str, ImageConfig] = {}
         self._from_results: list[StepResult] = []
         self.solver = Solver(tools, self._images, self._total)
-        tools.progress(PlanReady(steps=planned))
+        tools.progress(PlanReady(steps=self.planned))
 
     def _number(self) -> Iterator[PlannedStep]:
         index = 0
@@ -193,7 +201,8 @@ class _Job:
             self._first[stage.index] = index + 1
             for instruction in (stage.start, *stage.instructions):
                 index += 1
-                yield PlannedStep(index=index, stage=stage.label, line=instruction.line, text=one_line(instruction.text))
+                takes = self._stages.taken(stage, instruction)
+                yield PlannedStep(index=index, stage=stage.label, line=instruction.line, text=one_line(instruction.text), takes=takes)
 
     def make_plan(self, bases: Bases, given: Mapping[str, str], *, pull: bool) -> Plan:
         """Find the base images, then replace every variable."""
@@ -264,7 +273,17 @@ def _told(progress: Callable[[Event], None], index: int, total: int, stage: Stag
         else "empty"
     )
     results.append(
-        StepResult(index=index, line=line, instruction=text, status="metadata", reason=reason, seconds=seconds, bytes_added=0, layer=None)
+        StepResult(
+            index=index,
+            line=line,
+            instruction=text,
+            status="metadata",
+            reason=reason,
+            seconds=seconds,
+            bytes_added=0,
+            layer=None,
+            began=began,
+        )
     )
     progress(StepDone(index=index, cached=True, reason=reason, seconds=seconds, bytes_added=0, layer=None))
 

@@ -15,7 +15,9 @@ from notebook_containers.build.parser import Dockerfile
 from notebook_containers.build.plan import Plan
 from notebook_containers.build.planning import make_plan
 from notebook_containers.build.platforms import host_platform, platform_arguments
+from notebook_containers.build.progress import PlannedStep
 from notebook_containers.build.stages import Origin, Stage, Stages, cut
+from notebook_containers.build.wording import one_line
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import ContainerConfig, ImageConfig, RootFS
 
@@ -96,6 +98,14 @@ class Look:
         return tuple(
             Target(name=s.label, base=s.start.image.text, description=_comment(self._dockerfile, s.start, s.name), default=s is last)
             for s in self._stages.all
+        )
+
+    def steps(self) -> tuple[PlannedStep, ...]:
+        """Return the steps that a build of the target takes, as it numbers them."""
+        pairs = [(stage, each) for stage in self._stages.needed(self._goal) for each in (stage.start, *stage.instructions)]
+        return tuple(
+            PlannedStep(index=i, stage=s.label, line=each.line, text=one_line(each.text), takes=self._stages.taken(s, each))
+            for i, (s, each) in enumerate(pairs, 1)
         )
 
     def outline(self) -> tuple[Parameter, ...]:

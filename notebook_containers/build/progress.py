@@ -15,12 +15,16 @@ from notebook_containers.oci.image import Digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """A step that will come: its number, its stage's name (or number), its line and its text on one line."""
+    """A step that will come: its number, its stage's name (or number), its line and its text on one line.
+
+    ``takes`` are the stages whose files it starts with or copies.
+    """
 
     index: int
     stage: str
     line: int
     text: str
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

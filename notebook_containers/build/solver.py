@@ -34,7 +34,10 @@ from notebook_containers.store.records import CacheRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What became of a step: ``status`` is ``cached``, ``built`` or ``metadata``; ``reason`` says why in words, ``causes`` as data."""
+    """What became of a step: ``status`` is ``cached``, ``built`` or ``metadata``; ``reason`` says why in words, ``causes`` as data.
+
+    ``began`` is a reading of the monotonic clock.
+    """
 
     index: int
     line: int
@@ -45,6 +48,7 @@ class StepResult:
     bytes_added: int
     layer: Digest | None
     causes: tuple[Cause, ...] = ()
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +196,7 @@ class Solver:
     def _result(self, step: plan.Step, index: int, began: float, *, status: str, reason: str, layer: Layer | None) -> StepResult:
         return StepResult(
             index=index, line=step.line, instruction=step.text, status=status, reason=reason, seconds=time.monotonic() - began,
-            bytes_added=layer.size if layer is not None else 0, layer=layer.diff_id if layer is not None else None,
+            bytes_added=layer.size if layer is not None else 0, layer=layer.diff_id if layer is not None else None, began=began,
         )  # fmt: skip
 
     def _finish(self, r: StepResult, *, cached: bool) -> None:

@@ -60,6 +60,12 @@ class Stages:
     all: tuple[Stage, ...]
     arguments: Mapping[str, str]
 
+    def taken(self, stage: Stage, instruction: ins.Instruction) -> tuple[str, ...]:
+        """Return the labels of the stages that an instruction of a stage starts with or takes files from."""
+        here = [o for (line, _name), o in stage.origins.items() if line == instruction.line]
+        origins = [stage.base] if instruction is stage.start else here
+        return tuple(self.all[o.stage].label for o in origins if o.stage is not None)
+
     def target(self, name: str) -> Stage:
         """Return the stage of this name or number, the last one for an empty name; raises InvalidArgument."""
         if not name:

@@ -6,7 +6,21 @@ import json
 import sys
 from collections.abc import Sequence
 
-from notebook_containers.commands.results import Built, Documents, Ended, Given, Layers, Names, Result, Row, Started, Table, Text, Tree
+from notebook_containers.commands.results import (
+    Built,
+    Documents,
+    Ended,
+    Given,
+    Layers,
+    Names,
+    Planned,
+    Result,
+    Row,
+    Started,
+    Table,
+    Text,
+    Tree,
+)
 from notebook_containers.errors import Error
 
 
@@ -35,7 +49,11 @@ def show(result: Result) -> int:
 
                 print(f"nbc: {plain(verdict)}", file=sys.stderr)
             return code
-        case Built(image=image):
+        case Planned(plan=plan):
+            _print(plan.as_text())
+        case Built(image=image, plan=plan):
+            if plan is not None:
+                print(plan.as_text(), file=sys.stderr)
             print(image.id)
         case Layers(stacks=stacks):
             from notebook_containers.commands.layers import as_text

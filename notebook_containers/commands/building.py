@@ -16,7 +16,7 @@ import click
 from notebook_containers.commands.face import Face, face
 from notebook_containers.commands.given import nano_cpus
 from notebook_containers.commands.looking import QUIET
-from notebook_containers.commands.results import Built, Result, Table, Text
+from notebook_containers.commands.results import Built, Planned, Result, Table, Text
 from notebook_containers.errors import BuildError, InvalidArgument
 from notebook_containers.lean import dataclass
 
@@ -80,7 +80,12 @@ def _build(context: str | None, **given: object) -> Result:
         (here.cwd / str(given["iidfile"])).write_text(result.image.id)
     if any(output.dest == "-" for output in outputs_wanted):
         return None
-    return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]))
+    plan = None
+    if given["graph"]:
+        from notebook_containers.commands import plans
+
+        plan = plans.built(result.plan, result.steps)
+    return Built(image=result.image, steps=result.steps, quiet=bool(given["quiet"]), plan=plan)
 
 
 @contextmanager
@@ -126,6 +131,10 @@ def _text(value: object) -> str | None:
 
 
 def _look(call: str, look: Look) -> Result:
+    if call == "plan":
+        from notebook_containers.commands import plans
+
+        return Planned(plan=plans.planned(look.steps()))
     if call == "targets":
         return Table(kind="targets", rows=[target.row() for target in look.targets()])
     if call == "outline":
@@ -210,6 +219,7 @@ def _pair(option: str, word: str) -> tuple[str, str]:
 
 
 _CONTEXT_HELP = "A further context for FROM and --from: a directory, an address, docker-image://IMAGE or oci-layout://DIRECTORY."
+_CALLS = ("build", "check", "outline", "plan", "targets")
 
 COMMANDS: Mapping[str, click.Command] = {
     "build": click.Command(
@@ -240,8 +250,9 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["--secret"], multiple=True, metavar="id=NAME[,src=FILE]", help="Lend a secret to RUN --mount=type=secret."),
             click.Option(["--ssh"], multiple=True, metavar="default|ID=SOCKET", help="Lend an SSH agent to RUN --mount=type=ssh."),
             click.Option(["--check"], is_flag=True, help="Check the Dockerfile, and build nothing."),
+            click.Option(["--graph"], is_flag=True, help="Show the plan as a picture: stages, what was cached, what ran at once."),
             click.Option(["--debug-shell"], is_flag=True, help="When a step fails, open a shell where it stopped."),
-            click.Option(["--call"], type=click.Choice(["build", "check", "outline", "targets"]), help="What to do instead of building."),
+            click.Option(["--call"], type=click.Choice(_CALLS), help="What to do instead of building."),
             click.Option(["--progress"], default="auto", show_default=True, help="auto, plain or quiet."),
             click.Option(["--iidfile"], help="Write the image id to this file."),
             QUIET,

@@ -42,6 +42,7 @@ class StepState:
     line: int
     text: str
     stage: str = ""
+    takes: tuple[str, ...] = ()
     status: Status = "waiting"
     reason: str = ""
     message: str = ""
@@ -106,7 +107,9 @@ class BuildState:
         """Bring the state up to date; output is taken by the step itself."""
         match event:
             case PlanReady():
-                self.steps = {s.index: StepState(index=s.index, line=s.line, text=s.text, stage=s.stage) for s in event.steps}
+                self.steps = {
+                    s.index: StepState(index=s.index, line=s.line, text=s.text, stage=s.stage, takes=s.takes) for s in event.steps
+                }
             case StepStarted():
                 step = self.steps.setdefault(event.index, StepState(index=event.index, line=event.line, text=event.text))
                 step.text, step.line, step.status, step.began = event.text, event.line, "running", self._clock()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from notebook_containers.build.solver import StepResult
     from notebook_containers.commands.imagetree import Branch
     from notebook_containers.commands.layers import ImageStack
+    from notebook_containers.commands.plans import BuildPlan
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.images import Image
     from notebook_containers.oci.documents import JSON
@@ -92,6 +93,15 @@ class Built:
     image: Image
     steps: Sequence[StepResult] = ()
     quiet: bool = False
+    plan: BuildPlan | None = None
+    """What to show instead of the image's layers, if that was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The plan of a build that was not done."""
+
+    plan: BuildPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,4 +118,4 @@ class Tree:
     branches: Sequence[Branch]
 
 
-Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Layers | Tree | None
+Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Planned | Layers | Tree | None

@@ -19,9 +19,10 @@ from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord
 
 if TYPE_CHECKING:
+    from notebook_containers import PlanDiagram
     from notebook_containers.build.calls import Look
     from notebook_containers.build.ordering import Hint
-    from notebook_containers.build.progress import Event
+    from notebook_containers.build.progress import Event, PlannedStep
     from notebook_containers.engine import saving
     from notebook_containers.engine.build_cache import CacheWord
     from notebook_containers.engine.filters import Filters
@@ -53,7 +54,14 @@ class BuildResult:
     image: Image
     steps: Steps
     hints: tuple[Hint, ...] = ()
+    plan: tuple[PlannedStep, ...] = ()
     log: tuple[str, ...] = ()
+
+    def plan_diagram(self) -> PlanDiagram:
+        """Return the plan as a picture: stages, steps, what was cached, what ran at once and how long."""
+        from notebook_containers import plan_diagram  # the face that draws; nothing here imports it before
+
+        return plan_diagram(self.plan, self.steps)
 
     def __iter__(self) -> Iterator[object]:
         """Unpack as docker-py's pair."""
@@ -284,7 +292,7 @@ class Images:
                 build_cache.give(self._parts, self, result, word, directory=place)
         for each in names or ("",):
             self._parts.emit_image("build", result.image.id, each)
-        return BuildResult(image=Image(self._parts, result.image), steps=Steps(result.steps), hints=result.hints)
+        return BuildResult(image=Image(self._parts, result.image), steps=Steps(result.steps), hints=result.hints, plan=result.plan)
 
     def _take_caches(self, words: Sequence[CacheWord], directory: Path, tell: Callable[[Event], None]) -> None:
         """Take the steps of caches; one that cannot be had is told and passed over: the build does without."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.commands import results
 from notebook_containers.commands.layers import ImageStack
+from notebook_containers.commands.plans import BuildPlan
 from notebook_containers.errors import ContainerError
 from notebook_containers.notebook import diagrams, tables
 from notebook_containers.notebook.face import NotebookFace
 from notebook_containers.notebook.imagetree import ImageTree
+from notebook_containers.notebook.plans import PlanDiagram
 
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image
@@ -41,6 +43,8 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
                 raise ContainerError(text, hint=verdict, exit_status=code, container_id=container_id)
             if verdict:
                 face.note(verdict)
+        case results.Built(plan=BuildPlan() as plan, quiet=False) | results.Planned(plan=plan):
+            return PlanDiagram(plan)
         case results.Built(image=image, quiet=quiet):
             return None if quiet else diagram([_stack(image)])
         case results.Layers(stacks=stacks):

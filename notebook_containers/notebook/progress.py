@@ -9,13 +9,15 @@ from types import TracebackType
 from typing import Self
 
 from notebook_containers.build.progress import Event, StepDone, StepFailed, StepOutput
-from notebook_containers.commands import figures
-from notebook_containers.commands.progress import BuildState, PlainBuildView, Status, StepState
+from notebook_containers.commands import figures, plans
+from notebook_containers.commands.plans import SIGNS
+from notebook_containers.commands.progress import BuildState, PlainBuildView, StepState
 from notebook_containers.commands.text import one_line
-from notebook_containers.notebook.html import Markup, element, join
+from notebook_containers.notebook.html import Markup, data_image, element, join
 from notebook_containers.notebook.live import LiveDisplay, Snapshot
+from notebook_containers.notebook.plans import PlanDiagram
 
-_SIGNS: dict[Status, str] = {"waiting": "·", "running": "▶", "done": "✓", "cached": "↺", "failed": "✗", "stopped": "■"}
+_MOST_DRAWN = 80
 _LEFT = {"style": "text-align: left"}
 _KEPT = "\N{NO-BREAK SPACE}"
 
@@ -66,18 +68,26 @@ def _html(state: BuildState) -> Markup:
     table = element("table", None, element("tbody", None, *(_row(state, step) for step in state.steps.values())))
     parts: list[str] = [element("div", None, element("strong", None, state.sentence()))]
     if not state.ended:
-        parts += [_bar(state), table] if state.steps else []
+        parts += [_bar(state), *_picture(state), table] if state.steps else []
         parts += _running(state)
     elif state.steps:
         parts += _failure(state)
-        parts.append(element("details", None, element("summary", None, figures.count(len(state.steps), "step")), table))
+        summary = element("summary", None, figures.count(len(state.steps), "step"))
+        parts.append(element("details", None, summary, *_picture(state), table))
     return join(*parts, *_warnings(state), *_hints(state))
+
+
+def _picture(state: BuildState) -> Iterator[Markup]:
+    """Draw the plan where it says more than the table does: with several stages, and not too many steps to be drawn again and again."""
+    if len({step.stage for step in state.steps.values()}) > 1 and len(state.steps) <= _MOST_DRAWN:
+        plan = plans.standing(state)
+        yield data_image(PlanDiagram(plan).to_svg(themed=False), plan.sentence())
 
 
 def _row(state: BuildState, step: StepState) -> Markup:
     took = "" if step.status in ("waiting", "cached") else figures.seconds(state.step_seconds(step))
     cells = (
-        f"{_SIGNS[step.status]} {step.status}",
+        f"{SIGNS[step.status]} {step.status}",
         f"{step.index}/{len(state.steps)}",
         element("code", {"title": one_line(step.text, limit=2000)}, one_line(step.text, limit=90)),
         took,
@@ -130,7 +140,7 @@ def _text(state: BuildState) -> str:
     for step in state.steps.values():
         size = figures.size(step.bytes_added) if step.has_layer else ""
         took = "" if step.status in ("waiting", "cached") else figures.seconds(state.step_seconds(step))
-        lines.append(f"  {_SIGNS[step.status]} {step.status:<7} {took:>9} {size:>9}  {one_line(step.text, limit=100)}")
+        lines.append(f"  {SIGNS[step.status]} {step.status:<7} {took:>9} {size:>9}  {one_line(step.text, limit=100)}")
     shown = state.failed or next((step for step in state.steps.values() if step.status == "running"), None)
     if state.failed is not None:
         lines += ["", state.failed.excerpt(), state.failed.message]

@@ -50,3 +50,15 @@ def test_a_step_is_run_by_its_number(nbc: Nbc) -> None:
     line = nbc("run", "--step", "9", "stepped").line
     assert line.startswith("nbc: image stepped:latest has no step 9; it has 1 (FROM localhost/base), 2 (RUN echo 1 > /one)")
     nbc.ok("rmi", "stepped")
+
+
+def test_the_plan_as_text(nbc: Nbc) -> None:
+    text = f"FROM {BASE} AS one\nRUN echo pictured > /one\nFROM scratch\nCOPY --from=one /one /\n"
+    plan = nbc.ok("build", "--call=plan", "-", stdin=text)
+    assert plan.splitlines() == [
+        *("2 stages, 4 steps", "stage one", "  · #1   FROM localhost/base AS one", "  · #2   RUN echo pictured > /one"),
+        *("stage 1", "  · #3   FROM scratch", "  · #4   COPY --from=one /one /  <- one"),
+    ]
+    done = nbc("build", "--graph", "-", stdin=text)
+    assert "\n  ✓ #2   RUN echo pictured > /one  " in done.err
+    assert done.out.startswith("sha256:")

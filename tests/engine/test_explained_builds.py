@@ -174,3 +174,14 @@ def test_a_killed_build_leaves_only_garbage(own_home: Home, tmp_path: Path) -> N
             engine.images.failed()
         engine.prune()
     assert own_home.remains() == {}
+
+
+def test_the_plan_is_a_picture(own: Engine, tmp_path: Path) -> None:
+    text = f"FROM {BASE} AS one\nRUN sleep 0.3; echo 1 > /one\nFROM {BASE} AS two\nRUN sleep 0.3; echo 2 > /two\n"
+    text += "FROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n"
+    diagram = own.images.build(tmp_path, text=text).plan_diagram()
+    assert "2 stages ran at once for 0." in diagram.to_text()
+    assert diagram.to_svg().count("<path") == 2
+    again = own.images.build(tmp_path, text=text).plan_diagram()
+    assert again.to_text().splitlines()[0] == "3 stages, 7 steps, 7 cached"
+    assert own.images.look(tmp_path, text=text).steps() == own.images.build(tmp_path, text=text).plan

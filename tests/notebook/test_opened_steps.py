@@ -24,3 +24,24 @@ def test_the_failed_step_is_opened_by_a_magic(kernel: Kernel) -> None:
     kernel.ok(FAILING.replace("exit 3", "exit 0"))
     assert kernel.run("%container_shell --failed").status == "error"
     assert kernel.ok("%container_run --rm --step 4 nb-broken cat /work/half").stdout == "half\n"
+
+
+STAGES = f"""%%dockerfile -t nb-plan {{}}
+FROM {BASE} AS one
+RUN sleep 0.3; echo 1 > /one
+FROM {BASE} AS two
+RUN sleep 0.3; echo 2 > /two
+FROM scratch
+COPY --from=one /one /
+COPY --from=two /two /
+"""
+
+
+def test_the_plan_is_a_picture_while_it_builds_and_afterwards(kernel: Kernel) -> None:
+    cell = kernel.ok(STAGES.format("--call=plan"))
+    assert cell.text.startswith("3 stages, 7 steps\nstage one\n  · #1   FROM localhost/base AS one\n")
+    cell = kernel.ok(STAGES.format("--graph"))
+    assert "data:image/svg+xml" in cell.result["text/html"]
+    assert cell.text.startswith("3 stages, 7 steps, ")
+    assert "data:image/svg+xml" in cell.displays[-1]["text/html"]
+    kernel.ok("%container_rmi nb-plan")
