@@ -129,7 +129,9 @@ def opening(parts: Parts) -> Iterator[None]:
     except BuildError as err:
         if err.kept:
             err.step = failed(parts, err.kept)
-            err.hint = "; ".join(filter(None, (err.hint, "open it where it stopped with 'nbc shell --failed'")))
+            err.hint = "; ".join(
+                filter(None, (err.hint, "open it where it stopped: nbc shell --failed, in a notebook %container_shell --failed"))
+            )
         raise
 
 

@@ -42,7 +42,8 @@ def _height(stage: PlanStage) -> float:
 
 def _stage(stage: PlanStage, x: float, y: float) -> Iterator[Shape]:
     took = sum(step.seconds for step in stage.steps if step.ran)
-    words = figures.seconds(took) if took else "cached" if any(step.status == "cached" for step in stage.steps) else ""
+    found = "cached" if {step.status for step in stage.steps} in ({"cached"}, {"cached", "done"}) else ""
+    words = figures.seconds(took) if took else found
     yield Shape(kind="rect", role="head", x=x, y=y, width=_WIDTH, height=_HEAD, radius=6, title=stage.label)
     name = fit(one_line(stage.label), _WIDTH - 100, 13)
     yield Shape(kind="text", role="head", x=x + 10, y=y + 19, lead=name, text="", size=13)

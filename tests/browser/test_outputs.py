@@ -7,8 +7,10 @@ from typing import cast
 import nbformat
 import pytest
 
+from notebook_containers import Engine
 from notebook_containers.notebook.diagrams import LAYERS_MIME, ImageStack, LayerBox, LayerDiagram
 from tests.browser.conftest import Browser, Lab
+from tests.home import BASE
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -92,3 +94,32 @@ def test_dockerfile_cells_are_shown_as_dockerfiles(browser: Browser, lab: Lab) -
     assert python["import"] == keyword
     typed = {word: style for line in cast("Cell", steps["typed"]) for word, style in line}
     assert (typed["FROM"], typed["RUN"]) == (keyword, keyword)
+
+
+STAGES = f"""%%dockerfile -t builds
+FROM {BASE} AS tools
+RUN for i in 1 2 3 4 5 6 7 8; do echo working $i; sleep 0.4; done
+from {BASE} AS web
+RUN sleep 1; echo page > /page
+FROM {BASE}
+COPY --from=tools /etc/passwd /tools
+COPY --from=web /page /page
+"""
+BROKEN = STAGES.replace("RUN sleep 1; echo page > /page", "RUN echo half of it; echo no such tool >&2; exit 3")
+
+
+def test_builds_are_seen_live_with_warnings_and_where_they_failed(browser: Browser, lab: Lab, engine: Engine) -> None:
+    engine.images.get(BASE)
+    write(lab, "builds.ipynb", *map(nbformat.v4.new_code_cell, ("%load_ext notebook_containers", STAGES, BROKEN)))
+    seen = cast("dict[str, dict[str, object]]", dict(browser.play("builds", lab)))
+    live, failed = str(seen["live"]["words"]), str(seen["broken"]["words"])
+    assert "Building: " in live
+    assert "working 1" in live
+    assert seen["live"]["picture"] == [True, 668]
+    assert "ConsistentInstructionCasing" in str(seen["built"]["words"])
+    assert "Build failed at step 4 of 7" in failed
+    assert "   4 | RUN echo half of it; echo no such tool >&2; exit 3\n       ^^^^^" in failed
+    assert "no such tool" in failed
+    assert "ended with exit code 3" in failed
+    assert seen["broken"]["picture"] == [True, 668]
+    assert engine.images.failed().line == 4

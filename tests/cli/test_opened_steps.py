@@ -15,7 +15,7 @@ FAILING = f"FROM {BASE}\nENV A=b\nWORKDIR /work\nRUN echo half > half; exit 3\n"
 def test_the_failed_step_is_opened_by_a_verb_and_by_an_option(nbc: Nbc) -> None:
     done = nbc("build", "-", stdin=FAILING)
     assert done.status == 1
-    assert done.err.rstrip().endswith("ended with exit code 3; open it where it stopped with 'nbc shell --failed'")
+    assert "ended with exit code 3; open it where it stopped: nbc shell --failed, in a notebook %container_shell --failed" in done.err
     assert nbc.ok("shell", "--failed", "cat", "half") == "half"
     assert nbc.ok("shell", "--failed", stdin="pwd; echo $A; ls\n").split() == ["/work", "b", "half"]
     assert nbc("shell", "--failed", "sh", "-c", "exit 7").status == 7
