@@ -297,9 +297,11 @@ class Solver:
         operation = step.operation
         assert isinstance(operation, plan.Execute)
         shell = step.config.shell[:1] or ("/bin/sh",)
+        # what a command prints that saw a secret goes to no disk: the error in memory has it
+        told = "" if any(isinstance(mount, plan.Secret) for mount in operation.mounts) else err.output
         config = ContainerConfig(env=operation.env, user=operation.user, working_dir=operation.cwd, cmd=shell)
         kept = KeptFailure(
             line=step.line, text=step.text, before=work.below.layers, layer=layer.diff_id if layer is not None else None, config=config,
-            exit_status=err.exit_status, verdict=err.hint, output=err.output,
+            exit_status=err.exit_status, verdict=err.hint, output=told,
         )  # fmt: skip
         return keep_failure(self._tools.store.records, self._tools.settings.place, kept)

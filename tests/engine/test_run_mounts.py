@@ -325,3 +325,15 @@ def test_words_of_secrets(tmp_path: Path) -> None:
         with pytest.raises(InvalidArgument) as caught:
             read_agents([wrong], tmp_path, {})
         assert caught.value.hint
+
+
+@pytest.mark.root
+def test_bld08_a_failed_step_that_printed_a_secret_keeps_no_copy(build: Output, own_home: Home) -> None:
+    text = f"FROM {BASE}\nRUN --mount=type=secret,id=token cat /run/secrets/token; echo half > /half; exit 3\n"
+    with pytest.raises(BuildError) as caught:
+        build(text, secrets={"token": CANARY.encode()})
+    assert CANARY in caught.value.output
+    assert [c.path for c in caught.value.changes()] == ["/half"]
+    assert caught.value.run(["sh", "-c", "cat /half; ls /run"]) == b"half\n"
+    assert holders(own_home.root) == []
+    assert holders(own_home.run) == []

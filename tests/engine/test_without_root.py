@@ -246,3 +246,19 @@ def test_rt17_the_machines_cgroups_are_not_writable_without_root(either: Person)
     for mode in ("host", "private"):
         wide = f"for f in $({script}); do [ -d $f ] && echo made $f; (: >> $f) 2>/dev/null && echo opened $f; done; echo tried"
         assert sh(either, wide, "--cgroupns", mode) == ["tried"]
+
+
+def test_a_failed_step_is_open_to_its_user(either: Person) -> None:
+    place = context(either)
+    (place / "Dockerfile").write_text(
+        f"FROM {BASE}\nRUN mkdir /made && echo half > /made/half\nRUN rm /made/half; echo two > /two; exit 3\n"
+    )
+    done = either.run("/usr/bin/python3", "-m", "notebook_containers", "build", "--network", "none", place)
+    assert "nbc shell --failed" in done.stderr
+    script = (
+        "from notebook_containers import Engine\nwith Engine() as engine:\n"
+        " step = engine.images.failed()\n print([c.kind + c.path for c in step.changes()], [c.path for c in step.before.changes()])\n"
+        " print(step.run(['cat', '/two'], network='none'), step.before.run(['cat', '/made/half'], network='none'))\n"
+    )
+    done = either.run("/usr/bin/python3", "-c", script)
+    assert done.stdout.splitlines() == ["['C/made', 'D/made/half', 'A/two'] []", "b'two\\n' b'half\\n'"], done.stderr
