@@ -28,7 +28,7 @@ def show(result: Result) -> int:
     """Print a result and return the exit status."""
     match result:
         case Table(kind=kind, rows=rows, status=status):
-            _print(_table(kind, rows, also=result.also, whole=result.whole))
+            _print(_table(kind, rows, also=result.also, whole=result.whole) if rows or not result.empty else result.empty)
             return status
         case Text(text=text, status=status):
             _print(text)

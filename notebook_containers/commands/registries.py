@@ -181,7 +181,8 @@ def _annotate(name: str, image: str, **given: object) -> Result:
 
 def _push_list(name: str, *, purge: bool) -> Result:
     """Send a manifest list to its registry."""
-    return Text(text=face().engine.manifests.push(name, purge=purge))
+    digest = face().engine.manifests.push(name, purge=purge)
+    return Given(value=digest, text=digest)
 
 
 def _remove(names: tuple[str, ...]) -> Result:

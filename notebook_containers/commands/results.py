@@ -33,6 +33,8 @@ class Table:
     whole: bool = False
     """Whether a table of text cuts nothing."""
     status: int = 0
+    empty: str = ""
+    """What is said instead of a table without rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,11 +42,9 @@ def _check(*, quick: bool, repair: bool, force: bool, format: str | None) -> Res
         rows, clean = [*found.rows()], found.clean
     except Corrupt as err:  # not even open: the database itself
         rows, clean = [{"state": "damage", "kind": "database", "subject": "nbc.db", "detail": err.one_line()}], False
-    if not rows and not format:
-        return Text(text="clean")
     if format:
         return Text(text=formatting.formatted("check", rows, format), status=0 if clean else 1)
-    return Table(kind="check", rows=rows, status=0 if clean else 1)
+    return Table(kind="check", rows=rows, status=0 if clean else 1, empty="clean")
 
 
 def _prune(*, all: bool, force: bool, volumes: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001

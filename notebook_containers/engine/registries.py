@@ -91,6 +91,15 @@ def logout(registry: str) -> bool:
     return logins.logout(registry_name(registry))
 
 
+def logged_in() -> Sequence[str]:
+    """Return the registries that docker's ``config.json`` has a login for; RegistryError for one that cannot be understood."""
+    from notebook_containers.registry.credentials import config_path, read_config
+
+    found = (read_config(config_path()) or {}).get("auths")
+    names = [name.removeprefix("https://").partition("/")[0] for name in found] if isinstance(found, dict) else []
+    return ["docker.io" if name == "index.docker.io" else name for name in names]
+
+
 def registry_name(text: str) -> str:
     """Return the registry that people mean: a host, an address of the web, or Docker Hub for an empty text; InvalidReference."""
     host = text.removeprefix("https://").removeprefix("http://").partition("/")[0]
@@ -109,6 +118,10 @@ class Manifests:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the lists made here."""
+        return self._lists().names()
 
     def inspect(self, name: str) -> dict[str, JSON]:
         """Return a list made here, else what the registry has: a manifest or an index."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -50,9 +50,11 @@ def _words(magic: str, typed: list[str], fragment: str) -> Iterable[str]:
         magic.removeprefix("container_") if magic.startswith("container_") else {"dockerfile": "build", "compose": "compose"}.get(magic, "")
     )
     command: click.Command | None = root()
+    path = []
     for name in [verb, *words] if verb else words:
         if isinstance(command, Verbs) and not name.startswith("-"):
             command = command.get_command(click.Context(command), name)
+            path.append(name)
     if isinstance(command, Verbs):
         return [*command.verbs, *(ROOT if not verb and not words else ())]
     if command is None:
@@ -62,7 +64,9 @@ def _words(magic: str, typed: list[str], fragment: str) -> Iterable[str]:
     if fragment.startswith("-"):
         options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
         return [word for p in options for word in (*p.opts, *p.secondary_opts)]
-    return _names(command)
+    if words and (choices := _choices(command, words[-1])):
+        return choices
+    return _names(command, manifests=path[:1] == ["manifest"])
 
 
 def _variables() -> Iterable[str]:
@@ -75,8 +79,14 @@ def _variables() -> Iterable[str]:
     return sorted(name for name in shell.user_ns if not name.startswith("_") and name not in shell.user_ns_hidden)
 
 
-def _names(command: click.Command) -> Iterable[str]:
-    """Return containers or images, as the command's arguments ask."""
+def _choices(command: click.Command, word: str) -> Sequence[str]:
+    """Return what may follow an option that takes one of several words."""
+    options = [p for p in command.params if isinstance(p, click.Option) and word in p.opts]
+    return [str(choice) for p in options if isinstance(p.type, click.Choice) for choice in p.type.choices]
+
+
+def _names(command: click.Command, *, manifests: bool) -> Iterable[str]:
+    """Return containers, images, manifest lists or registries, as the command's arguments ask."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
@@ -85,16 +95,22 @@ def _names(command: click.Command) -> Iterable[str]:
         return []
     arguments = {p.name for p in command.params if isinstance(p, click.Argument)}
     try:
-        return _known(magics.face.engine, arguments)
+        return _known(magics.face.engine, arguments, manifests=manifests)
     except Error:
         return []
 
 
-def _known(engine: Engine, arguments: set[str]) -> list[str]:
+def _known(engine: Engine, arguments: set[str], *, manifests: bool) -> list[str]:
+    from notebook_containers.engine.registries import logged_in
+
     found: list[str] = []
-    if arguments & {"container", "containers", "names"}:
+    if manifests and arguments & {"name", "names", "manifest"}:
+        found += engine.manifests.names()
+    if "server" in arguments:
+        found += logged_in()
+    if not manifests and arguments & {"container", "containers", "names"}:
         found += [c.name for c in engine.containers.list(all=True)]
-    if arguments & {"image", "images", "names", "source"}:
+    if arguments & {"image", "images", "names", "source", "manifest"}:
         found += [tag for image in engine.images.list() for tag in image.tags]
         found += ["localhost/base", "localhost/python"]
     return found

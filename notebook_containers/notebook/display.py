@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> object:
     """Return what the cell displays for a result; raises ContainerError for a non-zero exit status, and the first failure of several."""
     match result:
-        case results.Table(kind=kind, rows=rows):
+        case results.Table(kind=kind, rows=rows, empty=empty):
+            if empty and not rows:
+                face.write("stdout", f"{empty}\n".encode())
             return tables.TABLES[kind].frame(rows)
         case results.Text(text=text):
             face.write("stdout", f"{text}\n".encode() if text else b"")

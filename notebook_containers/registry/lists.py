@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from notebook_containers.errors import Conflict, Corrupt, ImageNotFound, InvalidArgument
+from notebook_containers.errors import Conflict, Corrupt, ImageNotFound, InvalidArgument, InvalidDocument, InvalidReference
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.image import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, Descriptor, Digest, Index, Manifest, Platform
@@ -85,6 +85,15 @@ class ManifestLists:
         if found is None:
             raise ImageNotFound(f"no manifest list {name.tagged().familiar()!r}", hint="make one with 'nbc manifest create'")
         return found
+
+    def names(self) -> list[str]:
+        """Return the names of the lists that are kept here, in alphabetical order; a file that is none is passed over."""
+        found = []
+        for path in self._folder.glob("*.json"):
+            with suppress(FileNotFoundError, InvalidDocument, InvalidReference):
+                document = untrusted_json(path.read_bytes(), what=str(path))
+                found.append(Reference.parse(str(document.get("name"))).familiar())
+        return sorted(found)
 
     def remove(self, name: Reference) -> None:
         """Forget a list (the registry's copy stays); raises ImageNotFound."""

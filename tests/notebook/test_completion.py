@@ -28,6 +28,23 @@ def test_verbs_options_and_names(kernel: Kernel) -> None:
     assert "annotate" in kernel.complete("%container_manifest an")
 
 
+def test_words_of_images_and_registries(kernel: Kernel) -> None:
+    assert kernel.complete("%container_save --format oci-") == ["oci-archive", "oci-dir"]
+    assert {"gzip", "zstd", "none"} <= set(kernel.complete("%container_push --compression-format "))
+    for line in ("tag loc", "rmi loc", "history loc", "save loc", "image history loc", "manifest inspect loc"):
+        assert BASE in kernel.complete(f"%container {line}"), line
+    for line in ("image pr", "system pr"):
+        assert "prune" in kernel.complete(f"%container {line}"), line
+    assert {"--digests", "--tree", "--filter"} <= set(kernel.complete("%container_images --"))
+    assert {"--quick", "--repair"} <= set(kernel.complete("%container_system check --"))
+    kernel.ok("import json, os, pathlib; config = pathlib.Path(os.environ['HOME'], '.docker/config.json')")
+    kernel.ok("config.parent.mkdir(exist_ok=True); config.write_text(json.dumps({'auths': {'reg.test:5000': {}}}))")
+    assert "reg.test:5000" in kernel.complete("%container_logout reg")
+    kernel.ok("config.write_text('no json')")
+    assert kernel.complete("%container_logout reg") == []
+    kernel.ok("config.unlink()")
+
+
 def test_instructions_of_a_dockerfile_cell(kernel: Kernel) -> None:
     assert any(word.startswith("ENTRYPOINT") for word in kernel.complete("%%dockerfile -t x\nFROM scratch\nENT"))
     assert "localhost/base" in kernel.complete("%%dockerfile -t x\nFROM loc")

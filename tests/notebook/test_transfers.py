@@ -226,3 +226,14 @@ def test_an_executed_notebook_keeps_the_end_in_every_form(
         assert f"Pulled {name} in " in written
         assert "<progress" not in written
         assert "Pulling" not in written
+
+
+@pytest.mark.root
+def test_what_a_cell_gives_is_a_frame_or_an_object(kernel: Kernel) -> None:
+    kernel.ok("import pandas")
+    for line in ("images", "images --digests -a", f"history {BASE}", "system df", "system df -v", "system check --quick"):
+        kernel.ok(f"found = %container {line}")
+        assert kernel.ok("isinstance(found, pandas.DataFrame)").text == "True", line
+    assert kernel.ok("list(found.columns), len(found)").text == "(['kind', 'subject', 'detail'], 0)"
+    kernel.ok(f"found = %container_inspect {BASE}")
+    assert kernel.ok("found['RepoTags']").text == f"['{BASE}:latest']"
