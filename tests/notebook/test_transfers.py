@@ -21,7 +21,7 @@ from notebook_containers.registry.progress import BlobProgress, TransferDone, Tr
 from tests.home import BASE
 from tests.notebook.kernels import Kernel
 from tests.notebook.test_progress import ATTACK, Tags, html, published  # noqa: F401 - a fixture
-from tests.registry.conftest import scripted  # noqa: F401 - a fixture
+from tests.registry.conftest import scripted, serve_registry  # noqa: F401 - fixtures
 from tests.registry.images import serve_layers
 from tests.registry.scripted import Answer, Scripted
 
@@ -237,3 +237,26 @@ def test_what_a_cell_gives_is_a_frame_or_an_object(kernel: Kernel) -> None:
     assert kernel.ok("list(found.columns), len(found)").text == "(['kind', 'subject', 'detail'], 0)"
     kernel.ok(f"found = %container_inspect {BASE}")
     assert kernel.ok("found['RepoTags']").text == f"['{BASE}:latest']"
+
+
+@pytest.mark.root
+def test_a_registry_in_cells(kernel: Kernel, serve_registry: Callable[..., str]) -> None:  # noqa: F811
+    """Push, search, manifest lists and pulls against Debian's registry: displays, frames, digests, documents."""
+    registry = serve_registry()
+    name = f"{registry}/nb/base"
+    kernel.ok(f"%container_tag {BASE} {name}:1\n%container_tag {BASE} {name}:2")
+    cell = kernel.ok(f"digest = %container_push {name}:1")
+    assert cell.displays[-1]["text/plain"].startswith(f"Pushed {name}:1 in ")
+    assert kernel.ok("digest[:7]").text == "'sha256:'"
+    cell = kernel.ok(f"sent = %container_push -a {name}")
+    assert cell.displays[-1]["text/plain"].count("up to date") == 2
+    assert kernel.ok("sorted(sent), set(sent.values()) == {digest}").text == f"(['{name}:1', '{name}:2'], True)"
+    assert kernel.ok(f"found = %container_search {registry}/base\nfound.index.tolist()").text == f"['{name}']"
+    assert "Created manifest list" in kernel.ok(f"%container_manifest create {name}:all {name}:1").stdout
+    assert f"{name}:all" in kernel.complete(f"%container_manifest push {registry[:6]}")
+    assert kernel.ok(f"made = %container_manifest inspect {name}:all\nmade['manifests'][0]['digest'] == digest").text == "True"
+    assert kernel.ok(f"pushed = %container_manifest push --purge {name}:all\npushed[:7]").text == "'sha256:'"
+    kernel.ok(f"%container_rmi {name}:1 {name}:2")
+    assert kernel.ok(f"pulled = %container_pull -a {name}\nlen(pulled)").text == "3"
+    assert kernel.run(f"%container_pull {name}:none").ename == "RegistryError"
+    kernel.ok(f"%container_rmi {name}:1 {name}:2 {name}:all")
