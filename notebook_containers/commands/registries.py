@@ -3,59 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC
+from notebook_containers.commands.moving import moving
 from notebook_containers.commands.results import Documents, Given, Result, Row, Table, Text
 from notebook_containers.commands.text import one_line
-from notebook_containers.commands.transfers import Verb
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.oci.reference import Reference
-from notebook_containers.registry.progress import TransferDone, TransferEvent, TransferNote
 
 _MAX_PASSWORD_BYTES = 64 * 1024
-
-
-class _Outcome:
-    """Passes events on to the view, and keeps what is told when a transfer has ended: how each image came through, every remark once."""
-
-    def __init__(self, view: Callable[[TransferEvent], None]) -> None:
-        self._view = view
-        self.done: list[TransferDone] = []
-        self.notes: dict[str, None] = {}
-
-    def take(self, event: TransferEvent) -> None:
-        """Take an event; called from several threads."""
-        self._view(event)
-        if isinstance(event, TransferDone):
-            self.done.append(event)
-        elif isinstance(event, TransferNote):
-            self.notes[one_line(event.message, limit=1000)] = None
-
-
-@contextmanager
-def _outcome(verb: Verb, image: str, *, quiet: bool) -> Iterator[_Outcome]:
-    notes: dict[str, None] = {}
-    try:
-        with face().transfer_view(verb, image, quiet=quiet) as view:
-            found = _Outcome(view)
-            notes = found.notes
-            yield found
-    finally:  # below the view, which stays as it was last
-        for note in notes:
-            face().note(note)
 
 
 def _pull(image: str, *, all_tags: bool, platform: str | None, quiet: bool) -> Result:
     """Fetch an image (or with -a all of a repository) from its registry."""
     images = face().engine.images
-    with _outcome("pull", image, quiet=quiet) as outcome:
+    with moving(face(), "pull", image, quiet=quiet) as outcome:
         if all_tags:
             found = images.pull_all(image, platform=platform or "", progress=outcome.take)
         else:
@@ -72,7 +40,7 @@ def _pull(image: str, *, all_tags: bool, platform: str | None, quiet: bool) -> R
 def _push(image: str, *, all_tags: bool, compression_format: str, quiet: bool) -> Result:
     """Send an image (or with -a all tags of a repository) to its registry."""
     images = face().engine.images
-    with _outcome("push", image, quiet=quiet) as outcome:
+    with moving(face(), "push", image, quiet=quiet) as outcome:
         if all_tags:
             sent: Mapping[str, str] = images.push_all(image, compression=compression_format, progress=outcome.take)
         else:

@@ -11,6 +11,7 @@ from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import STREAMS, Face, detach_keys, face
 from notebook_containers.commands.flags import OPTIONS
 from notebook_containers.commands.given import attached, keywords, text, wants_stdin
+from notebook_containers.commands.moving import perhaps_pulling
 from notebook_containers.commands.results import Ended, Result, Started
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, StartFailed
 
@@ -27,7 +28,8 @@ def _make(face_: Face, image: str, command: list[str], given: Mapping[str, objec
     if cidfile and (face_.cwd / cidfile).exists():
         raise InvalidArgument(f"the file {cidfile!r} of --cidfile is there already", hint="remove it when its container is gone")
     opened = _opened(face_, image, given)
-    container = face_.engine.containers.create(opened.image() if opened else image, command or None, **options)
+    with perhaps_pulling(face_, image, quiet=bool(given["quiet"])) as progress:
+        container = face_.engine.containers.create(opened.image() if opened else image, command or None, progress=progress, **options)
     if cidfile:
         try:
             (face_.cwd / cidfile).write_text(container.id)

@@ -17,6 +17,7 @@ from notebook_containers.errors import Conflict, ContainerError, ContainerNotFou
 if TYPE_CHECKING:
     from notebook_containers.engine.images import Image, Images
     from notebook_containers.engine.networks import Networks
+    from notebook_containers.engine.registries import Progress
     from notebook_containers.engine.volumes import Volumes
 
 _LIVE = ("running", "paused", "restarting")
@@ -28,16 +29,26 @@ class Containers:
     def __init__(self, parts: Parts, images: Images, networks: Networks, volumes: Volumes) -> None:
         self._parts, self._images, self._networks, self._volumes = parts, images, networks, volumes
 
-    def create(self, image: str | Image, command: str | Sequence[str] | None = None, **options: Unpack[CreateKeywords]) -> Container:
-        """Make a container without starting it; keywords are :class:`~notebook_containers.engine.options.CreateKeywords`."""
-        return self.create_from(image, container_options(command, options))
+    def create(
+        self,
+        image: str | Image,
+        command: str | Sequence[str] | None = None,
+        *,
+        progress: Progress = None,
+        **options: Unpack[CreateKeywords],
+    ) -> Container:
+        """Make a container without starting it; keywords are :class:`~notebook_containers.engine.options.CreateKeywords`.
 
-    def create_from(self, image: str | Image, options: ContainerOptions) -> Container:
+        ``progress`` hears of the pull, if one is needed, as that of ``images.pull`` does.
+        """
+        return self.create_from(image, container_options(command, options), progress=progress)
+
+    def create_from(self, image: str | Image, options: ContainerOptions, *, progress: Progress = None) -> Container:
         """Make a container from checked options."""
         name = image if isinstance(image, str) else (image.tags[0] if image.tags else image.short_id)
         with self._parts.store.lease():  # no collection may free the image's layers before the container holds them
             options = neighbours.refer(options, self._document)
-            record = pulling.choose(self._images, name, policy=options.pull, platform=options.platform)
+            record = pulling.choose(self._images, name, policy=options.pull, platform=options.platform, progress=progress)
             inherited = neighbours.inherited(options, self._document)
             document = launch.create(self._parts, self._volumes, record, name, options, inherited=inherited)
         return Container(self._parts, self._networks, self._parts.store.records.container(document.id))

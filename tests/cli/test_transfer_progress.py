@@ -26,6 +26,7 @@ pytestmark = pytest.mark.root
 def slow(nbc: Nbc, scripted: Callable[..., Scripted]) -> Iterator[str]:  # noqa: F811
     name = serve_layers(scripted(), os.urandom(400_000), os.urandom(900_000), bytes_per_s=500_000)
     yield name
+    nbc("container", "prune", "-f")
     nbc("rmi", name)
     nbc("image", "prune", "-f")
 
@@ -77,6 +78,19 @@ def test_a_pull_in_a_pipe_is_lines(nbc: Nbc, slow: str) -> None:
     assert [line.split(": ")[1].split()[0] for line in again.err.splitlines()[1:-1]] == ["exists", "exists"]
 
 
+def test_run_shows_the_pull_that_it_needs(nbc: Nbc, slow: str) -> None:
+    done = nbc("create", "--name", "pulled", slow, "/file0")
+    assert done.status == 0
+    assert len(done.out.strip()) == 64
+    assert done.err.splitlines()[0] == f"Pulling {slow} (linux/amd64)"
+    assert done.err.splitlines()[-1].startswith(f"Pulled {slow} in ")
+    assert nbc("create", slow, "/file0").err == ""
+    assert nbc("create", "-q", "--pull", "always", slow, "/file0").err == ""
+    status, _out, shown = on_a_terminal(nbc, "create", "--pull", "always", slow, "/file0")
+    assert status == 0
+    assert f"{slow} is up to date: 2 layers" in shown
+
+
 def test_quiet_shows_nothing(nbc: Nbc, slow: str) -> None:
     assert nbc("pull", "-q", slow).err == ""
     assert nbc("save", "-q", "-o", "a.tar", slow).err == ""
@@ -101,6 +115,7 @@ def test_a_failure_is_one_line_also_on_a_terminal(nbc: Nbc) -> None:
 def test_save_load_and_import_tell_how_far_they_are(nbc: Nbc) -> None:
     nbc.ok("tag", BASE, "progress:1")
     done = nbc("save", "-o", "a.tar", "progress:1")
+    assert done.status == 0, done
     first, writing, layer, last = done.err.splitlines()
     assert first == "Saving progress:1"
     assert re.fullmatch(r"[0-9a-f]{12}: writing [\d.]+ MB", writing)

@@ -108,6 +108,14 @@ def test_a_cell_pulls_in_one_display_and_gives_the_image(kernel: Kernel, slow: s
 
 
 @pytest.mark.root
+def test_a_run_shows_the_pull_that_it_needs_in_the_cell(kernel: Kernel, slow: str) -> None:
+    cell = kernel.ok(f"made = %container_create --name pulled {slow} /file0")
+    assert cell.displays[-1]["text/plain"].startswith(f"Pulled {slow} in ")
+    assert kernel.ok(f"made = %container_create --name again {slow} /file0").displays == []
+    kernel.ok("%container_rm pulled again")
+
+
+@pytest.mark.root
 def test_save_load_import_and_commit_give_objects(kernel: Kernel, tmp_path: Path) -> None:
     kernel.ok(f"%container_tag {BASE} nb-save:1")
     cell = kernel.ok(f"%container_save -o {tmp_path}/a.tar nb-save:1")
