@@ -19,6 +19,7 @@ from notebook_containers.errors import Corrupt, InvalidArgument, StoreError
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import (
+    CONFIG,
     DOCKER_CONFIG,
     DOCKER_LAYER_GZIP,
     DOCKER_LAYER_TAR,
@@ -29,6 +30,7 @@ from notebook_containers.oci.image import (
     MANIFEST,
     Descriptor,
     Digest,
+    ImageConfig,
     Index,
     Manifest,
     Platform,
@@ -44,6 +46,23 @@ _PIECE = 1 << 20
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
 _DOCKER_TYPES = {LAYER_TAR: DOCKER_LAYER_TAR, LAYER_GZIP: DOCKER_LAYER_GZIP}
+_OCI_TYPES = {there: here for here, there in _DOCKER_TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Saved:
+    """An image as it is written: ``data`` are the manifest's bytes."""
+
+    id: Digest
+    manifest: Manifest
+    data: bytes
+    config: ImageConfig
+    names: Sequence[str]
+
+    @property
+    def manifest_digest(self) -> Digest:
+        """The manifest's digest."""
+        return Digest.of(self.data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +81,9 @@ def archive(parts: Parts, images: Chosen, *, form: str, report: Report = silent)
     pieces: list[bytes] = []
     tar = TarWriter(pieces.append)
     with parts.store.lease():
-        meters = _meters(images, report)
-        for file in _layout(parts, images, docker=form == "docker-archive"):
+        saved = [_saved(parts, record, names) for record, names in images]
+        meters = _meters(saved, report)
+        for file in _layout(saved, docker=form == "docker-archive"):
             size = parts.store.content.size(file.blob) if file.blob else len(file.data)
             tar.add(Entry(name=file.path, kind="f", size=size))
             for data in _bytes(parts, file, size, meters):
@@ -85,8 +105,9 @@ def directory(parts: Parts, images: Chosen, place: Path, *, form: str, report: R
     staged = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         with parts.store.lease():
-            files = _flat(parts, images) if form == "docker-dir" else _layout(parts, images, docker=False)
-            meters = _meters(images, report)
+            saved = [_saved(parts, record, names) for record, names in images]
+            files = _flat(saved) if form == "docker-dir" else _layout(saved, docker=False)
+            meters = _meters(saved, report)
             for file in files:
                 _write(parts, staged, file, meters)
         if place.exists():
@@ -98,10 +119,24 @@ def directory(parts: Parts, images: Chosen, place: Path, *, form: str, report: R
         rmtree(staged, ignore_errors=True)
 
 
-def _meters(images: Chosen, report: Report) -> Mapping[Digest, Meter]:
+def _saved(parts: Parts, record: ImageRecord, names: Sequence[str]) -> _Saved:
+    """Return the image with layers that are here: one that was here when a registry offered it is here in its own form only."""
+    content, manifest = parts.store.content, record.manifest
+    found = zip(record.diff_ids, manifest.layers, strict=True)
+    layers = tuple(blob if content.has(blob.digest) else parts.store.layers.get(diff_id).blob for diff_id, blob in found)
+    if layers == manifest.layers:
+        data = content.read(record.manifest_digest)
+    else:
+        layers = tuple(replace(layer, media_type=_OCI_TYPES.get(layer.media_type, layer.media_type)) for layer in layers)
+        manifest = replace(manifest, media_type=MANIFEST, config=replace(manifest.config, media_type=CONFIG), layers=layers)
+        data = manifest.to_bytes()
+    return _Saved(id=record.id, manifest=manifest, data=data, config=record.config, names=names)
+
+
+def _meters(images: Sequence[_Saved], report: Report) -> Mapping[Digest, Meter]:
     """Say what is going to be written, and return what counts the bytes of each layer."""
-    layers = {layer.digest: layer.size for record, _names in images for layer in record.manifest.layers}
-    names = [name for record, names in images for name in names or (record.id.short,)]
+    layers = {layer.digest: layer.size for image in images for layer in image.manifest.layers}
+    names = [name for image in images for name in image.names or (image.id.short,)]
     report(TransferStarted(name=", ".join(names), direction="save", blobs=tuple(layers.items())))
     meters = {digest: Meter(report, digest, size) for digest, size in layers.items()}
     for meter in meters.values():
@@ -134,28 +169,26 @@ def _bytes(parts: Parts, file: _File, size: int, meters: Mapping[Digest, Meter])
     meter.phase("done", done=size)
 
 
-def _layout(parts: Parts, images: Chosen, *, docker: bool) -> Iterator[_File]:
+def _layout(images: Sequence[_Saved], *, docker: bool) -> Iterator[_File]:
     """Yield the files of an OCI image layout, blobs first; with docker's list of images, if asked."""
-    blobs = dict.fromkeys(digest for record, _names in images for digest in _blobs(record))
-    for digest in blobs:
-        yield _File(path=_path(digest), blob=digest)
-    yield _File(path="index.json", data=_json(_index(parts, images).to_json()))
+    for digest, data in {digest: data for image in images for digest, data in _blobs(image)}.items():
+        yield _File(path=_path(digest), data=data) if data else _File(path=_path(digest), blob=digest)
+    yield _File(path="index.json", data=_json(_index(images).to_json()))
     if docker:
-        yield _File(path="manifest.json", data=_json([_docker_entry(record, names) for record, names in images]))
+        yield _File(path="manifest.json", data=_json([_docker_entry(image) for image in images]))
     yield _File(path="oci-layout", data=_json({"imageLayoutVersion": "1.0.0"}))
 
 
-def _flat(parts: Parts, images: Chosen) -> Iterator[_File]:
+def _flat(images: Sequence[_Saved]) -> Iterator[_File]:
     """Yield the files of skopeo's ``dir:``: the manifest, and blobs called by their digests."""
     if len(images) != 1:
         raise InvalidArgument(f"docker-dir holds one image, not {len(images)}", hint="save them one by one, or as oci-dir")
-    record = images[0][0]
+    image = images[0]
     yield _File(path="version", data=b"Directory Transport Version: 1.1\n")
-    for digest in dict.fromkeys((record.id, *(layer.digest for layer in record.manifest.layers))):
+    for digest in dict.fromkeys((image.id, *(layer.digest for layer in image.manifest.layers))):
         yield _File(path=digest.hex, blob=digest)
-    manifest = docker_manifest(record.manifest)
-    data = parts.store.content.read(record.manifest_digest) if manifest == record.manifest else manifest.to_bytes()
-    yield _File(path="manifest.json", data=data)
+    manifest = docker_manifest(image.manifest)
+    yield _File(path="manifest.json", data=image.data if manifest == image.manifest else manifest.to_bytes())
 
 
 def docker_manifest(manifest: Manifest) -> Manifest:
@@ -166,8 +199,12 @@ def docker_manifest(manifest: Manifest) -> Manifest:
     return replace(manifest, media_type=DOCKER_MANIFEST, config=replace(manifest.config, media_type=DOCKER_CONFIG), layers=layers)
 
 
-def _blobs(record: ImageRecord) -> list[Digest]:
-    return [record.id, record.manifest_digest, *(layer.digest for layer in record.manifest.layers)]
+def _blobs(image: _Saved) -> Iterator[tuple[Digest, bytes]]:
+    """Yield the image's blobs; with its bytes the manifest, which need not be in the store as it is written."""
+    yield image.id, b""
+    yield image.manifest_digest, image.data
+    for layer in image.manifest.layers:
+        yield layer.digest, b""
 
 
 def _path(digest: Digest) -> str:
@@ -178,21 +215,21 @@ def _json(value: Mapping[str, JSON] | Sequence[JSON]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _index(parts: Parts, images: Chosen) -> Index:
+def _index(images: Sequence[_Saved]) -> Index:
     entries: list[Descriptor] = []
-    for record, names in images:
-        config = record.config
+    for image in images:
+        config = image.config
         plain = Descriptor(
-            media_type=record.manifest.media_type or MANIFEST,
-            digest=record.manifest_digest,
-            size=parts.store.content.size(record.manifest_digest),
+            media_type=image.manifest.media_type or MANIFEST,
+            digest=image.manifest_digest,
+            size=len(image.data),
             platform=Platform(architecture=config.architecture, os=config.os, variant=config.variant),
         )
-        marks = [{_IMAGE_NAME: str(Reference.parse(n).tagged()), _REF_NAME: Reference.parse(n).tagged().tag} for n in names]
+        marks = [{_IMAGE_NAME: str(Reference.parse(n).tagged()), _REF_NAME: Reference.parse(n).tagged().tag} for n in image.names]
         entries += [replace(plain, annotations=mark) for mark in marks] or [plain]
     return Index(schema_version=2, media_type=INDEX, manifests=tuple(entries))
 
 
-def _docker_entry(record: ImageRecord, names: Sequence[str]) -> dict[str, JSON]:
-    layers: list[JSON] = [_path(layer.digest) for layer in record.manifest.layers]
-    return {"Config": _path(record.id), "RepoTags": [*names] or None, "Layers": layers}
+def _docker_entry(image: _Saved) -> dict[str, JSON]:
+    layers: list[JSON] = [_path(layer.digest) for layer in image.manifest.layers]
+    return {"Config": _path(image.id), "RepoTags": [*image.names] or None, "Layers": layers}

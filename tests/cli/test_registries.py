@@ -71,6 +71,20 @@ def test_push_pull_and_what_is_said(nbc: Nbc, image: str) -> None:
     assert nbc.ok("run", "--rm", image, "echo", "from the registry") == "from the registry"
 
 
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci-dir", "docker-dir"])
+def test_what_was_here_when_a_registry_offered_it_can_be_saved(nbc: Nbc, image: str, form: str, tmp_path: Path) -> None:
+    """The registry has the layer compressed, the store the same layer plain: both are the image."""
+    nbc.ok("push", image)
+    nbc.ok("pull", image)
+    nbc.ok("save", "--format", form, "-o", "saved", image)
+    assert nbc("system", "check").status == 0
+    identity = json.loads(nbc.ok("inspect", image))[0]["Id"]
+    two = {"NBC_ROOT": str(tmp_path / "two"), "NBC_RUN": str(tmp_path / "run")}
+    loaded = nbc("load", "-i", "saved", env=two)
+    assert loaded.status == 0, loaded
+    assert identity in nbc("images", "-q", "--no-trunc", env=two).out
+
+
 def test_all_tags(nbc: Nbc, image: str) -> None:
     repository = image.rpartition(":")[0]
     nbc.ok("tag", image, f"{repository}:2")
