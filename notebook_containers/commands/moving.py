@@ -8,11 +8,10 @@ from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from notebook_containers.registry.progress import TransferDone, TransferEvent, TransferNote
-
 if TYPE_CHECKING:
     from notebook_containers.commands.face import Face
     from notebook_containers.commands.transfers import Verb
+    from notebook_containers.registry.progress import TransferDone, TransferEvent
 
 
 class Outcome:
@@ -25,6 +24,8 @@ class Outcome:
 
     def take(self, event: TransferEvent) -> None:
         """Take an event; called from several threads."""
+        from notebook_containers.registry.progress import TransferDone, TransferNote  # most runs need no pull
+
         self._view(event)
         if isinstance(event, TransferDone):
             self.done.append(event)

@@ -13,10 +13,10 @@ export default async ({ page, open, run, picture, step }) => {
   });
   await output.locator('progress').nth(1).waitFor();
   await page.waitForFunction(() => [...document.querySelectorAll('.jp-OutputArea-output progress')].some(bar => bar.value > 250));
-  await picture('pull', page.locator('.jp-Notebook'));
+  await picture('pull', cells.nth(1));
   await step('moving', await shown());
   await page.waitForFunction(() => /Pulled .* in /.test(document.querySelectorAll('.jp-Notebook .jp-CodeCell')[1].innerText));
   await output.locator('summary').click();
-  await picture('pulled', page.locator('.jp-Notebook'));
+  await picture('pulled', cells.nth(1));
   await step('ended', await shown());
 };
