@@ -22,7 +22,7 @@ from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
     from notebook_containers.build.calls import Look
-    from notebook_containers.engine.images import Image
+    from notebook_containers.engine.image import Image
 
 
 def _build(context: str | None, **given: object) -> Result:

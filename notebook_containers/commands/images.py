@@ -18,7 +18,7 @@ from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Error, InvalidArgument
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.images import Image
+    from notebook_containers.engine.image import Image
 
 
 def image_rows(images: list[Image], *, full: bool = False) -> list[Row]:

@@ -10,7 +10,7 @@ from notebook_containers.commands.figures import docker_size
 from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.images import Image
+    from notebook_containers.engine.image import Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

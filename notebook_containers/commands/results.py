@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from notebook_containers.commands.layers import ImageStack
     from notebook_containers.commands.plans import BuildPlan
     from notebook_containers.engine.container import Container
-    from notebook_containers.engine.images import Image
+    from notebook_containers.engine.image import Image
     from notebook_containers.oci.documents import JSON
 
 Row: TypeAlias = Mapping[str, object]

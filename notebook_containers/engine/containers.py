@@ -15,7 +15,8 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Conflict, ContainerError, ContainerNotFound, NotFound
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.images import Image, Images
+    from notebook_containers.engine.image import Image
+    from notebook_containers.engine.images import Images
     from notebook_containers.engine.networks import Networks
     from notebook_containers.engine.registries import Progress
     from notebook_containers.engine.volumes import Volumes

@@ -15,7 +15,7 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.oci.documents import JSON
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.images import Image
+    from notebook_containers.engine.image import Image
 
 
 class Contents:
@@ -97,7 +97,7 @@ class Contents:
         A running container stands still meanwhile unless ``pause=False``. Volumes and what else is mounted are no part of the image.
         """
         from notebook_containers.engine import commit
-        from notebook_containers.engine.images import Image
+        from notebook_containers.engine.image import Image
 
         lines = changes.splitlines() if isinstance(changes, str) else list(changes or ())
         tags = commit.target(repository, tag)

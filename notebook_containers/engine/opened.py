@@ -14,7 +14,8 @@ from notebook_containers.build import kept
 from notebook_containers.build.platforms import host_platform
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.containers import Containers
-from notebook_containers.engine.images import Image, Images
+from notebook_containers.engine.image import Image
+from notebook_containers.engine.images import Images
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.parts import Parts

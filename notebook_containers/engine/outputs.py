@@ -16,7 +16,8 @@ from notebook_containers.oci.image import Digest
 from notebook_containers.store.operations import CopyTree, LayersView
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.images import Image, Images
+    from notebook_containers.engine.image import Image
+    from notebook_containers.engine.images import Images
 
 _KEYS = {
     "local": {"dest"},

@@ -15,7 +15,7 @@ from notebook_containers.notebook.imagetree import ImageTree
 from notebook_containers.notebook.plans import PlanDiagram
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.images import Image
+    from notebook_containers.engine.image import Image
 
 
 def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> object:

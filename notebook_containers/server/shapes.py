@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
-    from notebook_containers.engine.images import Image
+    from notebook_containers.engine.image import Image
     from notebook_containers.network.ports import PortMapping
 
 

@@ -16,7 +16,7 @@ import pytest
 from backports import zstd
 
 from notebook_containers.engine.engine import Engine
-from notebook_containers.engine.images import BuildResult
+from notebook_containers.engine.image import BuildResult
 from notebook_containers.errors import BuildError, DockerfileError, Error, InvalidArgument
 from tests.build import repositories, web
 from tests.home import BASE, Home

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from notebook_containers import Engine
-from notebook_containers.engine.images import Image
+from notebook_containers.engine.image import Image
 from notebook_containers.errors import Corrupt, Error, InvalidArgument, InvalidDocument, NotFound
 from notebook_containers.oci.image import INDEX, LAYER_TAR, MANIFEST, Digest
 from tests.engine.tars import contents, tar

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from notebook_containers import Engine
-from notebook_containers.engine.images import Image
+from notebook_containers.engine.image import Image
 from notebook_containers.errors import Corrupt, ImageNotFound, InvalidDocument
 from tests.engine.tars import contents, tar
 from tests.home import BASE, Home

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from notebook_containers import Engine
-from notebook_containers.engine.images import BuildResult
+from notebook_containers.engine.image import BuildResult
 from notebook_containers.errors import BuildError, DockerfileError
 from tests.home import BASE, Home
 from tests.people import person

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.engine.images import Image
+from notebook_containers.engine.image import Image
 from tests.bench.peers.podman import CGROUP
 from tests.engine.tars import contents
 from tests.home import BASE
