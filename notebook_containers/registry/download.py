@@ -32,6 +32,8 @@ MAX_HOPS = 10
 _CHUNK = 1 << 18
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GRACE_S = 60.0
+_KINDS = ("is a link-local or metadata address", "is a private address")
+_FORBIDDEN = "a build never asks there; COPY the file, or fetch it before the build"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,8 @@ class Download:
             except HTTPError as err:
                 if not (may_pass(err) and patience.again()):
                     words, hint = why(err)
-                    raise BuildError(f"cannot fetch {url}: {words}", hint=hint or "check the address, and that its server runs") from err
+                    hint = hint or (_FORBIDDEN if words.endswith(_KINDS) else "check the address, and that its server runs")
+                    raise BuildError(f"cannot fetch {url}: {words}", hint=hint) from err
 
     def close(self) -> None:
         """Close the connections."""
@@ -153,7 +156,7 @@ class Download:
             return
         words = next(filter(None, (forbidden(str(address[0]), private=private) for *_, address in found)), "")
         if words:
-            raise BuildError(f"cannot fetch {url}: {words}")
+            raise BuildError(f"cannot fetch {url}: {words}", hint=_FORBIDDEN)
 
     def _taken(self, url: str, response: BaseHTTPResponse, into: BinaryIO) -> Downloaded | None:
         if response.status == 304:
@@ -209,8 +212,8 @@ def check_address(url: str) -> str:
 def forbidden(address: str, *, private: bool) -> str:
     """Say in words why a literal address may not be connected to; empty when it may."""
     if is_metadata_address(address):
-        return f"{address} is a link-local or metadata address"
-    return "" if private or is_public_address(address) else f"{address} is a private address"
+        return f"{address} {_KINDS[0]}"
+    return "" if private or is_public_address(address) else f"{address} {_KINDS[1]}"
 
 
 def _next(url: str, place: str, location: str) -> str:
@@ -241,5 +244,5 @@ def pinned(url: str, *, private: bool) -> tuple[str, int, str]:
         return host, port, ""
     words = next(filter(None, (forbidden(address, private=private) for address in found)), "")
     if words:
-        raise BuildError(f"cannot fetch {url}: {words}")
+        raise BuildError(f"cannot fetch {url}: {words}", hint=_FORBIDDEN)
     return host, port, f"[{found[0]}]" if ":" in found[0] else found[0]

@@ -151,6 +151,7 @@ def test_what_is_never_fetched(builder: Builder, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DockerfileError) as info:
         builder(f"FROM base\nADD {url} /x\n")
     assert words in info.value.message
+    assert ("never asks there" in info.value.hint) == ("metadata" in words)
     assert info.value.excerpt().splitlines()[1].count("^") == len(url)
 
 
