@@ -108,6 +108,17 @@ def test_a_cell_pulls_in_one_display_and_gives_the_image(kernel: Kernel, slow: s
 
 
 @pytest.mark.root
+def test_an_interrupt_ends_a_pull_and_nothing_of_it_is_an_image(kernel: Kernel, scripted: Callable[..., Scripted]) -> None:  # noqa: F811
+    name = serve_layers(scripted(), os.urandom(900_000), bytes_per_s=30_000)
+    cell, seconds = kernel.interrupted(f"%container_pull {name}", when="downloading")
+    assert cell.ename == "KeyboardInterrupt"
+    assert seconds < 5
+    assert "interrupted" in cell.displays[-1]["text/plain"]
+    assert "stopped" in cell.displays[-1]["text/plain"]
+    assert kernel.run(f"%container_history {name}").ename == "ImageNotFound"
+
+
+@pytest.mark.root
 def test_a_run_shows_the_pull_that_it_needs_in_the_cell(kernel: Kernel, slow: str) -> None:
     cell = kernel.ok(f"made = %container_create --name pulled {slow} /file0")
     assert cell.displays[-1]["text/plain"].startswith(f"Pulled {slow} in ")
