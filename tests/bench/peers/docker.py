@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.bench.machine import SEARCH
 from tests.bench.measure import Unavailable
 from tests.bench.peers.tool import Tool
+from tests.bench.peers.traces import taken_back
 from tests.bench.stage import volatile
 
 SUBNET = "10.213.77.1/24"
@@ -30,7 +31,7 @@ def docker(place: Path, *, cgroup: str = CGROUP, options: Sequence[str] = ()) ->
     if client.missing:
         yield client
         return
-    with open(home / "log", "wb") as log:
+    with taken_back(), open(home / "log", "wb") as log:
         daemon = subprocess.Popen([*_command(home, cgroup), *options], env={"PATH": SEARCH, "HOME": "/root"}, stdout=log, stderr=log)
         try:
             _await(client, daemon, home / "log")
