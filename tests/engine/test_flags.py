@@ -125,7 +125,8 @@ def test_a_log_is_bounded_or_none(engine: Engine) -> None:
 def test_pull_and_platform(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def pull(name: str, *, platform: str = "") -> object:
+    def pull(name: str, *, platform: str = "", progress: object = None) -> object:
+        del progress
         asked.append(f"{name} {platform}")
         return engine.images.find(BASE)
 
