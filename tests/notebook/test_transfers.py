@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,10 +150,10 @@ def test_save_load_import_and_commit_give_objects(kernel: Kernel, tmp_path: Path
 def test_the_tree_of_images_is_a_picture_of_the_list(kernel: Kernel) -> None:
     kernel.ok(f"%%dockerfile -t nb-child:1\nFROM {BASE}\nRUN echo x > /x\n")
     cell = kernel.ok("tree = %container_images --tree\ntree")
-    assert "└─ nb-child:1" in cell.text
-    assert "└─\xa0nb-child:1" in cell.result["text/html"]
+    assert re.search("[├└]─ nb-child:1", cell.text)  # other tests' images may stand below it
+    assert re.search("[├└]─\xa0nb-child:1", cell.result["text/html"])
     assert "<table>" in cell.result["text/html"]
-    assert kernel.ok("[branch.names for branch in tree.branches if branch.lines]").text == "['nb-child:1']"
+    assert kernel.ok("'nb-child:1' in [branch.names for branch in tree.branches if branch.lines]").text == "True"
     kernel.ok("%container_rmi nb-child:1")
 
 

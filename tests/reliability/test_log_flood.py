@@ -81,7 +81,7 @@ def test_rel23_a_flood_is_bounded_on_disk_and_costs_a_few_copies(place: Home, en
     container = writing(engine, f"yes {LINE} | head -c {FLOOD}; echo over >&2; exec sleep 1000", most="10m")
     monitor, began, most = container.state.monitor_pid, time.monotonic(), 0
     files = 0
-    while not container.logs(stdout=False, tail=1):
+    while not container.logs(stdout=False, tail=5000):  # the last of the flood may come after it: two pipes have no order
         sizes = [os.stat(path).st_size for path in log_files(place, container) if path.exists()]
         most, files = max(most, *sizes), max(files, len(sizes))
         assert time.monotonic() - began < 200
@@ -92,8 +92,8 @@ def test_rel23_a_flood_is_bounded_on_disk_and_costs_a_few_copies(place: Home, en
     assert used < 6 * copied
     assert most <= (10 << 20) + CHUNK
     assert files == 3
-    numbers = [line.data for line in container.log_lines() if line.stream == "stdout"]
-    assert set(numbers[1:-1]) == {f"{LINE}\n".encode()}
+    kept = b"".join(piece.data for piece in container.log_lines() if piece.stream == "stdout")  # a line may come in two pieces
+    assert set(kept.split(b"\n")[1:-1]) == {LINE.encode()}
 
 
 def test_rel23_one_line_of_a_hundred_megabytes(place: Home, engine: Engine) -> None:
@@ -116,7 +116,7 @@ def test_rel23_every_byte_of_binary_output(engine: Engine, tmp_path: Path) -> No
 
 
 def test_rel23_a_follower_that_stalls_holds_nobody_up(engine: Engine) -> None:
-    container = writing(engine, "i=0; while [ $i -lt 60000 ]; do echo $i; i=$((i+1)); done", most="100k", files=2)
+    container = writing(engine, "i=0; while [ $i -lt 60000 ]; do echo $i; i=$((i+1)); done", most="1m", files=3)
     stalled = container.logs(stream=True, follow=True)
     next(stalled)
     read = [int(line) for line in container.logs(stream=True, follow=True)]

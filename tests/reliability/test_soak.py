@@ -22,9 +22,9 @@ STEP = 5
 WARM = 2
 """The first samples are left out: what is loaded on first use."""
 
-ALLOWED = {"resident KiB": 300, "resident KiB of the spawner": 300, "database KiB": 8, "memory groups in the kernel": 50}
+ALLOWED = {"resident KiB": 300, "resident KiB of the spawner": 300, "database KiB": 8, "memory groups in the kernel": 110}
 """Growth in 100 cycles that is none, where it is not less than one: an allocator's arena, a page of SQLite,
-groups that the kernel keeps while a page of theirs is cached."""
+groups that the kernel keeps while a page of theirs is cached (one a cycle at most; those that exist are counted beside them)."""
 
 
 def test_rel13_nothing_grows(place: Home, engine: Engine) -> None:
