@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
 
 from notebook_containers.notebook.html import Markup
 
@@ -24,6 +27,50 @@ class Snapshot:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:  # noqa: ARG002
         """Show it; IPython calls this, and picks from the bundle itself."""
         return {"text/html": str(self._html), "text/plain": self._text}
+
+
+class Ending(Protocol):
+    """What a view follows: it can be told that it is over."""
+
+    def end(self, error: BaseException | None) -> None:
+        """Say that it is over, and whether by an error."""
+
+
+State = TypeVar("State", bound=Ending)
+
+
+class LiveView(ABC, Generic[State]):
+    """A display of the current cell that follows a ``state``; use it as a context manager around what changes it.
+
+    Whoever tells of events does so from any thread, in a ``with self.lock``, and calls :meth:`changed`. On leaving, the last update stays.
+    """
+
+    def __init__(self, state: State, *, name: str) -> None:
+        self.state = state
+        self.lock = threading.Lock()
+        self._live = LiveDisplay(self.snapshot, name=name)
+
+    def changed(self) -> None:
+        """Say that there is something new to see; never draws, so it costs the teller nothing."""
+        self._live.changed()
+
+    @abstractmethod
+    def draw(self) -> Snapshot:
+        """Return how the state looks now; called with the lock held."""
+
+    def snapshot(self) -> Snapshot:
+        """Return how it stands now."""
+        with self.lock:
+            return self.draw()
+
+    def __enter__(self) -> Self:
+        self._live.begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        with self.lock:
+            self.state.end(error)
+        self._live.end()
 
 
 class LiveDisplay:

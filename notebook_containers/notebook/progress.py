@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 from notebook_containers.build.progress import Event, StepDone, StepFailed, StepOutput
 from notebook_containers.commands import figures, plans
@@ -14,7 +11,7 @@ from notebook_containers.commands.plans import SIGNS
 from notebook_containers.commands.progress import BuildState, PlainBuildView, StepState
 from notebook_containers.commands.text import one_line
 from notebook_containers.notebook.html import Markup, data_image, element, join
-from notebook_containers.notebook.live import LiveDisplay, Snapshot
+from notebook_containers.notebook.live import LiveView, Snapshot
 from notebook_containers.notebook.plans import PlanDiagram
 
 _MOST_DRAWN = 80
@@ -27,7 +24,7 @@ def build_view(shell: object) -> BuildView | PlainBuildView:
     return BuildView() if hasattr(shell, "kernel") else PlainBuildView(sys.stdout)
 
 
-class BuildView:
+class BuildView(LiveView[BuildState]):
     """Follows a build in one display of the current cell; use it as a context manager around the build, and as its ``progress``.
 
     The display is made on entering. A thread of its own updates it, so a step that prints nothing still shows its seconds, and a flood of
@@ -35,33 +32,21 @@ class BuildView:
     """
 
     def __init__(self) -> None:
-        self.state = BuildState()
-        self._lock = threading.Lock()
-        self._live = LiveDisplay(self.snapshot, name="build-view")
+        super().__init__(BuildState(), name="build-view")
 
     def __call__(self, event: Event) -> None:
         """Take an event of the build; never draws, so it costs the build nothing."""
-        with self._lock:
+        with self.lock:
             self.state.take(event)
             if isinstance(event, StepOutput):
                 self.state.steps[event.index].output(stream=event.stream, data=event.data)
             elif isinstance(event, (StepDone, StepFailed)):
                 self.state.steps[event.index].finish_output()
-        self._live.changed()
+        self.changed()
 
-    def __enter__(self) -> Self:
-        self._live.begin()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        with self._lock:
-            self.state.end(error)
-        self._live.end()
-
-    def snapshot(self) -> Snapshot:
-        """Return how the build stands now."""
-        with self._lock:
-            return Snapshot(html=_html(self.state), text=_text(self.state))
+    def draw(self) -> Snapshot:
+        """Return how it looks now."""
+        return Snapshot(html=_html(self.state), text=_text(self.state))
 
 
 def _html(state: BuildState) -> Markup:

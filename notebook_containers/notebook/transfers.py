@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 from notebook_containers.commands import figures
 from notebook_containers.commands.transfer_views import PlainTransferView, TerminalTransferView, stream_view, terminal_lines
 from notebook_containers.commands.transfers import Part, TransferState, Verb
 from notebook_containers.notebook.html import Markup, element, join
-from notebook_containers.notebook.live import LiveDisplay, Snapshot
+from notebook_containers.notebook.live import LiveView, Snapshot
 from notebook_containers.registry.progress import TransferEvent
 
 _SIGNS = {"waiting": "·", "done": "✓", "exists": "✓", "mounted": "✓", "stopped": "■", "uploading": "▲"}
@@ -27,36 +24,24 @@ def transfer_view(shell: object, verb: Verb, subject: str) -> TransferView | Ter
     return TransferView(TransferState(verb, subject)) if hasattr(shell, "kernel") else stream_view(verb, subject, sys.stdout)
 
 
-class TransferView:
+class TransferView(LiveView[TransferState]):
     """Follows a transfer in one display of the current cell; use it as a context manager around it, and as its ``progress``.
 
     On leaving, the last update stays: a sentence for each image, with its layers below; after an error what had come until then.
     """
 
     def __init__(self, state: TransferState) -> None:
-        self.state = state
-        self._lock = threading.Lock()
-        self._live = LiveDisplay(self.snapshot, name="transfer-view")
+        super().__init__(state, name="transfer-view")
 
     def __call__(self, event: TransferEvent) -> None:
         """Take an event, from any thread; never draws, so it costs the transfer nothing."""
-        with self._lock:
+        with self.lock:
             self.state.take(event)
-        self._live.changed()
+        self.changed()
 
-    def __enter__(self) -> Self:
-        self._live.begin()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        with self._lock:
-            self.state.end(error)
-        self._live.end()
-
-    def snapshot(self) -> Snapshot:
-        """Return how the transfer stands now."""
-        with self._lock:
-            return Snapshot(html=_html(self.state), text=_text(self.state))
+    def draw(self) -> Snapshot:
+        """Return how it looks now."""
+        return Snapshot(html=_html(self.state), text=_text(self.state))
 
 
 def _html(state: TransferState) -> Markup:
