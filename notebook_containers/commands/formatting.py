@@ -9,7 +9,7 @@ from notebook_containers.commands import filling
 from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.results import Row
 from notebook_containers.engine.quantities import ago
-from notebook_containers.lean import dataclass
+from notebook_containers.lean import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def _go_time(key: str) -> Callable[[Row], str]:
     return lambda row: datetime.fromtimestamp(float(str(row[key])), UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
 
 
-COLUMNS: Mapping[str, Sequence[Column]] = {
+_COLUMNS: Mapping[str, Sequence[Column]] = {
     "ps": (
         Column(heading="CONTAINER ID", name="ID", text=_plain("container_id")),
         Column(heading="IMAGE", name="Image", text=_plain("image")),
@@ -135,17 +135,6 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="REPOSITORY", name="Repository", text=_plain("repository")),
         Column(heading="TAG", name="Tag", text=_plain("tag")),
         Column(heading="DIGEST", name="Digest", text=_plain("digest"), shown=False),
-        Column(heading="IMAGE ID", name="ID", text=_plain("image_id")),
-        Column(heading="CREATED", name="CreatedSince", text=_time("created")),
-        Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
-        Column(heading="SIZE", name="Size", text=_size("size")),
-        Column(heading="UNIQUE SIZE", name="UniqueSize", text=_size("unique_size"), shown=False),
-        Column(heading="SHARED SIZE", name="SharedSize", text=_size("shared_size"), shown=False),
-    ),
-    "digests": (
-        Column(heading="REPOSITORY", name="Repository", text=_plain("repository")),
-        Column(heading="TAG", name="Tag", text=_plain("tag")),
-        Column(heading="DIGEST", name="Digest", text=_plain("digest")),
         Column(heading="IMAGE ID", name="ID", text=_plain("image_id")),
         Column(heading="CREATED", name="CreatedSince", text=_time("created")),
         Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
@@ -245,6 +234,8 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="MOUNTPOINT", name="Mountpoint", text=_plain("mountpoint"), shown=False),
     ),
 }
+_DIGESTS = tuple(replace(column, shown=column.shown or column.name == "Digest") for column in _COLUMNS["images"])
+COLUMNS: Mapping[str, Sequence[Column]] = {**_COLUMNS, "digests": _DIGESTS}
 
 
 def _shortened(subject: str) -> str:
