@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Literal, overload
@@ -25,7 +26,7 @@ _KILLS = ("SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCM
 _LIVE = ("running", "paused", "restarting")
 
 
-class Telling:
+class Telling(ABC):
     """Log, health and verdict; nothing here changes the container."""
 
     id: str
@@ -34,9 +35,9 @@ class Telling:
     _parts: Parts
 
     @property
+    @abstractmethod
     def state(self) -> ContainerState:
         """The runtime's word on the container, looked up once per ``reload``."""
-        raise NotImplementedError
 
     @property
     def health(self) -> str:

@@ -5,6 +5,7 @@ What does the work is imported where it is used: running a container, where mill
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Table = dict[str, JSON]
 
 
-class Usage:
+class Usage(ABC):
     """Limits, measurements and processes of one container."""
 
     id: str
@@ -125,9 +126,9 @@ class Usage:
         actors.tell(self._parts, self.id, "update")
         return {"Warnings": [*warnings]}
 
+    @abstractmethod
     def reload(self) -> None:
         """Look again; given by the container."""
-        raise NotImplementedError
 
     def _running(self, verb: str) -> None:
         raise Conflict(f"cannot {verb} {self.name}")

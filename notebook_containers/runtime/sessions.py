@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -97,7 +98,7 @@ def _readable(fd: int, timeout_s: float) -> bool:
     return bool(poll.poll(max(timeout_s, 0) * 1000))
 
 
-class Session:
+class Session(ABC):
     """A process's streams. Iterate for ``(stream, bytes)`` until it ends; then ``exit_code`` is set. Close it, or use it in ``with``.
 
     One thread may iterate while another writes.
@@ -108,37 +109,37 @@ class Session:
         self.exit_code: int | None = None
         self.lost_bytes = 0
 
+    @abstractmethod
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         """Yield what the process writes, as it comes; with a terminal everything is ``stdout``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, data: bytes) -> None:
         """Send input; blocks while the process does not take it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close_stdin(self) -> None:
         """End the input."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resize(self, rows: int, cols: int) -> None:
         """Tell the terminal its size; nothing happens without one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fileno(self) -> int:
         """Return a descriptor that becomes readable when there is more; what :meth:`buffered` tells of comes first."""
-        raise NotImplementedError
 
     def buffered(self) -> bool:
         """Tell whether output was received that the iterator has not yielded yet."""
         return False
 
+    @abstractmethod
     def detach(self) -> None:
         """End the iteration from another thread; the process goes on, and ``exit_code`` stays None."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the process; it goes on. Idempotent."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
