@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
-from notebook_containers.engine import installers, launch, memory, specgen, users
+from notebook_containers.engine import generated, installers, launch, memory, specgen, users
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -127,7 +127,7 @@ class RuntimeExecutor:
     def _files(self, directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:
         texts = {
             "hosts": names.hosts_file(request.hostname, "", self.options.extra_hosts),
-            "resolv.conf": names.resolv_conf(launch.host_resolver(), servers=(resolver,) if resolver else ()),
+            "resolv.conf": names.resolv_conf(generated.host_resolver(), servers=(resolver,) if resolver else ()),
         }
         for name, text in texts.items():
             (directory / name).write_text(text)

@@ -12,6 +12,7 @@ from notebook_containers.engine.image import BuildResult, Image
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Error, ImageNotFound, InvalidArgument
+from notebook_containers.network import names as network_names
 from notebook_containers.oci.image import Digest, ImageConfig
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord
@@ -133,6 +134,8 @@ class Images:
             path=path, text=text, dockerfile=dockerfile, archive=fileobj if custom_context else None, contexts=dict(contexts or {}),
             values=dict(context_vars or {}), variables=dict(buildargs or {}), agent=dict(ssh or {}).get("default", ""),
         )  # fmt: skip
+        if network_names.HOST_GATEWAY in (extra_hosts or {}).values():
+            raise InvalidArgument("a build does not reach this machine: host-gateway is for run", hint="give an address, or --network host")
         limits = ContainerOptions(
             extra_hosts=words.host_lines(extra_hosts), ulimits=limit_words.ulimits(ulimits), shm_bytes=words.size(shmsize, what="shmsize"),
             memory_bytes=words.memory(mem_limit), nano_cpus=words.at_least("nano_cpus", nano_cpus),

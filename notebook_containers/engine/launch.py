@@ -19,6 +19,7 @@ from notebook_containers.build.platforms import host_platform, platform_text
 from notebook_containers.engine import (
     actors,
     device_words,
+    generated,
     health,
     installers,
     limit_words,
@@ -215,7 +216,7 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Ma
     home = options.working_dir or config.working_dir or "/"
     passwd = users.passwd_with_caller(read, *kept, home=home) if kept else None
     extra = users.groups(options.group_add, read, maps)
-    files = _generated_files(parts, document, directory, passwd)
+    files = generated.write(parts, document, directory, passwd)
     pretending = installers.pretends(host, userns=options.userns, seccomp=options.seccomp)
     if pretending:
         files += installers.apt_file(parts.store.snapshots, document.layers, directory)
@@ -279,55 +280,6 @@ def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object
         raise InvalidArgument(f"seccomp profile {word!r} cannot be used: {err}") from err
 
 
-def _generated_files(parts: Parts, document: ContainerDocument, directory: Path, passwd: bytes | None) -> list[Mount]:
-    (directory / "hostname").write_text(document.hostname + "\n")
-    write_hosts(document, directory)
-    write_resolver(document, directory)
-    generated = ["hostname", "hosts", "resolv.conf"]
-    if passwd is not None:
-        (directory / "passwd").write_bytes(passwd)
-        generated.append("passwd")
-    for name in generated:
-        (directory / name).chmod(0o644)
-    # who is in another's network has its names and resolver too, as they change
-    shared = parts.bundle_path(neighbours.network_owner(parts, document).id)
-    taken = {point.target for point in document.mounts}
-    targets = {f"/etc/{name}": (directory if name == "passwd" else shared) / name for name in generated}
-    options = ("rbind", "rprivate", "rw", "nosuid", "nodev", "noexec")
-    return [Mount(destination=t, type="bind", source=str(s), options=options) for t, s in targets.items() if t not in taken]
-
-
-def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
-    """Write the container's hosts file in place (it is bind mounted), with its address where it has one."""
-    address = document.endpoint.address if document.endpoint else ""
-    domain = document.options.domainname
-    full = {f"{document.hostname}.{domain}": address or "127.0.1.1"} if domain else {}
-    extra = {name: _host_address(document) if word == names.HOST_GATEWAY else word for name, word in document.options.extra_hosts.items()}
-    text = names.hosts_file(document.hostname, address, {**full, **extra, **(more or {})})
-    with open(directory / "hosts", "w", encoding="utf-8") as handle:
-        handle.write(text)
-
-
-def _host_address(document: ContainerDocument) -> str:
-    """Return this machine's address as the container sees it; one that is in no network yet has its own machine's."""
-    return (document.endpoint.gateway if document.endpoint else "") or "127.0.0.1"
-
-
-def write_resolver(document: ContainerDocument, directory: Path) -> None:
-    """Write the container's resolver configuration in place: the caller's servers, its network's own, or the machine's."""
-    own = (document.endpoint.resolver,) if document.endpoint and document.endpoint.resolver else ()
-    with open(directory / "resolv.conf", "w", encoding="utf-8") as handle:
-        handle.write(names.resolv_conf(host_resolver(), servers=document.options.dns or own))
-
-
-def host_resolver() -> str:
-    """Return the machine's resolver configuration, or an empty text."""
-    try:
-        return Path("/etc/resolv.conf").read_text()
-    except OSError:
-        return ""
-
-
 def _bind(point: MountPoint, more: tuple[str, ...]) -> Mount:
     words = [
         *more,
@@ -361,8 +313,8 @@ def start(
         changed = replace(document, endpoint=endpoint, ports=tuple(mappings))
         if changed != document:
             parts.store.records.update_container(document.id, document=text_of(changed))
-            write_hosts(changed, parts.bundle_path(document.id))
-            write_resolver(changed, parts.bundle_path(document.id))
+            generated.write_hosts(changed, parts.bundle_path(document.id))
+            generated.write_resolver(changed, parts.bundle_path(document.id))
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)

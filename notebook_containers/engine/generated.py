@@ -1,0 +1,65 @@
+"""The files of a container that the engine writes and binds over the image's: hosts, hostname, resolv.conf, passwd.
+
+They are written in place, because a bind mount shows the file that was there when it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from notebook_containers.engine import neighbours
+from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.parts import Parts
+from notebook_containers.network import names
+from notebook_containers.oci.runtime import Mount
+
+
+def write(parts: Parts, document: ContainerDocument, directory: Path, passwd: bytes | None) -> list[Mount]:
+    """Write all of them to ``directory`` and return their mounts; where a volume stands in the way there is none."""
+    (directory / "hostname").write_text(document.hostname + "\n")
+    write_hosts(document, directory)
+    write_resolver(document, directory)
+    generated = ["hostname", "hosts", "resolv.conf"]
+    if passwd is not None:
+        (directory / "passwd").write_bytes(passwd)
+        generated.append("passwd")
+    for name in generated:
+        (directory / name).chmod(0o644)
+    # who is in another's network has its names and resolver too, as they change
+    shared = parts.bundle_path(neighbours.network_owner(parts, document).id)
+    taken = {point.target for point in document.mounts}
+    targets = {f"/etc/{name}": (directory if name == "passwd" else shared) / name for name in generated}
+    options = ("rbind", "rprivate", "rw", "nosuid", "nodev", "noexec")
+    return [Mount(destination=t, type="bind", source=str(s), options=options) for t, s in targets.items() if t not in taken]
+
+
+def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
+    """Write the container's hosts file in place (it is bind mounted), with its address where it has one."""
+    address = document.endpoint.address if document.endpoint else ""
+    domain = document.options.domainname
+    full = {f"{document.hostname}.{domain}": address or "127.0.1.1"} if domain else {}
+    extra = {name: _host_address(document) if word == names.HOST_GATEWAY else word for name, word in document.options.extra_hosts.items()}
+    text = names.hosts_file(document.hostname, address, {**full, **extra, **(more or {})})
+    with open(directory / "hosts", "w", encoding="utf-8") as handle:
+        handle.write(text)
+
+
+def _host_address(document: ContainerDocument) -> str:
+    """Return this machine's address as the container sees it; one that is in no network yet has its own machine's."""
+    return (document.endpoint.gateway if document.endpoint else "") or "127.0.0.1"
+
+
+def write_resolver(document: ContainerDocument, directory: Path) -> None:
+    """Write the container's resolver configuration in place: the caller's servers, its network's own, or the machine's."""
+    own = (document.endpoint.resolver,) if document.endpoint and document.endpoint.resolver else ()
+    with open(directory / "resolv.conf", "w", encoding="utf-8") as handle:
+        handle.write(names.resolv_conf(host_resolver(), servers=document.options.dns or own))
+
+
+def host_resolver() -> str:
+    """Return the machine's resolver configuration, or an empty text."""
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
