@@ -152,7 +152,7 @@ class _Expander:
         try:
             result = expand(text, self.variables, escape=self.node.escape)
         except WordError as err:
-            raise self.node.error(err.message, offset=offset + err.offset, length=err.length) from err
+            raise self.node.error(err.message, offset=offset + err.offset, length=err.length, hint=err.hint) from err
         for name in result.unset:
             if name != "PATH":
                 self._warn("UndefinedVar", self._unset(name))

@@ -149,7 +149,8 @@ class _Lines:
         self.remarks: list[tuple[int, str]] = []
         nul = text.find("\0")
         if nul >= 0:
-            raise self.error("a NUL character stands here", line=text.count("\n", 0, nul) + 1, column=nul - text.rfind("\n", 0, nul))
+            line, column = text.count("\n", 0, nul) + 1, nul - text.rfind("\n", 0, nul)
+            raise self.error("a NUL character stands here", line=line, column=column, hint="save the file as UTF-8 text")
 
     def error(self, message: str, *, line: int, column: int = 1, length: int = 1, hint: str = "") -> DockerfileError:
         return DockerfileError(message, hint=hint, file=self.name, line=line, column=column, length=length, source=self.lines[line - 1])
@@ -165,7 +166,7 @@ def _directives(reader: _Lines) -> dict[str, str]:
         key, value = match[1].lower(), match[2].rstrip()
         reader.next += 1
         if key in found:
-            raise reader.error(f"the directive {key} stands twice", line=reader.next, length=len(line))
+            raise reader.error(f"the directive {key} stands twice", line=reader.next, length=len(line), hint="leave one of them")
         if key == "escape" and value not in ("\\", "`"):
             raise reader.error(
                 f"{value!r} is no escape character", line=reader.next, column=line.index(value) + 1, length=len(value), hint="use \\ or `"
@@ -264,7 +265,7 @@ def _heredocs(reader: _Lines, node: Node) -> Iterator[Heredoc]:
         try:
             name = match[2] if "$" in match[2] else expand(match[2], {}, escape=node.escape).text
         except WordError as err:
-            raise node.error(err.message, offset=word.offset, length=len(word.text)) from None
+            raise node.error(err.message, offset=word.offset, length=len(word.text), hint=err.hint) from None
         if name:
             yield _heredoc(reader, node, word, name=name, strip=bool(match[1]), expands=name == match[2])
 
@@ -278,4 +279,6 @@ def _heredoc(reader: _Lines, node: Node, word: Word, *, name: str, strip: bool, 
         if (line.lstrip("\t") if strip else line) == name:
             return Heredoc(name=name, content="".join(content), expand=expands, line=first + 1)
         content.append((raw.lstrip("\t") if strip else raw) + "\n")
-    raise node.error(f"no line {name!r} ends this here-document", offset=word.offset, length=len(word.text))
+    raise node.error(
+        f"no line {name!r} ends this here-document", offset=word.offset, length=len(word.text), hint=f"end it with {name} alone on a line"
+    )

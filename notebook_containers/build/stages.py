@@ -166,7 +166,7 @@ def _expand(node: Node, text: str, offset: int, variables: Mapping[str, str]) ->
     try:
         return expand(text, variables, escape=node.escape).text
     except WordError as err:
-        raise node.error(err.message, offset=offset + err.offset, length=err.length) from err
+        raise node.error(err.message, offset=offset + err.offset, length=err.length, hint=err.hint) from err
 
 
 def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], around: _Around) -> Stage:

@@ -15,14 +15,16 @@ MAX_NESTING = 50
 _SPECIAL = "@*#?-$!"
 _MODIFIERS = "-+?"
 _PATTERNS = "#%/"
+_CLOSE = "close it, or write {} for the character itself"
+_KNOWN = "there are :- - :+ + :? ? # ## % %% / //"
 
 
 class WordError(ValueError):
-    """Text that breaks the word rules: ``offset`` and ``length`` are in characters of the given text."""
+    """Text that breaks the word rules: ``offset`` and ``length`` are in characters of the given text; ``hint`` says what to do."""
 
-    def __init__(self, message: str, *, offset: int, length: int = 1) -> None:
+    def __init__(self, message: str, *, offset: int, length: int = 1, hint: str = "") -> None:
         super().__init__(message)
-        self.message, self.offset, self.length = message, offset, max(length, 1)
+        self.message, self.offset, self.length, self.hint = message, offset, max(length, 1), hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,9 @@ class _Reader:
                 self._bare(char)
                 self.at += 1
         if stops:
-            raise WordError(f"no {stops[-1]!r} closes the substitution that opens here", offset=opened, length=2)
+            raise WordError(
+                f"no {stops[-1]!r} closes the substitution that opens here", offset=opened, length=2, hint="${NAME}, ${NAME:-default}"
+            )
 
     def heredoc(self) -> None:
         while self.at < len(self.text):
@@ -156,7 +160,7 @@ class _Reader:
     def _single(self) -> str:
         end = self.text.find("'", self.at + 1)
         if end < 0:
-            raise WordError("this single quote is not closed", offset=self.at)
+            raise WordError("this single quote is not closed", offset=self.at, hint=_CLOSE.format(self.escape + "'"))
         piece = self.text[self.at + 1 : end]
         self.at = end + 1
         return piece
@@ -180,7 +184,7 @@ class _Reader:
                 char = self.text[self.at]
             pieces.append(char)
             self.at += 1
-        raise WordError("this double quote is not closed", offset=begin)
+        raise WordError("this double quote is not closed", offset=begin, hint=_CLOSE.format(self.escape + '"'))
 
     def _dollar(self, depth: int) -> str:
         begin = self.at
@@ -207,10 +211,12 @@ class _Reader:
 
     def _braces(self, begin: int, depth: int) -> str:
         if depth >= MAX_NESTING:
-            raise WordError(f"substitutions are nested more than {MAX_NESTING} deep", offset=begin, length=2)
+            raise WordError(
+                f"substitutions are nested more than {MAX_NESTING} deep", offset=begin, length=2, hint="set a variable with ARG in between"
+            )
         name = self._name()
         if not name:
-            raise WordError("bad substitution: ${ needs a variable's name", offset=begin, length=2)
+            raise WordError("bad substitution: ${ needs a variable's name", offset=begin, length=2, hint="${NAME}, ${NAME:-default}")
         modifier = self.text[self.at : self.at + 1]
         if modifier == "}":
             self.at += 1
@@ -227,8 +233,10 @@ class _Reader:
 
     def _refuse(self, begin: int, name: str, modifier: str) -> None:
         if not modifier or self.text.find("}", begin) < 0:
-            raise WordError(f"no '}}' closes ${{{name}", offset=begin, length=2 + len(name))
-        raise WordError(f"unsupported modifier {modifier!r} in ${{{name}…}}", offset=begin, length=2 + len(name) + len(modifier))
+            raise WordError(f"no '}}' closes ${{{name}", offset=begin, length=2 + len(name), hint="${NAME}, ${NAME:-default}")
+        raise WordError(
+            f"unsupported modifier {modifier!r} in ${{{name}…}}", offset=begin, length=2 + len(name) + len(modifier), hint=_KNOWN
+        )
 
     def _substitution(self, name: str, depth: int, begin: int) -> str:
         """``#`` ``##`` ``%`` ``%%`` ``/`` ``//``: the pattern is what stands quoted taken literally."""

@@ -146,6 +146,7 @@ def test_a_stream_that_is_not_finished_holds_nothing_up(engine: Engine, sleeper:
     sleeper.stop(timeout=0)
     sleeper.start()
     put(sleeper, "/tmp", a=b"1")
+    assert sleeper.exec_run(["cat", "/tmp/a"]).output == b"1"
     stream.close()  # type: ignore[attr-defined]
 
 

@@ -99,6 +99,7 @@ def test_kill_catches_what_forks_all_the_time(groups: Groups, group: Cgroup) -> 
 def test_kill_of_nobody(groups: Groups, group: Cgroup) -> None:
     group.kill()
     groups.open("never-made").kill()
+    assert group.pids() == []
 
 
 def test_freeze_and_thaw(groups: Groups, group: Cgroup, tmp_path: Path) -> None:
