@@ -35,6 +35,13 @@ def own_home(no_leaks: None) -> Iterator[Home]:
 
 
 @pytest.fixture
+def own(own_home: Home) -> Iterator[Engine]:
+    """An engine of one test's own, over :func:`own_home`."""
+    with own_home.open() as engine:
+        yield engine
+
+
+@pytest.fixture
 def sh(engine: Engine) -> Callable[[str], str]:
     """Return a function that runs a script in a new container and returns what it printed."""
 

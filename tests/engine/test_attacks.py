@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from notebook_containers import Engine
-from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import Error, InvalidArgument, StartFailed
 from notebook_containers.runtime import document, limits, unseen
 from tests.engine.races import flipping, look
+from tests.engine.running import run, started
 from tests.home import BASE, Home
 from tests.needs import need
 
@@ -32,20 +32,6 @@ TREE = Path(__file__).parents[2]
 STATUS = ["grep", "-E", "^(Cap|NoNewPrivs|Seccomp:)", "/proc/self/status"]
 BOUND = "00000000800405fb"
 """The eleven default capabilities."""
-
-
-def run(engine: Engine, command: list[str], given: CreateKeywords | None = None, image: str = BASE) -> str:
-    options: CreateKeywords = {"network": "none", **(given or {})}
-    output = engine.containers.run(image, command, remove=True, stderr=True, **options)
-    assert isinstance(output, bytes)
-    return output.decode()
-
-
-def started(engine: Engine, command: list[str], given: CreateKeywords | None = None, image: str = BASE) -> Container:
-    options: CreateKeywords = {"network": "none", "stop_timeout": 0, **(given or {})}
-    container = engine.containers.run(image, command, detach=True, **options)
-    assert isinstance(container, Container)
-    return container
 
 
 def rights(text: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from notebook_containers import Engine
 from notebook_containers.build.progress import Event, StepOutput
 from notebook_containers.engine import outputs
 from notebook_containers.errors import InvalidArgument
-from tests.home import BASE, Home
+from tests.home import BASE
 from tests.people import person
 
 TEXT = f"""FROM {BASE} AS made
@@ -24,13 +23,6 @@ RUN mkdir -p /out/deep && echo hi > /out/file && ln -s file /out/link && chmod 4
 FROM scratch
 COPY --from=made /out /
 """
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    """An engine of this test's own."""
-    with own_home.open() as engine:
-        yield engine
 
 
 def build_and_deliver(engine: Engine, top: Path, word: str, *, stdout: io.BytesIO | None = None) -> None:

@@ -12,17 +12,10 @@ from notebook_containers.build.keys import CACHE_LABEL
 from notebook_containers.build.progress import Event, Warned
 from notebook_containers.engine.build_cache import CacheWord, parse
 from notebook_containers.errors import InvalidArgument
-from tests.home import BASE, Home, new_home
+from tests.home import BASE, new_home
 
 FIRST = f"FROM {BASE} AS made\nRUN echo built > /artifact && date +%N > /moment\n"
 TEXT = f"{FIRST}FROM {BASE}\nCOPY --from=made /artifact /\nRUN date +%N > /other\n"
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    """An engine of this test's own."""
-    with own_home.open() as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from notebook_containers.store.collect import collect
 from tests.home import BASE, Home
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    """An engine of this test's own."""
-    with own_home.open() as engine:
-        yield engine
 
 
 def test_the_steps_are_a_table(own: Engine, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -18,12 +18,6 @@ from tests.home import Home
 pytestmark = pytest.mark.root
 
 LAYER = tar(("file", b"hello"))
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    with own_home.open() as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from tests.home import BASE, Home
 pytestmark = pytest.mark.root
 
 BIG = 300_000
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    """An engine of this test's own."""
-    with own_home.open() as engine:
-        yield engine
 
 
 def on_disk(home: Home) -> tuple[int, int]:

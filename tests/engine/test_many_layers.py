@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from notebook_containers import Engine
 from notebook_containers.oci.image import LAYER_TAR, MANIFEST, Digest
 from tests.engine.tars import tar
-from tests.home import BASE, Home
+from tests.home import BASE
 from tests.people import person
 
 LAYERS = 130
@@ -64,12 +62,6 @@ def _run(engine: Engine, name: str, script: str) -> str:
 
 
 EXPECTED = ["131\n129\n7\n", "130\nbuilt\n", "committed\n", str(LAYERS + 2)]
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    with own_home.open() as engine:
-        yield engine
 
 
 @pytest.mark.root

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from notebook_containers import Engine
-from notebook_containers.engine.container import Container
-from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.linux import syscalls
 from tests.engine.races import look
+from tests.engine.running import run, started
 from tests.engine.tars import tar
 from tests.home import BASE, Home
 from tests.needs import need
@@ -30,20 +29,6 @@ pytestmark = pytest.mark.root
 PYTHON = "localhost/python"
 STATUS = ["sh", "-c", "grep -E '^(Cap(Inh|Amb|Eff|Prm)|Groups)' /proc/self/status"]
 NOTHING = "0" * 16
-
-
-def run(engine: Engine, command: list[str], given: CreateKeywords | None = None, image: str = BASE) -> str:
-    options: CreateKeywords = {"network": "none", **(given or {})}
-    output = engine.containers.run(image, command, remove=True, stderr=True, **options)
-    assert isinstance(output, bytes)
-    return output.decode()
-
-
-def started(engine: Engine, command: list[str], given: CreateKeywords | None = None, image: str = BASE) -> Container:
-    options: CreateKeywords = {"network": "none", "stop_timeout": 0, **(given or {})}
-    container = engine.containers.run(image, command, detach=True, **options)
-    assert isinstance(container, Container)
-    return container
 
 
 def table(text: str) -> dict[str, str]:

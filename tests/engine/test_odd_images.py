@@ -8,7 +8,6 @@ import os
 import random
 import textwrap
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -29,12 +28,6 @@ ODD: tuple[object, ...] = (
     [], {}, [None], [[]], {"": None}, {"a": {"b": []}},
     "sha256:" + "0" * 64, "9999-99-99T99:99:99Z", [["x"] * 3] * 2000,
 )  # fmt: skip
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    with own_home.open() as engine:
-        yield engine
 
 
 def config() -> dict[str, object]:

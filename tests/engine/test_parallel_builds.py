@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ pytestmark = pytest.mark.root
 
 LAST = "FROM scratch\nCOPY --from={} / /\nCOPY --from={} / /\n"
 WAIT = "for i in $(seq 600); do [ -e /c/{} ] && exit 0; sleep 0.05; done; exit 1"
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    """An engine of this test's own."""
-    with own_home.open() as engine:
-        yield engine
 
 
 def meeting(own: str, other: str) -> str:

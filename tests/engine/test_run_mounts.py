@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.home import BASE, Home
 from tests.people import person
 
 CANARY = "canary-3f1c9a77e2"
-
-
-@pytest.fixture
-def own(own_home: Home) -> Iterator[Engine]:
-    """An engine of this test's own."""
-    with own_home.open() as engine:
-        yield engine
 
 
 @pytest.fixture
