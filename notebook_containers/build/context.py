@@ -110,7 +110,10 @@ class Context:
             return f"{path} is left out of the build context by {self.rules.name}", f"line {rule.line} says {shown!r}"
         noun = "no file matches" if any(c in path for c in MAGIC) else "no such file"
         near = self._near(path)
-        return f"{noun} {path} in the build context {self.path}", f"did you mean {near}?" if near else ""
+        return (
+            f"{noun} {path} in the build context {self.path}",
+            f"did you mean {near}?" if near else "put it there: COPY takes files of the context only",
+        )
 
     def _near(self, path: str) -> str:
         head, _, name = path.rpartition("/")

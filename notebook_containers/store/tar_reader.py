@@ -113,7 +113,7 @@ class TarReader:
     def _fill(self) -> None:
         self._buffer, self._at = self._stream.read(_CHUNK), 0
         if not self._buffer:
-            raise InvalidDocument("the archive ends in the middle of an entry")
+            raise InvalidDocument("the archive ends in the middle of an entry", hint="is it an archive, and whole? make or fetch it again")
 
     def _exactly(self, size: int) -> bytes:
         if self._at + size <= len(self._buffer):
