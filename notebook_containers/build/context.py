@@ -112,7 +112,7 @@ class Context:
         near = self._near(path)
         return (
             f"{noun} {path} in the build context {self.path}",
-            f"did you mean {near}?" if near else "put it there: COPY takes files of the context only",
+            f"did you mean {near}?" if near else "",
         )
 
     def _near(self, path: str) -> str:

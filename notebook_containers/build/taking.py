@@ -141,6 +141,7 @@ class Taking:
         except DockerfileError as err:
             if origin is None and self._over is not None and not err.hint:
                 err.hint = self._over.missing(word)[1]
+            err.hint = err.hint or "put it there: only what the context holds can be taken"
             raise
 
     def _of(self, step: plan.Step, origin: Origin | None) -> Context:
