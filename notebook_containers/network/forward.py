@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 
 from notebook_containers.errors import NetworkError
+from notebook_containers.linux import process as processes
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.network.spawn import spawn
 
@@ -24,8 +25,8 @@ def start(sockets: Sequence[socket.socket], mappings: Sequence[PortMapping], *, 
         if len(sockets) != len(mappings):
             raise ValueError("each mapping has one socket")
         try:
-            pidfd = os.pidfd_open(pid)
-            alive = os.pidfd_open(while_pid or pid)
+            pidfd = processes.pidfd(pid)
+            alive = processes.pidfd(while_pid or pid)
         except OSError as err:
             raise NetworkError(f"{what}: {err.strerror}") from err
         try:

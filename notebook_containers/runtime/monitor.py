@@ -112,7 +112,7 @@ class Monitor:
     def _tie(self, conn: socket.socket) -> None:
         """Let the container end when the process that asked for it on ``conn`` does."""
         credentials = conn.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        self._loop.watch(os.pidfd_open(_CREDENTIALS.unpack(credentials)[0]), READ, self._orphaned)
+        self._loop.watch(processes.pidfd(_CREDENTIALS.unpack(credentials)[0]), READ, self._orphaned)
 
     def _orphaned(self, fd: int) -> None:
         self._loop.unwatch(fd)

@@ -39,7 +39,7 @@ def _resize(master: int) -> None:
 
 
 def _relay(pid: int, master: int) -> None:
-    ended = os.pidfd_open(pid)
+    ended = processes.pidfd(pid)
     poll = select.poll()
     for fd in (master, 0, ended):
         poll.register(fd, select.POLLIN)

@@ -17,6 +17,7 @@ from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.parts import read_host
 from notebook_containers.errors import Conflict, ContainerError, ImageNotFound, InvalidArgument, StartFailed
 from notebook_containers.linux import cgroups
+from tests import groups
 from tests.home import BASE
 from tests.needs import need
 
@@ -230,7 +231,7 @@ def test_rt17_a_group_to_make_its_group_in(engine: Engine) -> None:
         top = Path("/sys/fs/cgroup/memory/notebook-containers/memory.limit_in_bytes")
         assert int(top.read_text()) < 1 << 62
     container.remove(force=True)
-    assert not list(Path("/sys/fs/cgroup").glob("*/notebook-containers/course"))
+    assert groups.named(lambda name: name == "course") == []
 
 
 # isolation --------------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,20 @@ from notebook_containers.linux import capabilities, namespaces, process
 
 def sleeper() -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "100"])
+
+
+def test_a_pid_without_a_process_of_its_own_is_nobody() -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert thread.native_id is not None
+        with pytest.raises(ProcessLookupError):
+            process.pidfd(thread.native_id)
+        assert process.wait_gone(thread.native_id, process.start_time(thread.native_id), 0)
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_identity_is_pid_and_start_time() -> None:

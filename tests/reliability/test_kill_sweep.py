@@ -22,6 +22,7 @@ from notebook_containers.engine.container import Container
 from notebook_containers.errors import ContainerNotFound, Error, ImageNotFound
 from notebook_containers.linux import process as processes
 from notebook_containers.store.check import check
+from tests import groups
 from tests.home import BASE, Home, new_home
 from tests.reliability.pool import Order, Outcome, Pool
 from tests.reliability.victims import dice
@@ -307,9 +308,16 @@ def _left(engine: Engine, place: Home) -> list[str]:
     found = [str(finding) for finding in check(engine._parts.store, quick=True)]
     found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(place.top) in line]
     for row in engine._parts.store.records.networks():
-        found += [f"port {port.name}" for port in Path(f"/sys/class/net/{json.loads(row.document)['link']}/brif").glob("*")]
+        found += [f"port {port}" for port in _ports(json.loads(row.document)["link"])]
         found += [f"address {lease}" for lease in engine._parts.store.records.addresses(row.id)]
     return found + [f"{where}: {names}" for where, names in place.remains().items()]
+
+
+def _ports(bridge: str) -> list[str]:
+    try:
+        return os.listdir(f"/sys/class/net/{bridge}/brif")
+    except FileNotFoundError:  # the bridge is gone, and with it all of its ports
+        return []
 
 
 def gone(identity: str, pids: Mapping[int, int]) -> None:
@@ -318,5 +326,4 @@ def gone(identity: str, pids: Mapping[int, int]) -> None:
     while any(processes.alive(pid, started) for pid, started in pids.items()):
         assert time.monotonic() < deadline, pids
         time.sleep(0.01)
-    for base in Path("/sys/fs/cgroup").iterdir():
-        assert not list(base.glob(f"notebook-containers/{identity}*")), base
+    assert groups.named(lambda name: name.startswith(identity)) == []

@@ -13,6 +13,7 @@ import pytest
 
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
+from tests import groups
 from tests.home import BASE, Home
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(3600)]
@@ -78,7 +79,7 @@ def _sizes(engine: Engine, place: Home, ids: list[str]) -> dict[str, float]:
         "resident KiB": int(_status("self")["VmRSS"].split()[0]),
         "resident KiB of the spawner": int(_status(str(spawner))["VmRSS"].split()[0]),
         "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
-        "cgroups": len([group for group in Path("/sys/fs/cgroup").glob("*/notebook-containers/*/") if group.name in ids]),
+        "cgroups": len(groups.named(lambda name: name in ids)),
         "memory groups in the kernel": _memory_groups(),
         "links": len(os.listdir("/sys/class/net")),
         "firewall lines": _firewall_lines(),

@@ -15,6 +15,7 @@ import pytest
 from notebook_containers.errors import Conflict, RuntimeFailure, Unsupported
 from notebook_containers.oci.runtime import BlockIO, Memory, Pids, Resources, Spec, ThrottleDevice
 from notebook_containers.runtime.bundle import MonitorOptions
+from tests import groups
 from tests.runtime.boxes import Box, spec_for
 from tests.runtime.test_exec import execute, output
 
@@ -30,7 +31,7 @@ def limited(spec: Spec, resources: Resources | None = None) -> Spec:
 
 
 def ours() -> list[Path]:
-    return [path for path in Path("/sys/fs/cgroup").rglob(PARENT) if path.is_dir()]
+    return groups.named(lambda name: name == PARENT)
 
 
 @pytest.fixture(autouse=True)
