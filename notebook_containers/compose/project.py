@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from notebook_containers.compose import loader, model, values
+from notebook_containers.compose import loader, model, reading, values
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.engine import Engine
 from notebook_containers.engine.keywords import CreateKeywords
@@ -74,7 +74,7 @@ class ComposeProject:
     def _build(self, service: model.Service, name: str) -> None:
         if service.build is not None:
             build = service.build
-            file = Path(build.context) / build.dockerfile if build.dockerfile else None
+            file = Path(build.context) / build.dockerfile
             self._engine.images.build(build.context, dockerfile=file, tag=name, buildargs=build.args, target=build.target)
 
     def build(self, services: Sequence[str] = ()) -> list[str]:
@@ -97,39 +97,39 @@ class ComposeProject:
             f"{_PREFIX}.oneoff": "False",
             f"{_PREFIX}.project.working_dir": str(self.directory),
         }
-        text = service.text
         return {
             "name": service.container_name or f"{self.name}-{service.name}-1",
             "entrypoint": service.entrypoint,
-            "environment": service.environment,
-            "ports": service.ports,
-            "volumes": [self._volume(word) for word in service.volumes],
+            "environment": {name: value for name, value in service.environment.items() if value is not None},
+            "ports": [str(port) for port in service.ports],
+            "volumes": [self._volume(mount) for mount in service.volumes],
             "tmpfs": {word.partition(":")[0]: word.partition(":")[2] for word in service.tmpfs},
-            "extra_hosts": service.extra_hosts,
+            "extra_hosts": {host: addresses[0] for host, addresses in service.extra_hosts.items()},
             "labels": labels,
-            "working_dir": text.get("working_dir"),
-            "user": text.get("user"),
-            "hostname": text.get("hostname"),
-            "network": text.get("network_mode"),
-            "mem_limit": text.get("mem_limit"),
-            "shm_size": text.get("shm_size"),
-            "pids_limit": values.whole(text["pids_limit"]) if "pids_limit" in text else None,
-            "nano_cpus": values.cpus(text["cpus"]) if "cpus" in text else None,
-            "stop_timeout": math.ceil(values.seconds(text["stop_grace_period"])) if "stop_grace_period" in text else None,
-            "stop_signal": text.get("stop_signal"),
-            "restart_policy": values.restart(text.get("restart", "no")),
-            "tty": service.flags.get("tty", False),
-            "stdin_open": service.flags.get("stdin_open", False),
-            "privileged": service.flags.get("privileged", False),
-            "read_only": service.flags.get("read_only", False),
-            "cap_add": service.lists.get("cap_add"),
-            "cap_drop": service.lists.get("cap_drop"),
-            "security_opt": service.lists.get("security_opt"),
+            "working_dir": service.working_dir or None,
+            "user": service.user or None,
+            "hostname": service.hostname or None,
+            "network": service.network_mode or None,
+            "mem_limit": service.mem_limit,
+            "shm_size": service.shm_size,
+            "pids_limit": service.pids_limit,
+            "nano_cpus": None if service.cpus is None else int(service.cpus * 1e9),
+            "stop_timeout": None if service.stop_grace_period is None else math.ceil(service.stop_grace_period),
+            "stop_signal": service.stop_signal or None,
+            "restart_policy": values.restart(service.restart or "no"),
+            "tty": service.tty,
+            "stdin_open": service.stdin_open,
+            "privileged": service.privileged,
+            "read_only": service.read_only,
+            "cap_add": service.cap_add,
+            "cap_drop": service.cap_drop,
+            "security_opt": service.security_opt,
         }
 
-    def _volume(self, word: str) -> str:
-        source, colon, rest = word.partition(":")
-        return f"{self.name}_{source}{colon}{rest}" if colon and source in self.project.volumes else word
+    def _volume(self, mount: model.ServiceMount) -> str:
+        known = self.project.volumes.get(mount.source)
+        source = known.name if known else mount.source
+        return (f"{source}:" if source else "") + mount.target + (":ro" if mount.read_only else "")
 
     def _share_names(self) -> None:
         """Write every service's name and address into the hosts file of the project's running containers."""
@@ -139,8 +139,8 @@ class ComposeProject:
         }
         by_name = {service.name: service for service in self.project.services}
         for name, container in running.items():
-            aliases = by_name[name].aliases if name in by_name else {}
-            extra = {**addresses, **{alias: addresses[target] for alias, target in aliases.items() if target in addresses}}
+            links = by_name[name].links if name in by_name else ()
+            extra = {**addresses, **{link.alias: addresses[link.target] for link in links if link.target in addresses}}
             container.set_host_names(extra)
 
     def down(self, *, volumes: bool = False, told: Callable[[str], None] = lambda _line: None) -> None:
@@ -152,10 +152,10 @@ class ComposeProject:
             told(f"{container.name}  removed")
         if volumes:
             existing = {v.name for v in self._engine.volumes.list()}
-            for name in self.project.volumes:
-                if f"{self.name}_{name}" in existing:
-                    self._engine.volumes.remove(f"{self.name}_{name}")
-                    told(f"{self.name}_{name}  removed")
+            for volume in self.project.volumes.values():
+                if volume.name in existing and not volume.external:
+                    self._engine.volumes.remove(volume.name)
+                    told(f"{volume.name}  removed")
 
     def start(self, services: Sequence[str] = ()) -> list[Container]:
         """Start the containers that exist."""
@@ -217,7 +217,7 @@ def open_project(
         shown = "compose cell"
     values = {**_dot_env(base), **(os.environ if variables is None else variables)}
     source = loader.load(text, name=shown, variables=values)
-    return ComposeProject(engine, model.build_project(source, directory=base, name=_project_name(name or base.name)), base)
+    return ComposeProject(engine, reading.build_project(source, directory=base, name=_project_name(name or base.name)), base)
 
 
 def _found(directory: Path) -> Path:

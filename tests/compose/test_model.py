@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from notebook_containers.compose.loader import load
-from notebook_containers.compose.model import Project, Service, build_project
+from notebook_containers.compose.model import Link, Port, Project, Service, ServiceMount
+from notebook_containers.compose.reading import build_project
 from notebook_containers.errors import ComposeError
 
 HERE = Path("/project")
@@ -31,19 +32,31 @@ def service(body: str) -> Service:
         ("entrypoint: /x", "entrypoint", ("/x",)),
         ("environment: {A: 1, B: true, C: , GIVEN: , E: ''}", "environment", {"A": "1", "B": "true", "GIVEN": "v", "E": ""}),
         ("environment: [A=1, B=2=3, C, GIVEN]", "environment", {"A": "1", "B": "2=3", "GIVEN": "v"}),
-        ('ports: ["8080:80", 81]', "ports", ("8080:80", "81")),
-        ("ports: [{target: 80, published: 8080, protocol: udp, host_ip: 0.0.0.0}]", "ports", ("0.0.0.0:8080:80/udp",)),
-        ("ports: [{target: 80}]", "ports", ("0:80/tcp",)),
-        ("volumes: [./d:/d:ro, data:/e, /f]", "volumes", ("/project/d:/d:ro", "data:/e", "/f")),
+        ('ports: ["8080:80", 81]', "ports", (Port(target=80, published="8080"), Port(target=81))),
+        (
+            "ports: [{target: 80, published: 8080, protocol: udp, host_ip: 0.0.0.0}]",
+            "ports",
+            (Port(target=80, published="8080", protocol="udp", host_ip="0.0.0.0"),),
+        ),
+        ("ports: [{target: 80}]", "ports", (Port(target=80),)),
+        (
+            "volumes: [./d:/d:ro, data:/e, /f]",
+            "volumes",
+            (
+                ServiceMount(type="bind", source="/project/d", target="/d", read_only=True),
+                ServiceMount(type="volume", source="data", target="/e"),
+                ServiceMount(type="volume", target="/f"),
+            ),
+        ),
         ("tmpfs: /t", "tmpfs", ("/t",)),
         ("tmpfs: [/t, /u]", "tmpfs", ("/t", "/u")),
-        ("extra_hosts: [a:10.0.0.1, b=10.0.0.2]", "extra_hosts", {"a": "10.0.0.1", "b": "10.0.0.2"}),
-        ("extra_hosts: {a: 10.0.0.1}", "extra_hosts", {"a": "10.0.0.1"}),
+        ("extra_hosts: [a:10.0.0.1, b=10.0.0.2]", "extra_hosts", {"a": ("10.0.0.1",), "b": ("10.0.0.2",)}),
+        ("extra_hosts: {a: 10.0.0.1}", "extra_hosts", {"a": ("10.0.0.1",)}),
         ("labels: {a: b}", "labels", {"a": "b"}),
         ("container_name: one", "container_name", "one"),
-        ("cap_add: [NET_RAW]", "lists", {"cap_add": ("NET_RAW",)}),
-        ("tty: true", "flags", {"tty": True}),
-        ("mem_limit: 64m", "text", {"mem_limit": "64m"}),
+        ("cap_add: [NET_RAW]", "cap_add", ("NET_RAW",)),
+        ("tty: true", "tty", True),
+        ("mem_limit: 64m", "mem_limit", 64 << 20),
     ],
 )
 def test_a_key_is_understood(body: str, field: str, expected: object) -> None:
@@ -139,4 +152,4 @@ def test_names_of_the_project() -> None:
 def test_links_are_dependencies_with_another_name() -> None:
     web = project("services:\n  web: {image: x, links: [db:database, cache]}\n  db: {image: x}\n  cache: {image: x}\n").services[-1]
     assert set(web.depends_on) == {"db", "cache"}
-    assert web.aliases == {"database": "db"}
+    assert web.links == (Link(target="db", alias="database"), Link(target="cache", alias="cache"))

@@ -1,4 +1,4 @@
-"""The typed Project: what a canonical compose mapping means; keys that are not honoured yet are named, never skipped in silence."""
+"""From a compose file's data to the typed project; keys that are not honoured yet are named, never skipped in silence."""
 
 from __future__ import annotations
 
@@ -9,8 +9,22 @@ from pathlib import Path
 
 from notebook_containers.compose import values
 from notebook_containers.compose.loader import Source
+from notebook_containers.compose.model import (
+    Attachment,
+    Build,
+    Dependency,
+    Link,
+    Network,
+    Port,
+    Project,
+    Service,
+    ServiceMount,
+    Volume,
+    in_order,
+)
+from notebook_containers.engine import quantities
 from notebook_containers.errors import InvalidArgument
-from notebook_containers.lean import dataclass, field
+from notebook_containers.network.ports import LOOPBACK, PortMapping, parse as parse_port
 from notebook_containers.oci.documents import JSON
 
 HONOURED = (
@@ -30,49 +44,6 @@ KNOWN = (
 TOP_LEVEL = ("configs", "include", "models", "name", "networks", "secrets", "services", "version", "volumes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
-    """How a service's image is built."""
-
-    context: str
-    dockerfile: str = ""
-    target: str = ""
-    args: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """One service; relative host paths are absolute already, ``depends_on`` includes ``links``."""
-
-    name: str
-    image: str = ""
-    build: Build | None = None
-    command: tuple[str, ...] | None = None
-    entrypoint: tuple[str, ...] | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    ports: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    tmpfs: tuple[str, ...] = ()
-    depends_on: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    extra_hosts: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
-    container_name: str = ""
-    text: Mapping[str, str] = field(default_factory=dict)
-    flags: Mapping[str, bool] = field(default_factory=dict)
-    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
-    """A whole file: services in the order of their dependencies, named volumes, and the notes on what is not honoured."""
-
-    name: str
-    services: tuple[Service, ...]
-    volumes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def build_project(source: Source, *, directory: Path, name: str) -> Project:
     """Return the typed project; raises ComposeError at the first key that is unknown or of a wrong type, and for a cycle."""
     notes: list[str] = []
@@ -89,10 +60,13 @@ def build_project(source: Source, *, directory: Path, name: str) -> Project:
     volumes = source.data.get("volumes")
     if not isinstance(volumes, (dict, type(None))):
         raise source.error("volumes", "volumes is a mapping of names")
+    ordered, name = _in_order(source, found), str(source.data.get("name") or name)
     return Project(
-        name=str(source.data.get("name") or name),
-        services=_in_order(source, found),
-        volumes=tuple(volumes) if isinstance(volumes, dict) else (),
+        name=name,
+        services=ordered,
+        directory=str(directory),
+        networks={"default": Network(key="default", name=f"{name}_default")} if any(s.networks for s in ordered) else {},
+        volumes={key: Volume(key=key, name=f"{name}_{key}") for key in volumes or ()},
         notes=tuple(notes),
     )
 
@@ -103,11 +77,11 @@ def _near(word: str, known: Sequence[str]) -> str:
 
 
 def _in_order(source: Source, services: Mapping[str, Service]) -> tuple[Service, ...]:
-    ordered: list[Service] = []
     visiting: list[str] = []
+    done: set[str] = set()
 
     def visit(name: str) -> None:
-        if any(s.name == name for s in ordered):
+        if name in done:
             return
         if name in visiting:
             raise source.error(
@@ -119,11 +93,21 @@ def _in_order(source: Source, services: Mapping[str, Service]) -> tuple[Service,
                 raise source.error(f"services.{name}.depends_on", f"there is no service {other!r}", hint=_near(other, list(services)))
             visit(other)
         visiting.pop()
-        ordered.append(services[name])
+        done.add(name)
 
     for name in services:
         visit(name)
-    return tuple(ordered)
+    return in_order(tuple(services.values()))
+
+
+def _halves(word: str) -> tuple[str, str, str]:
+    return word.partition(":")
+
+
+def _port(mapping: PortMapping, text: str) -> Port:
+    published = str(mapping.host_port) if mapping.host_port else ""
+    host = "" if mapping.host_ip == LOOPBACK and LOOPBACK not in text else mapping.host_ip
+    return Port(target=mapping.container_port, published=published, host_ip=host, protocol=mapping.protocol)
 
 
 class _Services:
@@ -144,8 +128,9 @@ class _Services:
         if not raw.get("image") and not raw.get("build"):
             raise self._source.error(path, "the service has neither image nor build")
         self._check_values(raw, path)
-        links = {w.partition(":")[2] or w: w.partition(":")[0] for w in self._words(raw, path, "links")}
-        depends = self._words(raw, path, "depends_on")
+        links = [Link(target=w.partition(":")[0], alias=w.partition(":")[2] or w) for w in self._words(raw, path, "links")]
+        depends = [*self._words(raw, path, "depends_on"), *(link.target for link in links)]
+        text = {k: str(raw[k]) for k in _TEXT if raw.get(k) is not None}
         return Service(
             name=name,
             image=str(raw.get("image") or ""),
@@ -156,14 +141,31 @@ class _Services:
             ports=tuple(self._ports(raw, path)),
             volumes=tuple(self._volume(word) for word in self._words(raw, path, "volumes")),
             tmpfs=self._words(raw, path, "tmpfs"),
-            depends_on=tuple(dict.fromkeys([*depends, *links.values()])),
-            aliases={alias: target for alias, target in links.items() if alias != target},
-            extra_hosts=self._hosts(raw, path),
+            depends_on={other: Dependency() for other in dict.fromkeys(depends)},
+            links=tuple(links),
+            networks={} if "network_mode" in text else {"default": Attachment()},
+            network_mode=text.get("network_mode", ""),
+            extra_hosts={host: (address,) for host, address in self._hosts(raw, path).items()},
             labels=self._mapping(raw, path, "labels"),
             container_name=str(raw.get("container_name") or ""),
-            text={k: str(raw[k]) for k in _TEXT if raw.get(k) is not None},
-            flags={k: raw[k] is True for k in ("tty", "stdin_open", "privileged", "read_only") if k in raw},
-            lists={k: self._words(raw, path, k) for k in ("cap_add", "cap_drop", "security_opt", "expose") if k in raw},
+            hostname=text.get("hostname", ""),
+            working_dir=text.get("working_dir", ""),
+            user=text.get("user", ""),
+            cpus=float(text["cpus"]) if "cpus" in text else None,
+            mem_limit=quantities.parse_bytes(text["mem_limit"]) if "mem_limit" in text else None,
+            shm_size=quantities.parse_bytes(text["shm_size"]) if "shm_size" in text else None,
+            pids_limit=int(text["pids_limit"]) if "pids_limit" in text else None,
+            restart=text.get("restart", ""),
+            stop_signal=text.get("stop_signal", ""),
+            stop_grace_period=values.seconds(text["stop_grace_period"]) if "stop_grace_period" in text else None,
+            tty=raw.get("tty") is True,
+            stdin_open=raw.get("stdin_open") is True,
+            privileged=raw.get("privileged") is True,
+            read_only=raw.get("read_only") is True,
+            cap_add=self._words(raw, path, "cap_add"),
+            cap_drop=self._words(raw, path, "cap_drop"),
+            security_opt=self._words(raw, path, "security_opt"),
+            expose=self._words(raw, path, "expose"),
         )
 
     def _build(self, raw: JSON, path: str) -> Build | None:
@@ -178,7 +180,7 @@ class _Services:
                 self._notes.append(f"{path}.{key}: not supported yet, ignored")
         return Build(
             context=str(self._directory / str(raw.get("context") or ".")),
-            dockerfile=str(raw.get("dockerfile") or ""),
+            dockerfile=str(raw.get("dockerfile") or "Dockerfile"),
             target=str(raw.get("target") or ""),
             args=self._variables(raw, path, "args"),
         )
@@ -242,7 +244,7 @@ class _Services:
             raise self._source.error(f"{path}.{key}", f"{key} is a mapping or a list of NAME=value")
         return {k: "" if v is None else str(v).lower() if isinstance(v, bool) else str(v) for k, v in value.items()}
 
-    def _ports(self, raw: Mapping[str, JSON], path: str) -> list[str]:
+    def _ports(self, raw: Mapping[str, JSON], path: str) -> list[Port]:
         value = raw.get("ports") or []
         if not isinstance(value, list):
             raise self._source.error(f"{path}.ports", "ports is a list")
@@ -251,17 +253,20 @@ class _Services:
             if isinstance(item, dict):
                 if "target" not in item:
                     raise self._source.error(f"{path}.ports[{index}]", "a port needs a target")
-                host = f"{item['host_ip']}:" if item.get("host_ip") else ""
-                found.append(f"{host}{item.get('published') or 0}:{item['target']}/{item.get('protocol') or 'tcp'}")
+                host, protocol = str(item.get("host_ip") or ""), str(item.get("protocol") or "tcp")
+                published = str(item.get("published") or "")
+                found.append(Port(target=int(str(item["target"])), published=published, host_ip=host, protocol=protocol))
             else:
-                found.append(str(item))
+                found += [_port(mapping, str(item)) for mapping in parse_port(str(item))]
         return found
 
-    def _volume(self, word: str) -> str:
-        source, colon, rest = word.partition(":")
-        if colon and source.startswith((".", "~")):
-            return f"{(self._directory / Path(source).expanduser()).resolve()}:{rest}"
-        return word
+    def _volume(self, word: str) -> ServiceMount:
+        source, _, rest = word.rpartition(":") if word.count(":") == 1 else ("", "", word) if ":" not in word else _halves(word)
+        target, _, mode = rest.partition(":")
+        if source.startswith((".", "~")):
+            source = str((self._directory / Path(source).expanduser()).resolve())
+        kind = "bind" if source.startswith("/") else "volume"
+        return ServiceMount(type=kind, source=source, target=target, read_only="ro" in mode.split(","))
 
     def _hosts(self, raw: Mapping[str, JSON], path: str) -> dict[str, str]:
         value = raw.get("extra_hosts") or []
