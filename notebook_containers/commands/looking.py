@@ -44,7 +44,7 @@ def container_row(container: Container, *, size: bool, full: bool = False) -> Ro
         "verdict": str(container.verdict),
         "ports": ports,
         "names": container.name,
-        "networks": [container.document.endpoint.network if container.document.endpoint else container.document.options.network],
+        "networks": container.networks,
         "mounts": [m.volume or m.source for m in container.document.mounts],
         "size_rw": container.size_rw() if size else 0,
         "size_root_fs": container.size_root_fs() if size else 0,

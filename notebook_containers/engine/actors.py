@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.documents import ContainerDocument, Endpoint
 from notebook_containers.runtime import document as documents
 from notebook_containers.runtime.actor import FILE, Actor
 from notebook_containers.runtime.document import Table
@@ -30,16 +30,31 @@ def rename(parts: Parts, container_id: str, old: str, new: str) -> None:
     tell(parts, container_id, "rename", {"oldName": f"/{old}"})
 
 
-def join(parts: Parts, document: ContainerDocument) -> None:
-    """Write that a container was put into its network."""
-    endpoint = document.endpoint
+def join(parts: Parts, document: ContainerDocument, new: Sequence[Endpoint]) -> None:
+    """Write that a container was put into networks; those of its document are all that it is in now."""
     who = _read(parts, document.id)
-    if endpoint is None or not who:
+    if not document.endpoints or not who:
         return
-    network = endpoint.network_id or endpoint.network
-    attributes: Table = {"name": endpoint.network, "type": "bridge"}
-    _write(parts, document.id, {**who, "network": {"id": network, "attributes": attributes}})
-    parts.emit("network", "connect", network, {**attributes, "container": document.id})
+    _write(parts, document.id, {**who, "networks": [_network(place) for place in document.endpoints]})
+    _tell_networks(parts, "connect", document.id, new)
+
+
+def leave(parts: Parts, document: ContainerDocument, gone: Sequence[Endpoint]) -> None:
+    """Write that a running container was taken out of networks."""
+    who = _read(parts, document.id)
+    if who:
+        _write(parts, document.id, {**who, "networks": [_network(place) for place in document.endpoints]})
+        _tell_networks(parts, "disconnect", document.id, gone)
+
+
+def _network(place: Endpoint) -> Table:
+    return {"id": place.network_id or place.network, "attributes": {"name": place.network, "type": "bridge"}}
+
+
+def _tell_networks(parts: Parts, action: str, container_id: str, places: Sequence[Endpoint]) -> None:
+    for place in places:
+        attributes = documents.table(_network(place), "attributes")
+        parts.emit("network", action, place.network_id or place.network, {**attributes, "container": container_id})
 
 
 def tell(parts: Parts, container_id: str, action: str, more: Mapping[str, object] | None = None) -> None:

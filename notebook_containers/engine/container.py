@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, overload
 
-from notebook_containers.engine import actors, execresult, generated, health, inspection, launch, users, volumes
+from notebook_containers.engine import actors, execresult, generated, health, inspection, launch, network_words, users, volumes
 from notebook_containers.engine.contents import Contents
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.execresult import ExecResult, ExecStream
@@ -97,6 +97,13 @@ class Container(Contents, Usage, Telling):
     def labels(self) -> Mapping[str, str]:
         """The image's labels and the caller's."""
         return self.document.labels
+
+    @property
+    def networks(self) -> list[str]:
+        """The names of the networks it is in, or will be when it starts; ``host``, ``none`` or ``container:…`` where it has none."""
+        wanted = [place.network for place in self.document.wanted()]
+        own = network_words.is_own(self.document.options.network)
+        return wanted if wanted or own else [self.document.options.network]
 
     @property
     def ports(self) -> Sequence[PortMapping]:

@@ -49,6 +49,7 @@ class Containers:
         name = image if isinstance(image, str) else (image.tags[0] if image.tags else image.short_id)
         with self._parts.store.lease():  # no collection may free the image's layers before the container holds them
             options = neighbours.refer(options, self._document)
+            self._networks.check(options)
             record = pulling.choose(self._images, name, policy=options.pull, platform=options.platform, progress=progress)
             inherited = neighbours.inherited(options, self._document)
             document = launch.create(self._parts, self._volumes, record, name, options, inherited=inherited)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
+from notebook_containers.engine.network_words import Attachment, is_own
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.lean import dataclass, field
 from notebook_containers.network.ports import PortMapping
@@ -28,15 +30,25 @@ class MountPoint(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Endpoint(Document):
-    """A container's place in a network while it runs."""
+    """A container's place in a network while it runs; ``address`` and ``address6`` without their prefix lengths."""
 
     network: str
     network_id: str = ""
+    interface: str = "eth0"
+    aliases: tuple[str, ...] = ()
+    gw_priority: int = 0
     address: str = ""
     prefix: int = 0
     gateway: str = ""
     mac: str = ""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
     resolver: str = ""
+
+    def id_for(self, container_id: str) -> str:
+        """Return the id that stands for a container's place in this network: the same place, the same id."""
+        return hashlib.sha256(f"{self.network_id}/{container_id}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -53,9 +65,24 @@ class ContainerDocument(Document):
     options: ContainerOptions
     hostname: str
     mounts: tuple[MountPoint, ...] = ()
-    endpoint: Endpoint | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    attachments: tuple[Attachment, ...] | None = None
+    """The networks it is to be in since it was connected or disconnected; before that ``options`` say it."""
     ports: tuple[PortMapping, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     first_id: int = 0
     """With ``--userns auto``: the host's id that is its root; as many others as all ranges have follow."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Its place in the first of its networks."""
+        return self.endpoints[0] if self.endpoints else None
+
+    def wanted(self) -> tuple[Attachment, ...]:
+        """Return the places in networks that it has when it is started."""
+        if self.attachments is not None:
+            return self.attachments
+        if self.options.attachments:
+            return self.options.attachments
+        return (Attachment(network=self.options.network),) if is_own(self.options.network) else ()

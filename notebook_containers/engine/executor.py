@@ -14,6 +14,8 @@ from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
 from notebook_containers.engine import generated, installers, launch, memory, specgen, users
+from notebook_containers.engine.documents import Endpoint
+from notebook_containers.engine.network_words import Attachment, is_own
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -50,9 +52,9 @@ class RuntimeExecutor:
             directory.mkdir(mode=0o700)
             undo.enter_context(self.networks.held())
             undo.callback(self.networks.release, container_id)
-            endpoint = self.networks.lease(self._network(request), container_id)
+            endpoint = self._lease(request, container_id)
             bundle = self._bundle(container_id, directory, request, endpoint.resolver if endpoint else "")
-            with self.networks.making_ready(endpoint):
+            with self.networks.making_ready([endpoint] if endpoint else []):
                 made = undo.enter_context(self.parts.runtime.make(container_id, bundle))
                 self.live.add(container_id)
                 undo.callback(self.live.discard, container_id)
@@ -73,6 +75,10 @@ class RuntimeExecutor:
         for container_id in tuple(self.live):
             with suppress(Error):
                 self.parts.runtime.kill(container_id, signal.SIGKILL, all=True)
+
+    def _lease(self, request: RunRequest, container_id: str) -> Endpoint | None:
+        network = self._network(request)
+        return self.networks.lease(Attachment(network=network), container_id) if is_own(network) else None
 
     @staticmethod
     def _network(request: RunRequest) -> str:
@@ -126,7 +132,7 @@ class RuntimeExecutor:
 
     def _files(self, directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:
         texts = {
-            "hosts": names.hosts_file(request.hostname, "", self.options.extra_hosts),
+            "hosts": names.hosts_file(request.hostname, (), self.options.extra_hosts),
             "resolv.conf": names.resolv_conf(generated.host_resolver(), servers=(resolver,) if resolver else ()),
         }
         for name, text in texts.items():

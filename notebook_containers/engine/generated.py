@@ -35,14 +35,20 @@ def write(parts: Parts, document: ContainerDocument, directory: Path, passwd: by
 
 
 def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
-    """Write the container's hosts file in place (it is bind mounted), with its address where it has one."""
-    address = document.endpoint.address if document.endpoint else ""
+    """Write the container's hosts file in place (it is bind mounted), with its addresses where it has some."""
+    addresses = [address for place in document.endpoints for address in (place.address, place.address6) if address]
     domain = document.options.domainname
-    full = {f"{document.hostname}.{domain}": address or "127.0.1.1"} if domain else {}
+    full = {f"{document.hostname}.{domain}": addresses[0] if addresses else "127.0.1.1"} if domain else {}
     extra = {name: _host_address(document) if word == names.HOST_GATEWAY else word for name, word in document.options.extra_hosts.items()}
-    text = names.hosts_file(document.hostname, address, {**full, **extra, **(more or {})})
+    text = names.hosts_file(document.hostname, addresses, {**full, **extra, **(more or {})})
     with open(directory / "hosts", "w", encoding="utf-8") as handle:
         handle.write(text)
+
+
+def rewrite(document: ContainerDocument, directory: Path) -> None:
+    """Make hosts and resolv.conf true again after the container's networks have changed, also while it runs."""
+    write_hosts(document, directory)
+    write_resolver(document, directory)
 
 
 def _host_address(document: ContainerDocument) -> str:
@@ -54,7 +60,8 @@ def write_resolver(document: ContainerDocument, directory: Path) -> None:
     """Write the container's resolver configuration in place: the caller's servers, its network's own, or the machine's."""
     own = (document.endpoint.resolver,) if document.endpoint and document.endpoint.resolver else ()
     with open(directory / "resolv.conf", "w", encoding="utf-8") as handle:
-        handle.write(names.resolv_conf(host_resolver(), servers=document.options.dns or own))
+        options = document.options
+        handle.write(names.resolv_conf(host_resolver(), servers=options.dns or own, search=options.dns_search, options=options.dns_options))
 
 
 def host_resolver() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from notebook_containers.engine import health
-from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.documents import ContainerDocument, Endpoint
 from notebook_containers.engine.log_words import LogOptions, effective_health
+from notebook_containers.engine.network_words import Attachment
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.posture import MASKED_PATHS, READONLY_PATHS
 from notebook_containers.engine.quantities import rfc3339
@@ -124,6 +125,8 @@ def _host_config(document: ContainerDocument) -> dict[str, JSON]:
         "SecurityOpt": [f"no-new-privileges={str(options.no_new_privileges).lower()}", f"seccomp={options.seccomp}"],
         "ExtraHosts": [f"{name}:{address}" for name, address in options.extra_hosts.items()],
         "Dns": list(options.dns),
+        "DnsSearch": list(options.dns_search),
+        "DnsOptions": list(options.dns_options),
         "Tmpfs": dict(options.tmpfs),
     }
 
@@ -145,7 +148,7 @@ def _config(document: ContainerDocument) -> dict[str, JSON]:
         "Labels": dict(document.labels),
         "StopSignal": options.stop_signal or config.stop_signal or "SIGTERM",
         "StopTimeout": options.stop_timeout_s,
-        "ExposedPorts": {name: {} for name in config.exposed_ports},
+        "ExposedPorts": {name: {} for name in (*config.exposed_ports, *options.expose)},
         "Volumes": {name: {} for name in config.volumes},
         "Healthcheck": health.to_json() if health else None,
     }
@@ -175,22 +178,43 @@ def _rule(rule: DeviceRule) -> str:
 
 
 def _network(document: ContainerDocument, *, running: bool) -> dict[str, JSON]:
-    endpoint = document.endpoint if running else None
+    here = {place.network: place for place in document.endpoints} if running else {}
+    first = document.endpoint if running else None
     networks: dict[str, JSON] = {}
-    if endpoint:
-        networks[endpoint.network] = {
-            "NetworkID": endpoint.network_id,
-            "Gateway": endpoint.gateway,
-            "IPAddress": endpoint.address,
-            "IPPrefixLen": endpoint.prefix,
-            "MacAddress": endpoint.mac,
-        }
+    for wanted in document.wanted():
+        networks[wanted.network] = _endpoint(document, wanted, here.get(wanted.network) or Endpoint(network=wanted.network))
     return {
         "Ports": port_map(document.ports) if running else {},
-        "IPAddress": endpoint.address if endpoint else "",
-        "Gateway": endpoint.gateway if endpoint else "",
-        "MacAddress": endpoint.mac if endpoint else "",
+        "IPAddress": first.address if first else "",
+        "IPPrefixLen": first.prefix if first else 0,
+        "Gateway": first.gateway if first else "",
+        "MacAddress": first.mac if first else "",
+        "GlobalIPv6Address": first.address6 if first else "",
+        "GlobalIPv6PrefixLen": first.prefix6 if first else 0,
+        "IPv6Gateway": first.gateway6 if first else "",
         "Networks": networks,
+    }
+
+
+def _endpoint(document: ContainerDocument, wanted: Attachment, place: Endpoint) -> dict[str, JSON]:
+    """Return a container's place in a network; of one that does not run only what was asked for."""
+    asked: dict[str, JSON] = {"IPv4Address": wanted.address, "IPv6Address": wanted.address6, "LinkLocalIPs": list(wanted.link_local)}
+    return {
+        "IPAMConfig": {key: value for key, value in asked.items() if value} or None,
+        "Links": None,
+        "Aliases": list(wanted.aliases) or None,
+        "DriverOpts": dict(wanted.driver_options) or None,
+        "GwPriority": wanted.gw_priority,
+        "NetworkID": place.network_id,
+        "EndpointID": place.id_for(document.id) if place.network_id else "",
+        "Gateway": place.gateway,
+        "IPAddress": place.address,
+        "IPPrefixLen": place.prefix,
+        "IPv6Gateway": place.gateway6,
+        "GlobalIPv6Address": place.address6,
+        "GlobalIPv6PrefixLen": place.prefix6,
+        "MacAddress": place.mac or wanted.mac,
+        "DNSNames": None,
     }
 
 

@@ -90,17 +90,34 @@ class StorageKeywords(TypedDict, total=False):
     read_only: bool
 
 
+class EndpointKeywords(TypedDict, total=False):
+    """What it is in one network: docker-py's ``create_endpoint_config``, and the rank of its gateway (the highest is the way out)."""
+
+    aliases: Sequence[str] | None
+    ipv4_address: str | None
+    ipv6_address: str | None
+    mac_address: str | None
+    link_local_ips: Sequence[str] | None
+    driver_opt: Mapping[str, str] | None
+    gw_priority: int | None
+
+
 class NetworkKeywords(TypedDict, total=False):
-    """Its names, its network and its ports."""
+    """Its names, its networks (``networking_config``: name to what it is there) and its ports."""
 
     hostname: str | None
     domainname: str | None
     network: str | None
     network_mode: str | None
+    networking_config: Mapping[str, EndpointKeywords | None] | None
+    mac_address: str | None
     ports: Mapping[str | int, object] | Sequence[str] | None
     publish_all_ports: bool
     extra_hosts: Mapping[str, str] | None
     dns: Sequence[str] | None
+    dns_search: Sequence[str] | None
+    dns_opt: Sequence[str] | None
+    expose: Sequence[str | int] | None
 
 
 class CreateKeywords(ProcessKeywords, ResourceKeywords, IsolationKeywords, StorageKeywords, NetworkKeywords, total=False):

@@ -308,13 +308,12 @@ def start(
             undo.callback(bound.close)
         held = undo.enter_context(ExitStack())
         held.enter_context(networks.held())
-        endpoint = networks.lease(document.options.network, document.id)
         undo.callback(networks.release, document.id)
-        changed = replace(document, endpoint=endpoint, ports=tuple(mappings))
+        endpoints = networks.lease_all(document.wanted(), document.id)
+        changed = replace(document, endpoints=endpoints, ports=tuple(mappings))
         if changed != document:
             parts.store.records.update_container(document.id, document=text_of(changed))
-            generated.write_hosts(changed, parts.bundle_path(document.id))
-            generated.write_resolver(changed, parts.bundle_path(document.id))
+            generated.rewrite(changed, parts.bundle_path(document.id))
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)
@@ -322,18 +321,20 @@ def start(
         bundle = Bundle(path=parts.bundle_path(document.id))
         if others:
             bundle = write_bundle(parts, changed, snapshot=document.id, joined=others.paths)
-        if endpoint or others or sockets:
-            with networks.making_ready(endpoint):
+        if endpoints or others or sockets:
+            with networks.making_ready(endpoints):
                 made = undo.enter_context(parts.runtime.make(document.id, bundle))
                 undo.callback(forget, parts, document.id)
             others.check()
             state = made.state
-            if endpoint:
+            if endpoints:
                 reaches_host = names.HOST_GATEWAY in document.options.extra_hosts.values()
-                networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, reaches_host=reaches_host)
-                actors.join(parts, changed)
+                networks.attach_all(
+                    endpoints, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, reaches_host=reaches_host
+                )
+                actors.join(parts, changed, endpoints)
             if sockets:
-                address = endpoint.address if endpoint and endpoint.address else None
+                address = next((place.address for place in endpoints if place.address), None)
                 net.forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
             session = made.start(attach=attach, stdin=stdin)
         else:  # nothing is to be done between its making and its start
@@ -346,7 +347,7 @@ def start(
 def _reserve_ports(document: ContainerDocument) -> tuple[Sequence[socket.socket], Sequence[PortMapping]]:
     wanted = list(document.options.ports)
     if document.options.publish_all:
-        wanted += [port for word in document.config.exposed_ports for port in ports.parse(word)]
+        wanted += [port for word in (*document.config.exposed_ports, *document.options.expose) for port in ports.parse(word)]
     if not wanted:
         return (), ()
     if document.options.network in ("host", "none"):

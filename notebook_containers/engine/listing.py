@@ -88,9 +88,8 @@ def _label(container: Container, value: str) -> bool:
 
 
 def _network(container: Container, value: str) -> bool:
-    endpoint = container.document.endpoint
-    known = {container.document.options.network, *([endpoint.network, endpoint.network_id] if endpoint else [])}
-    return value in known or bool(endpoint and len(value) >= 4 and endpoint.network_id.startswith(value))
+    ids = {place.network_id for place in container.document.endpoints}
+    return value in container.networks or value in ids or (len(value) >= 4 and any(known.startswith(value) for known in ids))
 
 
 def _volume(container: Container, value: str) -> bool:
@@ -107,7 +106,7 @@ def _published(container: Container, value: str) -> bool:
 
 
 def _exposed(container: Container, value: str) -> bool:
-    words = [word.partition("/") for word in container.document.config.exposed_ports]
+    words = [word.partition("/") for word in (*container.document.config.exposed_ports, *container.document.options.expose)]
     known = [(port, protocol or "tcp") for port, _, protocol in words if port.isdigit()]
     known += [(str(port.container_port), port.protocol) for port in container.document.options.ports]
     return any(_among(value, int(port), protocol) for port, protocol in known)

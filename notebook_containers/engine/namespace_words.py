@@ -73,6 +73,9 @@ def _check_joined_network(options: ContainerOptions) -> None:
         "--hostname": options.hostname,
         "--add-host": options.extra_hosts,
         "--dns": options.dns,
+        "--dns-search": options.dns_search,
+        "--dns-option": options.dns_options,
+        "--expose": options.expose,
     }
     for flag, value in set_here.items():
         if value:

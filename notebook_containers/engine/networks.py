@@ -1,301 +1,227 @@
-"""``engine.networks``: the default bridge, made on first use, and each container's place in it."""
+"""``engine.networks``: the default network, made on first use, and the user's own; docker-py's verbs."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from ipaddress import ip_network
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from notebook_containers import network as net
-from notebook_containers.engine.documents import Endpoint
-from notebook_containers.engine.namespace_words import JOIN
-from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.endpoints import Endpoints, NetworkDocument, config_of, parse
+from notebook_containers.engine.network import Network
+from notebook_containers.engine.network_words import BUILT_IN, DEFAULT, attachment
 from notebook_containers.engine.quantities import new_id
-from notebook_containers.engine.turns import OnceForAll
 from notebook_containers.engine.words import check_name
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, NetworkNotFound, Unsupported
-from notebook_containers.lean import dataclass, field, replace
-from notebook_containers.network.config import NetworkConfig
-from notebook_containers.oci.documents import Document, untrusted_json
+from notebook_containers.oci.documents import JSON
 
-DEFAULT = "bridge"
-_ATTACHING = 4  # the kernel makes one link at a time
-BUILT_IN = ("bridge", "host", "none")
+if TYPE_CHECKING:
+    from notebook_containers.engine.container import Container
+    from notebook_containers.engine.options import ContainerOptions
+    from notebook_containers.store.records import NetworkRow
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class NetworkDocument(Document):
-    """A network's row."""
-
-    id: str
-    name: str
-    subnet: str
-    gateway: str
-    link: str
-    internal: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
+_SHORTEST_ID = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """One network as the caller sees it; ``driver`` is bridge, host or null."""
-
-    id: str
-    name: str
-    driver: str
-    subnet: str = ""
-    gateway: str = ""
-    containers: tuple[str, ...] = ()
-
-    @property
-    def short_id(self) -> str:
-        """The first twelve digits of the id."""
-        return self.id[:12]
-
-
-class Networks:
+class Networks(Endpoints):
     """The networks of one engine."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._ready: dict[str, OnceForAll] = {}
-        self._attaching = threading.BoundedSemaphore(_ATTACHING)
+    def list(
+        self,
+        names: Sequence[str] | None = None,
+        ids: Sequence[str] | None = None,
+        filters: Mapping[str, object] | None = None,
+    ) -> list[Network]:
+        """Return networks: host and none, which always exist, the default one and the user's own.
 
-    def list(self) -> list[Network]:
-        """Return every network: host and none, which always exist, the default bridge and the user's own."""
-        rows = [_parse(row.document) for row in self._parts.store.records.networks()]
-        found = [Network(id=d.id, name=d.name, driver="bridge", subnet=d.subnet, gateway=d.gateway) for d in rows]
+        ``names`` and ``ids`` (or their beginnings) choose some; ``filters`` are docker-py's:
+        driver, id, label, name, scope, type, dangling.
+        """
+        from notebook_containers.engine.network_listing import chosen
+
+        found = [self._network(row) for row in self._parts.store.records.networks()]
         if not any(n.name == DEFAULT for n in found):
-            found.insert(0, Network(id="", name=DEFAULT, driver="bridge"))
-        return [*found, Network(id="", name="host", driver="host"), Network(id="", name="none", driver="null")]
+            found.insert(0, Network(id="", name=DEFAULT, driver="bridge", networks=self))
+        found += [Network(id="", name=name, driver=driver, networks=self) for name, driver in (("host", "host"), ("none", "null"))]
+        return chosen(found, names, ids, filters)
+
+    def _network(self, row: NetworkRow) -> Network:
+        d = parse(row.document)
+        return Network(
+            id=d.id,
+            name=d.name,
+            driver=d.driver,
+            subnet=d.subnet,
+            gateway=d.gateway,
+            internal=d.internal,
+            created=row.created,
+            labels=d.labels,
+            networks=self,
+        )
 
     def get(self, name: str) -> Network:
-        """Return one network by name or id prefix; raises NetworkNotFound."""
-        for network in self.list():
-            if name == network.name or (network.id and len(name) >= 4 and network.id.startswith(name)):
-                return network
-        raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")
+        """Return one network by name, id or id prefix; raises NetworkNotFound, or Conflict when a prefix fits several."""
+        every = self.list()
+        exact = [network for network in every if name in (network.name, network.id) and name]
+        fitting = exact or [network for network in every if len(name) >= _SHORTEST_ID and network.id.startswith(name)]
+        if len(fitting) > 1:
+            raise Conflict(f"network id {name!r} is ambiguous: {len(fitting)} networks begin so", hint="give more digits, or the name")
+        if not fitting:
+            raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")
+        return fitting[0]
 
-    def create(self, name: str, *, internal: bool = False, labels: Mapping[str, str] | None = None) -> Network:
-        """Make a user-defined bridge network; raises Conflict when the name is taken, Unsupported for an ordinary user."""
+    def create(
+        self,
+        name: str,
+        driver: str = DEFAULT,
+        *,
+        options: Mapping[str, str] | None = None,
+        ipam: Mapping[str, object] | None = None,
+        subnet: str | Sequence[str] = (),
+        gateway: str | Sequence[str] = (),
+        ip_range: str | Sequence[str] = (),
+        aux_addresses: Mapping[str, str] | None = None,
+        internal: bool = False,
+        labels: Mapping[str, str] | None = None,
+        enable_ipv6: bool = False,
+        attachable: bool = False,
+    ) -> Network:
+        """Make a user-defined network; its subnet is chosen when none is named, so that it overlaps no other and no route of the host.
+
+        ``ipam`` is docker-py's ``IPAMConfig``; ``subnet``, ``gateway``, ``ip_range`` and ``aux_addresses`` (name to address) say the same.
+        Raises Conflict when the name or the subnet is taken, InvalidArgument, Unsupported for an ordinary user.
+        """
+        from notebook_containers.engine.network_options import network_document
+
         check_name(name)
-        if name in BUILT_IN:
+        if name in (*BUILT_IN, "default"):
             raise Conflict(f"network {name!r} always exists", hint="choose another name")
         if self._parts.host.rootless:
             raise Unsupported("user-defined networks need root here", hint="use the default network; published ports work")
-        document = self._add(name, internal=internal, labels=labels or {})
-        return self.get(document.name)
+        wanted = NetworkDocument(
+            id=new_id(),
+            name=name,
+            driver=driver or DEFAULT,
+            subnet="",
+            gateway="",
+            link="",
+            internal=internal,
+            attachable=attachable,
+            labels=dict(labels or {}),
+            options=dict(options or {}),
+        )
+        given = {"subnet": subnet, "gateway": gateway, "ip_range": ip_range, "aux_addresses": aux_addresses}
+        document = self._add(network_document(wanted, ipam, given, ipv6=enable_ipv6))
+        return self.get(document.id)
 
     def remove(self, name: str) -> None:
-        """Remove a user-defined network that no container uses."""
+        """Remove a user-defined network that no container is in."""
         network = self.get(name)
         if network.name in BUILT_IN:
-            raise InvalidArgument(f"network {network.name!r} cannot be removed")
+            raise InvalidArgument(f"network {network.name!r} cannot be removed", hint="it always exists")
         with self._alone() as alone:
             if alone:
                 self._release_ended(network.id)
-        document = _parse(self._parts.store.records.network(network.id).document)
+        document = parse(self._parts.store.records.network(network.id).document)
         try:
             self._parts.store.records.remove_network(network.id)
         except Conflict as err:
             names = self._holders(network.id)
             raise Conflict(f"network {network.name} is used by {', '.join(names)}", hint=f"stop it first: nbc stop {names[0]}") from err
-        net.bridge.remove(_config(document))
-        self._parts.emit("network", "destroy", network.id, {"name": network.name, "type": "bridge"})
+        net.bridge.remove(config_of(document))
+        self._parts.emit("network", "destroy", network.id, {"name": network.name, "type": network.driver})
+
+    def prune(self, filters: Mapping[str, object] | None = None) -> dict[str, object]:
+        """Remove the user's networks that no container is in or will be in when it starts; returns ``NetworksDeleted`` (names).
+
+        ``filters`` are docker-py's: ``{"until": "24h", "label": ["stage=test"], "label!": "keep"}``; all must fit.
+        """
+        from notebook_containers.engine.filters import prune_test
+        from notebook_containers.engine.network_listing import wanted_by_containers
+
+        fits, kept, gone = prune_test(filters), wanted_by_containers(self._parts), list[str]()
+        for network in self.list():
+            if network.name not in BUILT_IN and network.name not in kept and fits(network.created, network.labels):
+                try:
+                    self.remove(network.id)
+                except (Conflict, NetworkNotFound):  # somebody came in, or was quicker
+                    continue
+                gone.append(network.name)
+        self._parts.emit("network", "prune", "", {"reclaimed": 0})
+        return {"NetworksDeleted": gone}
+
+    def connect(
+        self,
+        network: str,
+        container: str | Container,
+        *,
+        aliases: Sequence[str] | None = None,
+        ipv4_address: str | None = None,
+        ipv6_address: str | None = None,
+        link_local_ips: Sequence[str] | None = None,
+        driver_opt: Mapping[str, str] | None = None,
+        mac_address: str | None = None,
+        gw_priority: int = 0,
+    ) -> None:
+        """Put a container into one more network: at once when it runs, and at each start from now on.
+
+        The others of that network find it by its name and the ``aliases``. Of the gateways of its networks the one with the highest
+        ``gw_priority`` is its way out. Raises Conflict when it is in it already, when an address is taken, or when the container has no
+        network namespace of its own (``--network host``, ``none``, ``container:``).
+        """
+        from notebook_containers.engine import connecting
+
+        found = self.get(network)
+        wanted = attachment(
+            found.name,
+            {
+                "aliases": aliases,
+                "ipv4_address": ipv4_address,
+                "ipv6_address": ipv6_address,
+                "link_local_ips": link_local_ips,
+                "driver_opt": driver_opt,
+                "mac_address": mac_address,
+                "gw_priority": gw_priority,
+            },
+        )
+        connecting.connect(self._parts, self, self._container_id(container), wanted)
+
+    def disconnect(self, network: str, container: str | Container, *, force: bool = False) -> None:
+        """Take a container out of a network: at once when it runs, and it is not in it at its next start.
+
+        Raises Conflict when it is not in it; with ``force`` that is no error, nor is a container or network that is gone.
+        """
+        from notebook_containers.engine import connecting
+
+        try:
+            connecting.disconnect(self._parts, self, self._container_id(container), self.get(network).name)
+        except (Conflict, ContainerNotFound, NetworkNotFound):
+            if not force:
+                raise
+
+    def inspect(self, name: str) -> dict[str, JSON]:
+        """Return one network in the shape of ``docker network inspect``."""
+        from notebook_containers.engine.network_listing import inspected
+
+        network = self.get(name)
+        row = self._parts.store.records.network(network.id) if network.id else None
+        return inspected(self._parts, network, parse(row.document) if row else None)
+
+    def members(self, name: str) -> Sequence[str]:
+        """Return the names of the running containers in a network."""
+        from notebook_containers.engine.network_listing import members
+
+        network = self.get(name)
+        return [member.name for member in members(self._parts, network.id)] if network.id else []
+
+    def check(self, options: ContainerOptions) -> None:
+        """Raise NetworkNotFound when a network that a new container is to be in does not exist."""
+        for place in options.attachments:
+            if place.network != DEFAULT and not self._parts.host.rootless:
+                self._document(place.network)
+
+    def _container_id(self, container: str | Container) -> str:
+        return self._parts.store.records.find_container(container).id if isinstance(container, str) else container.id
 
     def _holders(self, network_id: str) -> Sequence[str]:
         ids = self._parts.store.records.addresses(network_id)
         return [row.name for row in self._parts.store.records.containers() if row.id in ids] or ["a build"]
-
-    def _release_ended(self, network_id: str) -> None:
-        """Give the addresses of containers back that ended by themselves; nobody may be starting one meanwhile."""
-        for container_id in self._parts.store.records.addresses(network_id):
-            try:
-                ended = self._parts.runtime.state(container_id).status == "stopped"
-            except ContainerNotFound:
-                ended = True
-            if ended:
-                self._parts.store.records.release_addresses(container_id)
-
-    def lease(self, name: str, container_id: str) -> Endpoint | None:
-        """Reserve the container's place in the network ``name``: an address on a bridge, none for host, none and ordinary users.
-
-        The bridge need not be there yet: see :meth:`making_ready`.
-        """
-        if name in ("host", "none") or name.startswith(JOIN):
-            return None
-        if self._parts.host.rootless:
-            self._known(name)
-            return Endpoint(network=name, resolver=self._resolver())
-        document = self._document(name)
-        address = self._parts.store.records.lease_address(
-            document.id, container_id, lambda taken: net.ipam.choose_address(document.subnet, document.gateway, taken)
-        )
-        prefix = ip_network(document.subnet).prefixlen
-        return Endpoint(
-            network=name,
-            network_id=document.id,
-            address=address,
-            prefix=prefix,
-            gateway=document.gateway,
-            mac=net.ipam.mac_for(address),
-        )
-
-    @contextmanager
-    def making_ready(self, endpoint: Endpoint | None) -> Iterator[None]:
-        """Make the endpoint's bridge and firewall ready while the block runs, which waits for a monitor most of the time.
-
-        Ready when the block has ended; its own error goes before one of the network's.
-        """
-        if endpoint is None or not endpoint.address:
-            yield
-            return
-        config = _config(_parse(self._parts.store.records.network(endpoint.network_id).document))
-        failures: list[BaseException] = []
-
-        def ensure() -> None:
-            try:
-                self._ready.setdefault(config.id, OnceForAll()).run(lambda: net.bridge.ensure(config))
-            except BaseException as err:  # raised below, in the thread of the caller
-                failures.append(err)
-
-        thread = threading.Thread(target=ensure, name="nbc-bridge")
-        try:
-            thread.start()
-        except RuntimeError:  # no process is to be had: then now
-            ensure()
-        try:
-            yield
-        finally:
-            if thread.ident is not None:
-                thread.join()
-        if failures:
-            raise failures[0]
-
-    @staticmethod
-    def _resolver() -> str:
-        tool = net.userland.find()
-        return tool.resolver if tool else ""
-
-    def attach(self, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int = 0, reaches_host: bool = False) -> None:
-        """Give the network namespace of process ``pid`` its way out: a link to the bridge, or a user-space carrier where there is one.
-
-        A carrier ends with the process ``while_pid`` (``pid`` when 0): a container's monitor, which outlives its restarts.
-        ``reaches_host`` lets the container connect to services of this machine.
-        """
-        if self._parts.host.rootless:
-            if endpoint.resolver:
-                net.userland.start(pid, while_pid=while_pid)
-            return
-        document = _parse(self._parts.store.records.network(endpoint.network_id).document)
-        config, admitted = _config(document), self._parts.run / "admitted" / endpoint.address
-        with self._attaching:
-            if admitted.exists():  # the address was that of a container that might reach the host, and is gone
-                net.bridge.forget_admission(config, address=endpoint.address)
-                admitted.unlink(missing_ok=True)
-            net.bridge.attach(config, pid=pid, container_id=container_id, address=endpoint.address, mac=endpoint.mac)
-            if reaches_host:
-                admitted.parent.mkdir(mode=0o700, exist_ok=True)
-                admitted.touch()
-                net.bridge.admit(config, container_id=container_id, address=endpoint.address)
-
-    def release(self, container_id: str) -> None:
-        """Give the container's addresses back."""
-        if not self._parts.host.rootless:
-            self._parts.store.records.release_addresses(container_id)
-
-    def _known(self, name: str) -> None:
-        if name != DEFAULT:
-            raise NetworkNotFound(f"no such network: {name}", hint="an ordinary user has bridge, host and none here")
-
-    def _document(self, name: str) -> NetworkDocument:
-        for row in self._parts.store.records.networks():
-            if name in (row.name, row.id):
-                document = _parse(row.document)
-                return self._settled(document) if row.name == DEFAULT else document
-        if name != DEFAULT:
-            raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")
-        try:
-            return self._add(DEFAULT, internal=False, labels={})
-        except Conflict:
-            return self._document(name)
-
-    def _settled(self, document: NetworkDocument) -> NetworkDocument:
-        """Return the default network, in another subnet when its own is somebody else's by now and no container is in it."""
-        records = self._parts.store.records
-        if os.path.exists(f"/sys/class/net/{document.link}") or not net.machine.taken(document.subnet):
-            return document
-        used = [_parse(row.document).subnet for row in records.networks()]
-        subnet = net.ipam.choose_subnet(used, net.machine.host_routes())
-        with records.transaction() as connection:
-            (text,) = connection.execute("SELECT document FROM networks WHERE id = ?", (document.id,)).fetchone()
-            current = _parse(text)
-            if current.subnet != document.subnet or records.addresses(document.id):
-                return current  # another process was quicker, or a container came in
-            moved = replace(current, subnet=subnet, gateway=net.ipam.gateway_of(subnet))
-            connection.execute("UPDATE networks SET document = ? WHERE id = ?", (moved.to_bytes().decode(), document.id))
-        return moved
-
-    def _add(self, name: str, *, internal: bool, labels: Mapping[str, str]) -> NetworkDocument:
-        used = [_parse(row.document).subnet for row in self._parts.store.records.networks()]
-        subnet = net.ipam.choose_subnet(used, net.machine.host_routes())
-        network_id = new_id()
-        link = f"nbc-{network_id[:8]}"
-        gateway = str(next(ip_network(subnet).hosts()))
-        document = NetworkDocument(id=network_id, name=name, subnet=subnet, gateway=gateway, link=link, internal=internal, labels=labels)
-        self._parts.store.records.add_network(id=network_id, name=name, document=document.to_bytes().decode())
-        self._parts.emit("network", "create", network_id, {"name": name, "type": "bridge"})
-        return document
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep every process from tidying networks away between a lease and the link that needs it."""
-        with open(self._parts.root / "networks.lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            yield
-
-    def tidy(self) -> None:
-        """Take the bridges (and with the last one the firewall table) of networks away that no container is in; they come back when needed.
-
-        Called when an engine closes. Nothing happens while another process is attaching a container.
-        """
-        if self._parts.host.rootless:
-            return
-        with self._alone() as alone:
-            for row in self._parts.store.records.networks() if alone else ():
-                config = _config(_parse(row.document))
-                if os.path.exists(f"/sys/class/net/{config.link}"):
-                    self._release_ended(row.id)
-                    if not self._parts.store.records.addresses(row.id):
-                        net.bridge.remove(config)
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Tell whether no process is attaching a container, and keep it so."""
-        with open(self._parts.root / "networks.lock", "ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-
-
-def _parse(text: str) -> NetworkDocument:
-    return NetworkDocument.from_json(untrusted_json(text.encode(), what="network record"))
-
-
-def _config(document: NetworkDocument) -> NetworkConfig:
-    return NetworkConfig(
-        id=document.id,
-        name=document.name,
-        driver="bridge",
-        subnet=document.subnet,
-        gateway=document.gateway,
-        link=document.link,
-        internal=document.internal,
-        labels=dict(document.labels),
-    )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from notebook_containers.engine import device_words, limit_words, log_words, mount_words, namespace_words, runtimes, words
+from notebook_containers.engine import device_words, limit_words, log_words, mount_words, namespace_words, network_words, runtimes, words
 from notebook_containers.engine.device_words import DeviceValue, DeviceWord
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.log_words import LogOptions
 from notebook_containers.engine.mount_words import VolumeMount
+from notebook_containers.engine.network_words import Attachment
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT
 from notebook_containers.errors import InvalidArgument, Unsupported
 from notebook_containers.lean import dataclass, field
@@ -45,8 +46,13 @@ class ContainerOptions(Document):
     ports: tuple[PortMapping, ...] = ()
     publish_all: bool = False
     network: str = "bridge"
+    attachments: tuple[Attachment, ...] = ()
+    """Its places in networks, the first in ``network``; empty for the default network alone, and where it has none of its own."""
+    expose: tuple[str, ...] = ()
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int = 0
@@ -107,6 +113,7 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         raise InvalidArgument(f"unknown option {sorted(unknown)[0]!r}", hint="names are docker-py's, see help(engine.containers.run)")
     _refuse(given)
     no_new_privileges, seccomp, masked = words.security(given.get("security_opt"))
+    network = network_words.mode(given)
     mounts, memory_mounts = mount_words.mounts(given.get("mounts"))
     restart, restart_max = words.restart(given.get("restart_policy"), auto_remove=given.get("auto_remove", False))
     options = ContainerOptions(
@@ -128,9 +135,13 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         read_only=given.get("read_only", False),
         ports=words.ports(given.get("ports")),
         publish_all=given.get("publish_all_ports", False),
-        network=given.get("network") or given.get("network_mode") or "bridge",
+        network=network,
+        attachments=network_words.attachments(network, given.get("networking_config"), mac_address=given.get("mac_address")),
+        expose=network_words.exposed(given.get("expose")),
         extra_hosts=words.host_lines(given.get("extra_hosts")),
         dns=words.addresses(given.get("dns")),
+        dns_search=words.search_domains(given.get("dns_search")),
+        dns_options=words.resolver_options(given.get("dns_opt")),
         labels=words.label_map(given.get("labels")),
         annotations=limit_words.annotation_map(given.get("annotations")),
         memory_bytes=words.memory(given.get("mem_limit")),

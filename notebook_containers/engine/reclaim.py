@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine.networks import BUILT_IN
+from notebook_containers.engine.network_words import BUILT_IN
 from notebook_containers.errors import Conflict, Corrupt, Error, NotFound
 from notebook_containers.lean import dataclass
 

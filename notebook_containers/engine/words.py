@@ -22,6 +22,7 @@ _ENV_NAME = re.compile(r"[^=\0]+\Z")
 _HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}\Z")
 _CPUSET = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*\Z", re.ASCII)
 _KEEP = re.compile(r"keep-id:(uid|gid)=[0-9]{1,9}(,(?!\1)(uid|gid)=[0-9]{1,9})?", re.ASCII)
+_RESOLVER_OPTION = re.compile(r"[a-z][a-z0-9-]*(:[0-9]+)?", re.ASCII)
 _SMALLEST_MEMORY = 512 * 1024
 
 DEFAULT_PIDS_LIMIT = 4096
@@ -95,7 +96,7 @@ def check_name(name: str) -> str:
 
 def container_name(name: str | None) -> str:
     """Return the name without Docker's leading slash; empty when none is given."""
-    return check_name(name.removeprefix("/")) if name else ""
+    return names.check_alias(check_name(name.removeprefix("/"))) if name else ""
 
 
 def user_words(user: str | int | None) -> str:
@@ -144,7 +145,7 @@ def platform(word: str | None) -> str:
 def host_lines(given: Mapping[str, str] | None) -> dict[str, str]:
     """Return further lines of the hosts file, name to address."""
     found = {str(name): str(address) for name, address in (given or {}).items()}
-    names.hosts_file("localhost", "", {name: "127.0.0.1" if address == names.HOST_GATEWAY else address for name, address in found.items()})
+    names.hosts_file("localhost", (), {name: "127.0.0.1" if address == names.HOST_GATEWAY else address for name, address in found.items()})
     return found
 
 
@@ -155,6 +156,22 @@ def addresses(given: Sequence[str] | None) -> tuple[str, ...]:
             ipaddress.ip_address(text)
         except ValueError as err:
             raise InvalidArgument(f"name server {text!r} is no IP address") from err
+    return tuple(given or ())
+
+
+def search_domains(given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the domains that ``--dns-search`` names; one dot alone means none."""
+    for text in given or ():
+        if text != ".":
+            names.check_domain(text)
+    return tuple(given or ())
+
+
+def resolver_options(given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the words of ``--dns-option``, as resolv.conf(5) has them."""
+    for text in given or ():
+        if not _RESOLVER_OPTION.fullmatch(text):
+            raise InvalidArgument(f"--dns-option {text!r} is no resolver option", hint="for example ndots:2 or timeout:1")
     return tuple(given or ())
 
 

@@ -44,11 +44,13 @@ def ensure(config: NetworkConfig) -> tuple[str, ...]:
         return () if config.internal else warnings
 
 
-def attach(config: NetworkConfig, *, pid: int, container_id: str, address: str, mac: str = "", interface: str = "eth0") -> Endpoint:
+def attach(
+    config: NetworkConfig, *, pid: int, container_id: str, address: str, mac: str = "", interface: str = "eth0", way_out: bool = True
+) -> Endpoint:
     """Give the network namespace of ``pid`` an interface with the address, the MAC (default: the address's own) and a default route.
 
     The bridge must be there (:func:`ensure`). The host's end goes when the namespace goes. An internal network gives no default route,
-    nor does a second network. Raises NetworkError naming the step; then nothing is left behind.
+    nor does one that is not to be the ``way_out``. Raises NetworkError naming the step; then nothing is left behind.
     """
     mac = mac or mac_for(address)
     port = port_name(config, container_id)
@@ -60,7 +62,7 @@ def attach(config: NetworkConfig, *, pid: int, container_id: str, address: str, 
         kernel.execute([links.add_veth(port, bridge=bridge, peer=interface, peer_mac=mac, peer_namespace=namespace)])
         try:
             _write(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6", "1")
-            in_network_namespace(namespace, lambda: _configure(config, interface, address))
+            in_network_namespace(namespace, lambda: _configure(config, interface, address, way_out=way_out))
             _settle(kernel, port)
         except BaseException:
             _delete(kernel, port)
@@ -69,6 +71,22 @@ def attach(config: NetworkConfig, *, pid: int, container_id: str, address: str, 
     return Endpoint(
         network=config.name, interface=interface, link=port, address=address, prefix_length=length, gateway=config.gateway, mac=mac
     )
+
+
+def set_way_out(pid: int, interface: str, gateway: str) -> None:
+    """Make the gateway behind an interface the only default route of the network namespace of ``pid``; without one there is none."""
+
+    def inside() -> None:
+        with NetlinkSocket() as kernel:
+            link = links.find_link(kernel, interface) if interface else None
+            for route in links.all_routes(kernel):
+                if route.destination == "0.0.0.0/0" and (link is None or route.link != link.index):
+                    kernel.execute([links.delete_default_route(route.link)])
+            if link is not None:
+                kernel.execute([links.set_default_route(link.index, gateway)])
+
+    with _kernel(f"process {pid}"), _namespace_of(pid) as namespace:
+        in_network_namespace(namespace, inside)
 
 
 def admit(config: NetworkConfig, *, container_id: str, address: str) -> None:
@@ -178,7 +196,7 @@ def _others_route(kernel: NetlinkSocket) -> bool:
     )
 
 
-def _configure(config: NetworkConfig, interface: str, address: str) -> None:
+def _configure(config: NetworkConfig, interface: str, address: str, *, way_out: bool) -> None:
     # Runs in a thread inside the container's network namespace; /proc/sys/net shows the namespace of the thread that opens it.
     _write(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6", "1")
     with NetlinkSocket() as inside:
@@ -187,9 +205,8 @@ def _configure(config: NetworkConfig, interface: str, address: str) -> None:
             raise NetworkError(f"interface {interface} vanished from the container")
         inside.execute([links.add_address(link.index, address, config.subnet), links.set_link(link.index)])
         _settle(inside, interface)
-        has_way_out = any(route.destination == "0.0.0.0/0" for route in links.all_routes(inside))
-        if not config.internal and not has_way_out:
-            inside.execute([links.add_default_route(link.index, config.gateway)])
+        if way_out and not config.internal:
+            inside.execute([links.set_default_route(link.index, config.gateway)])
 
 
 def _settle(kernel: NetlinkSocket, name: str) -> None:

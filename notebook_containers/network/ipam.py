@@ -54,16 +54,21 @@ def gateway_of(subnet: str) -> str:
     return str(parse_subnet(subnet).network_address + 1)
 
 
-def choose_address(subnet: str, gateway: str, taken: Set[str]) -> str:
-    """Return the lowest address of the subnet that is neither the gateway, network, broadcast nor in ``taken``; NetworkError when full."""
-    for host in parse_subnet(subnet).hosts():
-        address = str(host)
-        if address != gateway and address not in taken:
-            return address
-    raise NetworkError(f"network {subnet} has no free address", hint="remove containers from it, or make a larger network")
+def choose_address(subnet: str, taken: Set[str], *, ip_range: str = "") -> str:
+    """Return the lowest address of the subnet, or of a part of it, that is neither network, broadcast nor in ``taken``.
+
+    NetworkError when all are taken.
+    """
+    network = parse_subnet(subnet)
+    edges = (network.network_address, network.broadcast_address)
+    for host in ipaddress.IPv4Network(ip_range) if ip_range else network.hosts():
+        if host not in edges and str(host) not in taken:
+            return str(host)
+    where = f"range {ip_range} of network {subnet}" if ip_range else f"network {subnet}"
+    raise NetworkError(f"{where} has no free address", hint="remove containers from it, or make a larger network")
 
 
-def check_address(subnet: str, gateway: str, taken: Set[str], address: str) -> str:
+def check_address(subnet: str, taken: Set[str], address: str) -> str:
     """Return a wanted address in its normal form; InvalidArgument when it cannot be a host of the subnet, Conflict when it is taken."""
     network = parse_subnet(subnet)
     try:
@@ -72,7 +77,7 @@ def check_address(subnet: str, gateway: str, taken: Set[str], address: str) -> s
         raise InvalidArgument(f"{address!r} is no IPv4 address") from err
     if wanted not in network or wanted in (network.network_address, network.broadcast_address):
         raise InvalidArgument(f"address {address} is no host of {subnet}")
-    if str(wanted) == gateway or str(wanted) in taken:
+    if str(wanted) in taken:
         raise Conflict(f"address {address} is taken in {subnet}", hint="leave the address out to get a free one")
     return str(wanted)
 

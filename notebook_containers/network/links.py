@@ -22,7 +22,7 @@ from notebook_containers.linux.netlink import (
 )
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK = 16, 17, 18, 19
-_RTM_NEWADDR, _RTM_GETADDR, _RTM_NEWROUTE, _RTM_GETROUTE = 20, 22, 24, 26
+_RTM_NEWADDR, _RTM_GETADDR, _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 20, 22, 24, 25, 26
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_OPERSTATE, _IFLA_LINKINFO = 1, 3, 4, 10, 16, 18
 _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 20, 28, 29
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
@@ -36,6 +36,7 @@ _IFF_UP, _IF_OPER_UP = 1, 6
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
+_DEFAULT_ROUTE = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, 0, _RTN_UNICAST, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +139,15 @@ def add_address(index: int, address: str, subnet: str) -> Request:
     return Request(_RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, header + body, what=f"add address {address}")
 
 
-def add_default_route(index: int, gateway: str) -> Request:
-    """Send everything that has no better route to the gateway."""
-    header = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, 0, _RTN_UNICAST, 0)
+def set_default_route(index: int, gateway: str) -> Request:
+    """Send everything that has no better route to the gateway, in place of another one."""
     body = attribute(_RTA_GATEWAY, ipaddress.IPv4Address(gateway).packed) + attribute(_RTA_OIF, index)
-    return Request(_RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header + body, what=f"add the route to {gateway}")
+    return Request(_RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _DEFAULT_ROUTE + body, what=f"add the route to {gateway}")
+
+
+def delete_default_route(index: int) -> Request:
+    """Forget the default route through a link."""
+    return Request(_RTM_DELROUTE, 0, _DEFAULT_ROUTE + attribute(_RTA_OIF, index), what="delete a default route")
 
 
 def addresses_of(kernel: NetlinkSocket, index: int) -> list[str]:

@@ -13,15 +13,18 @@ _MAX_SERVERS = 3
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 HOST_GATEWAY = "host-gateway"
 """What ``--add-host`` calls the host's address in the container's network."""
+_OF_THE_HOST = frozenset({"host.docker.internal", "gateway.docker.internal", "host.containers.internal", HOST_GATEWAY})
 _RESERVED = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 
 
-def resolv_conf(host_text: str, *, upstream_text: str = "", servers: Sequence[str] = (), search: Sequence[str] = ()) -> str:
+def resolv_conf(
+    host_text: str, *, upstream_text: str = "", servers: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = ()
+) -> str:
     """Return a container's resolv.conf from the host's.
 
     A name server on a loopback address is the host's own and cannot be reached from a container's network: it is left out. When none
     is left, those of ``upstream_text`` are taken (what systemd-resolved keeps in /run/systemd/resolve/resolv.conf), then public ones,
-    and a comment line says so. ``servers`` and ``search`` replace the host's. Source: resolv.conf(5).
+    and a comment line says so. ``servers``, ``search`` (one dot: none) and ``options`` replace the host's. Source: resolv.conf(5).
     """
     if servers:
         chosen, note = [_address(s) for s in servers], ""
@@ -30,9 +33,9 @@ def resolv_conf(host_text: str, *, upstream_text: str = "", servers: Sequence[st
     lines = [f"# {note}"] if note else []
     lines += [f"nameserver {server}" for server in chosen[:_MAX_SERVERS]]
     domains = list(search) or _words(host_text, "search") or _words(host_text, "domain")
-    domains = [d for d in domains if _LABEL.fullmatch(d) or d == "."]
+    domains = [] if domains == ["."] else [d for d in domains if _LABEL.fullmatch(d) or d == "."]
     lines += [f"search {' '.join(domains)}"] if domains else []
-    options = _words(host_text, "options")
+    options = list(options) or _words(host_text, "options")
     lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n"
 
@@ -60,19 +63,32 @@ def _reachable(resolv_text: str) -> list[str]:
     return result
 
 
-def hosts_file(hostname: str, address: str, extra: Mapping[str, str] | None = None) -> str:
-    """Return a container's hosts file: localhost, its own name (127.0.1.1 without an address), and ``extra`` name → address.
+def hosts_file(hostname: str, addresses: Sequence[str] = (), extra: Mapping[str, str] | None = None) -> str:
+    """Return a container's hosts file: localhost, its own name at each address (127.0.1.1 without one), and ``extra`` name → address.
 
     Raises InvalidArgument for a name that is no host name or stands for loopback, and for a bad address (no line can be smuggled in).
     """
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     if _name(hostname) not in _RESERVED:
-        lines.append(f"{_address(address or '127.0.1.1')}\t{hostname}")
+        lines += [f"{_address(address)}\t{hostname}" for address in addresses or ("127.0.1.1",)]
     for name, target in (extra or {}).items():
         if _name(name) in _RESERVED:
             raise InvalidArgument(f"host name {name!r} is loopback's own", hint="choose another name")
         lines.append(f"{_address(target)}\t{name}")
     return "\n".join(lines) + "\n"
+
+
+def check_domain(text: str) -> str:
+    """Return a domain name that may stand in a resolver's configuration; InvalidArgument for another."""
+    _name(text)
+    return text
+
+
+def check_alias(text: str) -> str:
+    """Return a further name of a container in a network; InvalidArgument for what is no name, or another's (localhost, the host)."""
+    if _name(text) in _RESERVED | _OF_THE_HOST:
+        raise InvalidArgument(f"{text!r} stands for something else and cannot be a container's name", hint="choose another name")
+    return text
 
 
 def _name(text: str) -> str:

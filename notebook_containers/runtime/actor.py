@@ -1,7 +1,7 @@
 """Events in a container's own name, written by whoever sees them happen: its monitor, an exec's parent, an engine.
 
-The bundle's ``actor.json`` says who the container is at this moment: ``id``, ``attributes`` (labels, image, name) and, while it is in one,
-its ``network`` (``id`` and attributes). A bundle without one, such as a build step's, makes no events.
+The bundle's ``actor.json`` says who the container is at this moment: ``id``, ``attributes`` (labels, image, name) and, while it is in some,
+its ``networks`` (``id`` and attributes). A bundle without one, such as a build step's, makes no events.
 """
 
 from __future__ import annotations
@@ -32,11 +32,10 @@ class Actor:
             identity = document.text(who, "id")
             self._journal.append("container", action, identity, {**document.table(who, "attributes"), **(more or {})})
 
-    def leave_network(self) -> None:
-        """Write that the container is no longer in its network, if it was in one."""
+    def leave_networks(self) -> None:
+        """Write that the container is no longer in its networks, if it was in some."""
         who = self._read()
-        network = document.table(who, "network")
-        if network:
+        for network in document.tables(who, "networks"):
             attributes = {**document.table(network, "attributes"), "container": document.text(who, "id")}
             self._journal.append("network", "disconnect", document.text(network, "id"), attributes)
 

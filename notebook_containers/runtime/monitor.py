@@ -375,7 +375,7 @@ class Monitor:
         left = self._kill_the_rest()
         self._forget_borrowed()
         self._memory.end()
-        self._actor.leave_network()
+        self._actor.leave_networks()
         left = left or self._limits.remove()
         if not left:
             self.state.update(cgroup="", cgroupLocations={})  # nobody need look for it again

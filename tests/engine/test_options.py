@@ -10,6 +10,7 @@ from notebook_containers.engine.device_words import DeviceValue, DeviceWord
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.log_words import LogOptions, effective_health
 from notebook_containers.engine.mount_words import VolumeMount, parse_volume
+from notebook_containers.engine.network_words import Attachment
 from notebook_containers.engine.options import (
     ContainerOptions,
     container_options,
@@ -54,6 +55,15 @@ GOOD: list[tuple[str, object, str, object]] = [
     ("network_mode", "host", "network", "host"),
     ("extra_hosts", {"a": "10.0.0.1"}, "extra_hosts", {"a": "10.0.0.1"}),
     ("dns", ["1.1.1.1"], "dns", ("1.1.1.1",)),
+    ("dns_search", ["example.org", "."], "dns_search", ("example.org", ".")),
+    ("dns_opt", ["ndots:2", "rotate"], "dns_options", ("ndots:2", "rotate")),
+    ("expose", [80, "53/udp", "8000-8001"], "expose", ("80/tcp", "53/udp", "8000/tcp", "8001/tcp")),
+    ("mac_address", "02-00-00-00-00-0A", "attachments", (Attachment(network="bridge", mac="02:00:00:00:00:0a"),)),
+    ("networking_config", {"bridge": None}, "attachments", ()),
+    *(
+        ("networking_config", {"web": given}, "attachments", (Attachment(network="web", aliases=("db",), address="10.1.2.3"),))
+        for given in ({"aliases": ["db"], "ipv4_address": "10.1.2.3"}, {"Aliases": ["db"], "IPAMConfig": {"IPv4Address": "10.1.2.3"}})
+    ),
     ("labels", {"a": "b"}, "labels", {"a": "b"}),
     ("labels", ["a=b=c", "d"], "labels", {"a": "b=c", "d": ""}),
     ("mem_limit", "64m", "memory_bytes", 64 << 20),
@@ -229,6 +239,14 @@ BAD: list[tuple[str, object, str]] = [
     ("extra_hosts", {"a": "nonsense"}, "'nonsense'"),
     ("extra_hosts", {"a": "10.0.0.1\n6.6.6.6 evil"}, "10.0.0.1"),
     ("dns", ["no address"], "'no address'"),
+    ("dns_search", ["a b"], "'a b'"),
+    ("dns_opt", ["ndots:2\nnameserver 6.6.6.6"], "ndots"),
+    ("expose", ["70000"], "70000"),
+    ("mac_address", "01:00:5e:00:00:01", "01:00:5e:00:00:01"),
+    ("networking_config", {"web": {"alias": "db"}}, "'alias'"),
+    ("networking_config", {"web": {"ipv4_address": "::1"}}, "IPv6"),
+    ("networking_config", {"web": {"aliases": ["host.docker.internal"]}}, "host.docker.internal"),
+    ("networking_config", {"web": {"link_local_ips": ["10.0.0.1"]}}, "10.0.0.1"),
     ("mem_limit", "64x", "'64x'"),
     ("mem_limit", 10, "10"),
     ("mem_limit", -5, "-5"),

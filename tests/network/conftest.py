@@ -51,5 +51,5 @@ def lan(place: Callable[[], Place]) -> Place:
     wire(peer, "lan0", "198.51.100.1", "198.51.100.2", "198.51.100.0/24")
     with NetlinkSocket() as kernel:
         index = link(kernel, "lan0").index
-        kernel.execute([links.add_default_route(index, "198.51.100.2")])
+        kernel.execute([links.set_default_route(index, "198.51.100.2")])
     return peer

@@ -90,7 +90,7 @@ def test_second_network_keeps_the_first_ones_route(place: Make) -> None:
     attach(container, 1)
     config = network(2)
     bridge.ensure(config)
-    bridge.attach(config, pid=container.pid, container_id="x", address="10.133.2.2", interface="eth1")
+    bridge.attach(config, pid=container.pid, container_id="x", address="10.133.2.2", interface="eth1", way_out=False)
 
     def gateways() -> list[str]:
         with NetlinkSocket() as kernel:

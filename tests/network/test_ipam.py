@@ -60,34 +60,41 @@ def test_overlap_is_named() -> None:
 def test_every_host_of_a_subnet_is_handed_out_once() -> None:
     taken: set[str] = set()
     for _ in range(5):
-        taken.add(ipam.choose_address(SUBNET, GATEWAY, taken))
+        taken.add(ipam.choose_address(SUBNET, {GATEWAY, *taken}))
     with pytest.raises(NetworkError, match="no free address"):
-        ipam.choose_address(SUBNET, GATEWAY, taken)
+        ipam.choose_address(SUBNET, {GATEWAY, *taken})
     assert taken == {f"10.133.0.{n}" for n in range(2, 7)}
 
 
 @given(st.sets(st.integers(2, 253)))
 def test_chosen_address_is_the_lowest_free_one(numbers: set[int]) -> None:
     taken = {f"10.133.0.{n}" for n in numbers}
-    chosen = ipam.choose_address("10.133.0.0/24", GATEWAY, taken)
+    chosen = ipam.choose_address("10.133.0.0/24", {GATEWAY, *taken})
     assert int(chosen.rsplit(".", 1)[1]) == min(set(range(2, 255)) - numbers)
 
 
 def test_gateway_elsewhere_is_not_handed_out() -> None:
-    assert ipam.choose_address(SUBNET, "10.133.0.2", {"10.133.0.1"}) == "10.133.0.3"
+    assert ipam.choose_address(SUBNET, {"10.133.0.2", "10.133.0.1"}) == "10.133.0.3"
+
+
+def test_a_range_is_all_that_is_handed_out() -> None:
+    taken = {ipam.choose_address("10.133.0.0/24", {GATEWAY}, ip_range="10.133.0.254/31")}
+    assert taken == {"10.133.0.254"}  # 255 is the broadcast address
+    with pytest.raises(NetworkError, match=r"range 10\.133\.0\.254/31"):
+        ipam.choose_address("10.133.0.0/24", taken, ip_range="10.133.0.254/31")
 
 
 @pytest.mark.parametrize("address", ["10.133.0.0", "10.133.0.7", "10.134.0.2", "x", "::1", "010.133.0.2"])
 def test_wanted_address_must_be_a_host(address: str) -> None:
     with pytest.raises(InvalidArgument):
-        ipam.check_address(SUBNET, GATEWAY, set(), address)
+        ipam.check_address(SUBNET, {GATEWAY}, address)
 
 
 @pytest.mark.parametrize("address", [GATEWAY, "10.133.0.4"])
 def test_wanted_address_must_be_free(address: str) -> None:
     with pytest.raises(Conflict):
-        ipam.check_address(SUBNET, GATEWAY, {"10.133.0.4"}, address)
-    assert ipam.check_address(SUBNET, GATEWAY, {"10.133.0.4"}, "10.133.0.5") == "10.133.0.5"
+        ipam.check_address(SUBNET, {GATEWAY, "10.133.0.4"}, address)
+    assert ipam.check_address(SUBNET, {GATEWAY, "10.133.0.4"}, "10.133.0.5") == "10.133.0.5"
 
 
 @given(st.ip_addresses(v=4), st.ip_addresses(v=4))

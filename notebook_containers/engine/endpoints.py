@@ -1,0 +1,301 @@
+"""Each container's place in its networks: an address leased from the store, a link made when it starts, both given back when it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import ip_network
+
+from notebook_containers import network as net
+from notebook_containers.engine.documents import Endpoint
+from notebook_containers.engine.network_words import DEFAULT, Attachment
+from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.quantities import new_id
+from notebook_containers.engine.turns import OnceForAll
+from notebook_containers.errors import Conflict, ContainerNotFound, NetworkNotFound
+from notebook_containers.lean import dataclass, field, replace
+from notebook_containers.network.config import NetworkConfig
+from notebook_containers.oci.documents import Document, untrusted_json
+
+_ATTACHING = 4  # the kernel makes one link at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class NetworkDocument(Document):
+    """A network's row; ``chosen`` says that its subnet was chosen here and may be another one while nobody is in it."""
+
+    id: str
+    name: str
+    driver: str = DEFAULT
+    subnet: str
+    gateway: str
+    ip_range: str = ""
+    aux_addresses: Mapping[str, str] = field(default_factory=dict)
+    link: str
+    internal: bool = False
+    attachable: bool = False
+    chosen: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Endpoints:
+    """The places of an engine's containers in its networks."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._ready: dict[str, OnceForAll] = {}
+        self._attaching = threading.BoundedSemaphore(_ATTACHING)
+
+    def lease(self, wanted: Attachment, container_id: str, *, interface: str = "eth0") -> Endpoint:
+        """Reserve the container's place in a network: an address on a bridge, none for an ordinary user.
+
+        The bridge need not be there yet: see :meth:`making_ready`.
+        """
+        name = wanted.network
+        if self._parts.host.rootless:
+            self._known(name)
+            return Endpoint(network=name, resolver=self._resolver())
+        document = self._document(name)
+        address = self._parts.store.records.lease_address(document.id, container_id, lambda taken: _choose(document, wanted, taken))
+        return Endpoint(
+            network=name,
+            network_id=document.id,
+            interface=interface,
+            aliases=wanted.aliases,
+            gw_priority=wanted.gw_priority,
+            address=address,
+            prefix=ip_network(document.subnet).prefixlen,
+            gateway=document.gateway,
+            mac=wanted.mac or net.ipam.mac_for(address),
+        )
+
+    def lease_all(self, wanted: Sequence[Attachment], container_id: str) -> tuple[Endpoint, ...]:
+        """Reserve all places of a container, ``eth0`` and on."""
+        return tuple(self.lease(place, container_id, interface=f"eth{number}") for number, place in enumerate(wanted))
+
+    @contextmanager
+    def making_ready(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
+        """Make the endpoints' bridges and firewall ready while the block runs, which waits for a monitor most of the time.
+
+        Ready when the block has ended; its own error goes before one of the network's.
+        """
+        bridged = [self._config_of(place) for place in endpoints if place.address]
+        if not bridged:
+            yield
+            return
+        failures: list[BaseException] = []
+
+        def ensure() -> None:
+            try:
+                for config in bridged:
+                    self._ready.setdefault(config.id, OnceForAll()).run(lambda config=config: net.bridge.ensure(config))  # type: ignore[misc]
+            except BaseException as err:  # raised below, in the thread of the caller
+                failures.append(err)
+
+        thread = threading.Thread(target=ensure, name="nbc-bridge")
+        try:
+            thread.start()
+        except RuntimeError:  # no process is to be had: then now
+            ensure()
+        try:
+            yield
+        finally:
+            if thread.ident is not None:
+                thread.join()
+        if failures:
+            raise failures[0]
+
+    @staticmethod
+    def _resolver() -> str:
+        tool = net.userland.find()
+        return tool.resolver if tool else ""
+
+    def attach(
+        self,
+        endpoint: Endpoint,
+        *,
+        pid: int,
+        container_id: str,
+        while_pid: int = 0,
+        reaches_host: bool = False,
+        way_out: bool = True,
+    ) -> None:
+        """Give the network namespace of process ``pid`` its way out: a link to the bridge, or a user-space carrier where there is one.
+
+        A carrier ends with the process ``while_pid`` (``pid`` when 0): a container's monitor, which outlives its restarts.
+        ``reaches_host`` lets the container connect to services of this machine; without ``way_out`` the link is no default route.
+        """
+        if self._parts.host.rootless:
+            if endpoint.resolver:
+                net.userland.start(pid, while_pid=while_pid)
+            return
+        config, admitted = self._config_of(endpoint), self._parts.run / "admitted" / endpoint.address
+        with self._attaching:
+            if admitted.exists():  # the address was that of a container that might reach the host, and is gone
+                net.bridge.forget_admission(config, address=endpoint.address)
+                admitted.unlink(missing_ok=True)
+            net.bridge.attach(
+                config,
+                pid=pid,
+                container_id=container_id,
+                address=endpoint.address,
+                mac=endpoint.mac,
+                interface=endpoint.interface,
+                way_out=way_out,
+            )
+            if reaches_host:
+                admitted.parent.mkdir(mode=0o700, exist_ok=True)
+                admitted.touch()
+                net.bridge.admit(config, container_id=container_id, address=endpoint.address)
+
+    def attach_all(
+        self, endpoints: Sequence[Endpoint], *, pid: int, container_id: str, while_pid: int = 0, reaches_host: bool = False
+    ) -> None:
+        """Attach a container that is about to start to all its networks; the one whose gateway ranks highest is its way out."""
+        first = self.way_out(endpoints)
+        for place in endpoints:
+            self.attach(place, pid=pid, container_id=container_id, while_pid=while_pid, reaches_host=reaches_host, way_out=place is first)
+
+    def detach(self, endpoint: Endpoint, container_id: str) -> None:
+        """Take the container's link to a network away; that there is none is no error."""
+        net.bridge.detach(self._config_of(endpoint), container_id=container_id)
+
+    def choose_way_out(self, endpoints: Sequence[Endpoint], *, pid: int) -> None:
+        """Make the gateway that ranks highest the default route of a running container, after its networks have changed."""
+        place = self.way_out(endpoints)
+        outward = place is not None and not self._config_of(place).internal
+        net.bridge.set_way_out(pid, place.interface if place and outward else "", place.gateway if place and outward else "")
+
+    def way_out(self, endpoints: Sequence[Endpoint]) -> Endpoint | None:
+        """Return the endpoint whose gateway is the default route: the highest rank, of equals the first; None when all are internal."""
+        if len(endpoints) == 1:
+            return endpoints[0]
+        outward = [place for place in endpoints if not (place.network_id and self._config_of(place).internal)]
+        return max(outward, key=lambda place: place.gw_priority, default=None)
+
+    def release(self, container_id: str, *, network_id: str | None = None) -> None:
+        """Give the container's addresses back, in one network or in all."""
+        if not self._parts.host.rootless:
+            self._parts.store.records.release_addresses(container_id, network=network_id)
+
+    def _known(self, name: str) -> None:
+        if name != DEFAULT:
+            raise NetworkNotFound(f"no such network: {name}", hint="an ordinary user has bridge, host and none here")
+
+    def _config_of(self, endpoint: Endpoint) -> NetworkConfig:
+        return config_of(parse(self._parts.store.records.network(endpoint.network_id).document))
+
+    def _document(self, name: str) -> NetworkDocument:
+        for row in self._parts.store.records.networks():
+            if name in (row.name, row.id):
+                document = parse(row.document)
+                return self._settled(document) if row.name == DEFAULT or document.chosen else document
+        if name != DEFAULT:
+            raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls, or make it with nbc network create")
+        try:
+            return self._add(NetworkDocument(id=new_id(), name=DEFAULT, subnet="", gateway="", link="", chosen=True))
+        except Conflict:
+            return self._document(name)
+
+    def _settled(self, document: NetworkDocument) -> NetworkDocument:
+        """Return a network whose subnet was chosen here, in another subnet when its own is somebody else's by now and it is empty."""
+        records = self._parts.store.records
+        if os.path.exists(f"/sys/class/net/{document.link}") or not net.machine.taken(document.subnet):
+            return document
+        routes = net.machine.host_routes()
+        with records.transaction() as connection:
+            (text,) = connection.execute("SELECT document FROM networks WHERE id = ?", (document.id,)).fetchone()
+            current = parse(text)
+            if current.subnet != document.subnet or records.addresses(document.id):
+                return current  # another process was quicker, or a container came in
+            subnet = net.ipam.choose_subnet([parse(row.document).subnet for row in records.networks()], routes)
+            moved = replace(current, subnet=subnet, gateway=net.ipam.gateway_of(subnet))
+            connection.execute("UPDATE networks SET document = ? WHERE id = ?", (moved.to_bytes().decode(), document.id))
+        return moved
+
+    def _add(self, wanted: NetworkDocument) -> NetworkDocument:
+        """Record a network, with a subnet that no other network of the store and no route of the host has: both in one transaction."""
+        records, routes = self._parts.store.records, net.machine.host_routes()
+        with records.transaction():
+            used = [parse(row.document).subnet for row in records.networks()]
+            if wanted.subnet:
+                net.ipam.check_subnet(wanted.subnet, used, routes)
+            subnet = wanted.subnet or net.ipam.choose_subnet(used, routes)
+            gateway = wanted.gateway or net.ipam.gateway_of(subnet)
+            document = replace(wanted, subnet=subnet, gateway=gateway, link=f"nbc-{wanted.id[:8]}")
+            records.add_network(id=document.id, name=document.name, document=document.to_bytes().decode())
+        self._parts.emit("network", "create", document.id, {"name": document.name, "type": document.driver})
+        return document
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every process from tidying networks away between a lease and the link that needs it."""
+        with open(self._parts.root / "networks.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
+    def tidy(self) -> None:
+        """Take the bridges (and with the last one the firewall table) of networks away that no container is in; they come back when needed.
+
+        Called when an engine closes. Nothing happens while another process is attaching a container.
+        """
+        if self._parts.host.rootless:
+            return
+        with self._alone() as alone:
+            for row in self._parts.store.records.networks() if alone else ():
+                config = config_of(parse(row.document))
+                if os.path.exists(f"/sys/class/net/{config.link}"):
+                    self._release_ended(row.id)
+                    if not self._parts.store.records.addresses(row.id):
+                        net.bridge.remove(config)
+
+    def _release_ended(self, network_id: str) -> None:
+        """Give the addresses of containers back that ended by themselves; nobody may be starting one meanwhile."""
+        for container_id in self._parts.store.records.addresses(network_id):
+            try:
+                ended = self._parts.runtime.state(container_id).status == "stopped"
+            except ContainerNotFound:
+                ended = True
+            if ended:
+                self._parts.store.records.release_addresses(container_id)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Tell whether no process is attaching a container, and keep it so."""
+        with open(self._parts.root / "networks.lock", "ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+
+def parse(text: str) -> NetworkDocument:
+    """Return a network's row from its text."""
+    return NetworkDocument.from_json(untrusted_json(text.encode(), what="network record"))
+
+
+def config_of(document: NetworkDocument) -> NetworkConfig:
+    """Return what the kernel is to be told of a network."""
+    return NetworkConfig(
+        id=document.id,
+        name=document.name,
+        driver=document.driver,
+        subnet=document.subnet,
+        gateway=document.gateway,
+        link=document.link,
+        internal=document.internal,
+        labels=dict(document.labels),
+    )
+
+
+def _choose(document: NetworkDocument, wanted: Attachment, taken: set[str]) -> str:
+    used = {document.gateway, *document.aux_addresses.values(), *taken}
+    if wanted.address:
+        return net.ipam.check_address(document.subnet, used, wanted.address)
+    return net.ipam.choose_address(document.subnet, used, ip_range=document.ip_range)

@@ -1,0 +1,199 @@
+"""User-defined networks: made with their options, joined and left by containers that run, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from notebook_containers import Engine
+from notebook_containers.engine.container import Container
+from notebook_containers.engine.keywords import EndpointKeywords
+from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound
+from notebook_containers.network import ipam, machine
+from tests.home import BASE
+
+pytestmark = [pytest.mark.root, pytest.mark.netns]
+
+
+@pytest.fixture
+def web(engine: Engine) -> Iterator[str]:
+    """A network that is gone after the test."""
+    yield engine.networks.create("web").name
+    gone(engine, "web")
+
+
+@pytest.fixture
+def data(engine: Engine) -> Iterator[str]:
+    yield engine.networks.create("data").name
+    gone(engine, "data")
+
+
+def gone(engine: Engine, name: str) -> None:
+    for container in engine.containers.list(all=True):
+        container.remove(force=True)
+    engine.networks.remove(name)
+
+
+def sleeping(engine: Engine, network: str, places: Mapping[str, EndpointKeywords | None] | None = None) -> Container:
+    found = engine.containers.run(BASE, "sleep 1000", detach=True, stop_timeout=0, network=network, networking_config=places)
+    assert isinstance(found, Container)
+    return found
+
+
+def inside(container: Container, script: str) -> str:
+    result = container.exec_run(["sh", "-c", script])
+    assert isinstance(result.output, bytes)
+    return result.output.decode()
+
+
+def addresses(container: Container) -> dict[str, str]:
+    """Return interface → address as the container's own kernel view has it."""
+    lines = inside(container, "ip -o -4 addr show scope global").splitlines()
+    return {line.split()[1]: line.split()[3] for line in lines}
+
+
+def way_out(container: Container) -> list[str]:
+    return [line.split()[2] for line in inside(container, "ip -4 route").splitlines() if line.startswith("default")]
+
+
+def test_every_option_of_a_network_is_kept_and_shown(engine: Engine) -> None:
+    subnet = ipam.choose_subnet([], [*machine.host_routes(), "10.133.0.0/17"])
+    base = subnet.rpartition(".")[0]
+    network = engine.networks.create(
+        "web",
+        ipam={"Config": [{"Subnet": subnet, "Gateway": f"{base}.9", "IPRange": f"{base}.128/25"}]},
+        aux_addresses={"printer": f"{base}.128"},
+        labels={"stage": "test"},
+        attachable=True,
+    )
+    try:
+        first = sleeping(engine, "web")
+        assert addresses(first) == {"eth0": f"{base}.129/24"}
+        assert way_out(first) == [f"{base}.9"]
+        shown = network.attrs
+        assert (shown["Name"], shown["Id"], shown["Driver"], shown["Scope"]) == ("web", network.id, "bridge", "local")
+        assert (shown["Internal"], shown["Attachable"], shown["Labels"]) == (False, True, {"stage": "test"})
+        pool = {"Subnet": subnet, "Gateway": f"{base}.9", "IPRange": f"{base}.128/25", "AuxiliaryAddresses": {"printer": f"{base}.128"}}
+        assert shown["IPAM"] == {"Driver": "default", "Options": {}, "Config": [pool]}
+        inner = first.attrs["NetworkSettings"]
+        assert isinstance(inner, dict)
+        assert isinstance(inner["Networks"], dict)
+        place = inner["Networks"]["web"]
+        assert isinstance(place, dict)
+        member = {"Name": first.name, "EndpointID": place["EndpointID"], "MacAddress": place["MacAddress"]}
+        assert shown["Containers"] == {first.id: {**member, "IPv4Address": f"{base}.129/24", "IPv6Address": ""}}
+        with pytest.raises(Conflict, match="overlaps"):
+            engine.networks.create("other", subnet=subnet)
+        assert [n.name for n in engine.networks.list(filters={"label": "stage=test"})] == ["web"]
+        assert [n.name for n in engine.networks.list(filters={"type": "builtin"})] == ["bridge", "host", "none"]
+    finally:
+        gone(engine, "web")
+
+
+@pytest.mark.parametrize(
+    ("pool", "words"),
+    [
+        ({"Gateway": "10.9.0.1"}, "needs the --subnet"),
+        ({"Subnet": "10.9.0.0/24", "Gateway": "10.8.0.1"}, "no host of"),
+        ({"Subnet": "10.9.0.0/24", "IPRange": "10.8.0.0/25"}, "no part of"),
+        ({"Subnet": "10.9.0.1/24"}, "no subnet"),
+        ({"Subnet": ["10.9.0.0/24", "10.8.0.0/24"]}, "one subnet"),
+        ({"Subnet": "127.0.0.0/24"}, "cannot hold containers"),
+        ({"Subnets": "10.9.0.0/24"}, "not understood"),
+    ],
+)
+def test_options_that_contradict_are_refused_and_nothing_is_made(engine: Engine, pool: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        engine.networks.create("web", ipam={"Config": [pool]})
+    with pytest.raises(NetworkNotFound):
+        engine.networks.get("web")
+
+
+def test_several_networks_from_the_start_and_the_rank_of_their_gateways(engine: Engine, web: str, data: str) -> None:
+    both = sleeping(engine, web, {web: None, data: {"gw_priority": 5}})
+    assert set(addresses(both)) == {"eth0", "eth1"}
+    assert way_out(both) == [engine.networks.get(data).gateway]
+    assert both.networks == [web, data]
+    hosts = inside(both, "cat /etc/hosts")
+    assert all(f"{address.partition('/')[0]}\t{both.document.hostname}\n" in hosts for address in addresses(both).values())
+
+
+def test_a_running_container_joins_and_leaves(engine: Engine, web: str, data: str) -> None:
+    container = sleeping(engine, web)
+    base = engine.networks.get(data).gateway.rpartition(".")[0]
+    engine.networks.get(data).connect(container, aliases=["db"], ipv4_address=f"{base}.77", gw_priority=1, mac_address="02:00:00:00:00:07")
+    container.reload()
+    assert addresses(container)["eth1"] == f"{base}.77/24"
+    assert "02:00:00:00:00:07" in inside(container, "cat /sys/class/net/eth1/address")
+    assert way_out(container) == [f"{base}.1"]
+    assert f"{base}.77\t{container.document.hostname}" in inside(container, "cat /etc/hosts")
+    assert engine.networks.get(data).containers == [container.name]
+    with pytest.raises(Conflict, match="already"):
+        engine.networks.connect(data, container)
+
+    engine.networks.disconnect(web, container)
+    container.reload()
+    assert set(addresses(container)) == {"eth1"}
+    assert inside(container, "cat /etc/hosts").count(container.document.hostname) == 1
+
+    container.restart(timeout=0)  # what changed while it ran is still so
+    container.reload()
+    assert addresses(container) == {"eth0": f"{base}.77/24"}
+
+    engine.networks.disconnect(data, container)
+    container.reload()
+    assert (addresses(container), way_out(container)) == ({}, [])
+    with pytest.raises(Conflict, match="is not in network"):
+        engine.networks.disconnect(data, container)
+    engine.networks.disconnect(data, container, force=True)
+    engine.networks.connect(web, container)
+    assert way_out(container) == [engine.networks.get(web).gateway]
+
+
+def test_a_container_that_does_not_run_joins_at_its_start(engine: Engine, web: str, data: str) -> None:
+    container = engine.containers.create(BASE, "sleep 1000", network=web, stop_timeout=0)
+    engine.networks.connect(data, container)
+    container.reload()
+    container.start()
+    assert set(addresses(container)) == {"eth0", "eth1"}
+
+
+def test_a_taken_address_is_refused_and_nothing_changes(engine: Engine, web: str, data: str) -> None:
+    first, second = sleeping(engine, web), sleeping(engine, data)
+    taken = addresses(first)["eth0"].partition("/")[0]
+    with pytest.raises(Conflict, match=f"address {taken} is taken"):
+        engine.networks.connect(web, second, ipv4_address=taken)
+    second.reload()
+    assert second.networks == [data]
+    assert set(addresses(second)) == {"eth0"}
+    engine.networks.connect(web, second)
+
+
+def test_who_has_no_network_of_its_own_cannot_join(engine: Engine, web: str) -> None:
+    container = sleeping(engine, "none")
+    with pytest.raises(Conflict, match="--network none"):
+        engine.networks.connect(web, container)
+    with pytest.raises(InvalidArgument, match="cannot be combined"):
+        engine.containers.create(BASE, "true", network="host", networking_config={web: None})
+    with pytest.raises(InvalidArgument, match="user-defined networks only"):
+        engine.containers.create(BASE, "true", networking_config={"bridge": {"aliases": ["db"]}})
+    with pytest.raises(NetworkNotFound):
+        engine.containers.create(BASE, "true", network="nowhere")
+
+
+def test_prune_leaves_the_networks_that_containers_want(engine: Engine, web: str) -> None:
+    engine.networks.create("unused", labels={"stage": "test"})
+    container = engine.containers.create(BASE, "true", network=web)
+    assert engine.networks.prune({"label": ["stage=other"]}) == {"NetworksDeleted": []}
+    assert engine.networks.prune() == {"NetworksDeleted": ["unused"]}
+    assert container.networks == [web]
+    container.remove()
+
+
+@pytest.mark.parametrize("name", ["localhost", "Host.Docker.Internal", "a\nb", "-a", "gateway.docker.internal"])
+def test_net11_a_name_that_is_another_s_is_refused(engine: Engine, web: str, name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        sleeping(engine, web, {web: {"aliases": [name]}})
+    with pytest.raises(InvalidArgument):
+        engine.containers.create(BASE, "true", name=name)
