@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -18,18 +19,23 @@ from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgum
 if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.opened import OpenedStep
+    from notebook_containers.runtime.expected import Expected
+    from notebook_containers.runtime.sessions import Session
 
 _DASH_C = ("sh", "bash", "dash", "ash", "zsh", "ksh", "python", "python3")
 GRAMMAR = {"allow_interspersed_args": False, "help_option_names": ["--help"]}
 
 
-def _make(face_: Face, image: str, command: list[str], given: Mapping[str, object]) -> Container:
+def _make(face_: Face, image: str, command: list[str], given: Mapping[str, object], expected: Expected | None = None) -> Container:
     options, cidfile = keywords(face_, given), text(given, "cidfile")
     if cidfile and (face_.cwd / cidfile).exists():
         raise InvalidArgument(f"the file {cidfile!r} of --cidfile is there already", hint="remove it when its container is gone")
     opened = _opened(face_, image, given)
     with perhaps_pulling(face_, image, quiet=bool(given["quiet"])) as progress:
-        container = face_.engine.containers.create(opened.image() if opened else image, command or None, progress=progress, **options)
+        from notebook_containers.engine.options import container_options
+
+        checked = container_options(command or None, options)
+        container = face_.engine.containers.create_from(opened.image() if opened else image, checked, progress=progress, expected=expected)
     if cidfile:
         try:
             (face_.cwd / cidfile).write_text(container.id)
@@ -58,31 +64,44 @@ def _run(image: str, command: tuple[str, ...], *, detach: bool, **given: object)
         words = _script(here, given, words)
     if not detach:
         here.check_terminal(stdin=bool(given["interactive"]), tty=bool(given["tty"]))
-    container = _make(here, image, words, given)
     try:
-        if detach:
-            container.start()
-            for warning in container.warnings:
-                here.note(warning)
-            return Started(container=container)
-        return _foreground(here, container, given)
-    except StartFailed as err:
-        # as with docker it stays, with its verdict, to be looked at (unless --rm); what else keeps it from starting leaves nothing
-        if container.document.options.auto_remove or err.exit_status == 125:
-            _remove(container)
-        raise
-    except BaseException:
-        if container.document.options.auto_remove or container.status == "created":
-            _remove(container)
-        raise
+        with here.engine.containers.expect() as expected:
+            container = _make(here, image, words, given, expected)
+            session = _start(container, given, detach=detach)
+        with _nothing_left(container):
+            if detach:
+                for warning in container.warnings:
+                    here.note(warning)
+                return Started(container=container)
+            return _foreground(here, container, session, given)
     finally:
         if opened := _opened(here, image, given):  # the step's image goes with its container
             opened.forget(opened.image())
 
 
-def _foreground(here: Face, container: Container, given: Mapping[str, object]) -> Ended:
-    stdin = wants_stdin(given)
-    session = container.start_attached(stdin=stdin)
+def _start(container: Container, given: Mapping[str, object], *, detach: bool) -> Session | None:
+    with _nothing_left(container):
+        try:
+            return container.start_attached(attach=not detach, stdin=wants_stdin(given) and not detach)
+        except StartFailed as err:
+            # as with docker it stays, with its verdict, to be looked at (unless --rm); what else keeps it from starting leaves nothing
+            if err.exit_status == 125:
+                _remove(container)
+            raise
+
+
+@contextmanager
+def _nothing_left(container: Container) -> Iterator[None]:
+    """Take the container away when the block fails, if it is to go at its end, or was never started for another reason than its command."""
+    try:
+        yield
+    except BaseException as err:
+        if container.document.options.auto_remove or (not isinstance(err, StartFailed) and container.status == "created"):
+            _remove(container)
+        raise
+
+
+def _foreground(here: Face, container: Container, session: Session | None, given: Mapping[str, object]) -> Ended:
     if session is None:
         raise Conflict(f"container {container.name} was started by someone else", hint=f"see nbc logs {container.name}")
     with session:
@@ -91,7 +110,7 @@ def _foreground(here: Face, container: Container, given: Mapping[str, object]) -
         here.pump(
             session,
             container,
-            stdin=stdin,
+            stdin=wants_stdin(given),
             tty=bool(given["tty"]),
             streams=attached(given) or STREAMS,
             detach_keys=detach_keys(text(given, "detach_keys")),

@@ -46,6 +46,7 @@ from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
 from notebook_containers.runtime import outside
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
+from notebook_containers.runtime.expected import Expected
 from notebook_containers.runtime.sessions import Session
 from notebook_containers.runtime.state import LOST, LOST_TEXT, ContainerState, read_exit
 from notebook_containers.store.images import ImageRecord
@@ -62,6 +63,7 @@ def create(
     options: ContainerOptions,
     *,
     inherited: Sequence[MountPoint] = (),
+    expected: Expected | None = None,
 ) -> ContainerDocument:
     """Write a new container's snapshot, bundle and record, with the mounts it ``inherited``; raises Conflict when the name is taken.
 
@@ -94,11 +96,13 @@ def create(
         undo.callback(_remove_tree, directory)
         parts.store.snapshots.prepare(container_id, document.layers, volatile=options.auto_remove)
         undo.callback(parts.store.snapshots.remove, container_id)
+        if expected is not None:
+            expected.root(directory, parts.store.snapshots.mounts(container_id, volatile=options.auto_remove))
         made: list[str] = []
         undo.callback(volumes.discard, made)
         mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(mounts))
-        write_bundle(parts, document, snapshot=container_id)
+        write_bundle(parts, document, snapshot=container_id, expected=expected)
         if not options.auto_remove:
             parts.store.disk.force(directory)
         undo.callback(_forget_record, parts, container_id)
@@ -175,7 +179,9 @@ def _is_volatile(document: ContainerDocument) -> bool:
     return document.options.auto_remove and not any(point.anonymous for point in document.mounts)
 
 
-def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, joined: Mapping[str, str] | None = None) -> Bundle:
+def write_bundle(
+    parts: Parts, document: ContainerDocument, *, snapshot: str, joined: Mapping[str, str] | None = None, expected: Expected | None = None
+) -> Bundle:
     """Write the generated files, the Spec and the bundle of a container; ``joined`` are the files of others' namespaces, by kind.
 
     Without them those of a container that needs some are written so that it cannot start: they are known when it starts.
@@ -185,6 +191,8 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, jo
     options = document.options
     unknown = {kind: f"{namespace_words.JOIN}{other}" for kind, other in namespace_words.joined(options).items()}
     spec = _spec(parts, document, directory, unknown if joined is None else joined)
+    if expected is not None:
+        expected.described(spec)
     monitor = MonitorOptions(
         log_path="" if options.log.driver == "none" else "container.log",
         log_max_bytes=options.log.max_bytes,
@@ -199,7 +207,10 @@ def write_bundle(parts: Parts, document: ContainerDocument, *, snapshot: str, jo
         health=health.check(options, document.config),
     )
     root = parts.store.snapshots.mounts(snapshot, volatile=options.auto_remove)
-    return Bundle.create(directory, spec, root, monitor)
+    bundle = Bundle.create(directory, spec, root, monitor)
+    if expected is not None:
+        expected.written()
+    return bundle
 
 
 def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Mapping[str, str]) -> Spec:

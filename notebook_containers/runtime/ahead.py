@@ -1,11 +1,14 @@
 """Init made ahead: a process in namespaces of its own that waits to be told which container it is the first process of.
 
-An engine says that it is about to start a container (:meth:`Runtime.soon`) when it begins to write the bundle. The process that will be
-the monitor makes init then, on the machine's other processor, so that the start need not wait for it. Nothing depends on it: a container
-that needs other namespaces, or an engine that says nothing, has init made when it is asked for (:mod:`.container`). What is not used
-within KEPT_S is ended, since its age would be the container's.
+An engine says that it is about to start a container when it begins to write the bundle (:mod:`.expected`). The process that will be
+the monitor makes init then, on the machine's other processor, so that the start need not wait for it, and passes on what it hears of
+the container: its root is mounted, its cgroup made and entered, and once the bundle is written everything else is done, up to the
+moment before its command. Nothing depends on it: a container that needs other namespaces, or an engine that says nothing, has init made
+when it is asked for (:mod:`.container`). One is made after every container too, since where one was run the next is often not far; what
+is not used within seconds is ended, for its age would be the container's.
 
-The mount namespace is made last, when the container is known: a copy of the mounts must not be older than the container.
+The mount namespace is made last, when the container is known: a copy of the mounts must not be older than the container. The root is
+mounted before that, detached.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ import time
 
 from notebook_containers.errors import RuntimeFailure, StartFailed
 from notebook_containers.linux import cgroups, mounts, namespaces, process as processes, syscalls
-from notebook_containers.runtime import container, document, init, limits, wire
-from notebook_containers.runtime.document import PlainBundle
+from notebook_containers.runtime import container, document, init, limits, rootfs, wire
+from notebook_containers.runtime.document import PlainBundle, Table
 
-KEPT_S = 1.0
+KEPT_S, LASTS_S = 1.0, 10.0  # after a container was announced, and after one was made
+_MOST_BYTES = 1 << 16
 _MADE = ("pid", "network", "ipc", "uts")
 _POSSIBLE = frozenset((*_MADE, "mount", "cgroup"))
 _NEEDED = _POSSIBLE - {"cgroup"}
@@ -31,11 +35,13 @@ _REHEARSED = json.dumps({"mounts": [{"type": "bind", "options": ["ro"], "names":
 class Ahead:
     """One such init, a child of this process; used once by :meth:`become`, or ended by :meth:`drop`."""
 
-    __slots__ = ("_made_at", "channel", "pid")
+    __slots__ = ("_begun", "_bundle", "_group", "_until", "channel", "pid")
 
-    def __init__(self) -> None:
+    def __init__(self, lasts_s: float) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._made_at = time.monotonic()
+        self._until = time.monotonic() + lasts_s
+        self._bundle, self._begun = "", False
+        self._group: limits.Limits | None = None
         try:
             flags = sum(namespaces.FLAGS[kind] for kind in _MADE)
             self.pid = namespaces.spawn(lambda: _be_ready(theirs), new=flags)
@@ -47,19 +53,62 @@ class Ahead:
 
     def left_s(self) -> float:
         """Return for how many seconds it may still be used."""
-        return self._made_at + KEPT_S - time.monotonic()
+        return self._until - time.monotonic()
+
+    def hear(self, message: bytes) -> None:
+        """Take in what the engine tells of the container (:class:`.expected.Expected`); of a second container nothing is heard."""
+        word, _, text = message.partition(b" ")
+        told = wire.parse(text)
+        bundle = document.text(told, "bundle")
+        if self._bundle not in ("", bundle):
+            return
+        self._bundle = bundle
+        if word == b"bundle":
+            self.begin(bundle)
+        elif word == b"group":
+            self._make_group(document.text(told, "path"), document.table(told, "resources"))
+        else:
+            self._pass_on(message)
+
+    def _make_group(self, path: str, resources: Table) -> None:
+        self._group = limits.Limits(path, resources)
+        try:
+            self._group.create()
+        except (OSError, ValueError):  # the monitor tries it again, and tells
+            self._leave_group()
+        else:
+            if self._group.locations:
+                self._pass_on(b"group " + json.dumps({"cgroup": self._group.path, "cgroupLocations": self._group.locations}).encode())
+
+    def _leave_group(self) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            group.remove()
+
+    def give_group(self, wanted: limits.Limits) -> None:
+        """Let ``wanted`` be the cgroup that was made for the container, if it is the same one."""
+        if self._group is not None and wanted.take_over(self._group):
+            self._group = None
 
     def begin(self, bundle: str) -> None:
-        """Let it begin with the bundle ``bundle``; when that needs other namespaces, it ends instead."""
+        """Let it begin with the bundle ``bundle``, if it has not; when that needs other namespaces, or is not what was told, it ends."""
+        if self._bundle not in ("", bundle):
+            self.drop()
+        elif not self._begun:
+            self._bundle, self._begun = bundle, True
+            self._pass_on(b"bundle " + os.fsencode(bundle))
+
+    def _pass_on(self, message: bytes) -> None:
         try:
-            self.channel.send(os.fsencode(bundle))
+            self.channel.send(message)
         except OSError:  # somebody killed it
             self.drop()
 
-    def become(self, bundle: PlainBundle, kept: container.Kept, group: limits.Limits) -> container.Life | None:
+    def become(self, bundle: PlainBundle, kept: container.Kept, group: limits.Limits, *, start: bool) -> container.Life | None:
         """Make it the first process of the container and wait until it has built everything; None when it cannot be, and has ended.
 
-        Errors as of :func:`.container.create`. The caller has the cgroup made. What was this object's is the life's from now on.
+        With ``start`` it does not wait to be started when it is ready. Errors as of :func:`.container.create`. The caller has the cgroup
+        made. What was this object's is the life's from now on.
         """
         if not self.pid or not fits(bundle):
             self.drop()
@@ -74,6 +123,8 @@ class Ahead:
             container.adjust_oom(life.pid, bundle)
             orders = json.dumps({"cgroup": group.path, "cgroupLocations": group.locations}).encode()
             processes.send_fds(life.channel, orders, stdio)
+            if start:
+                life.start()
             container.await_ready(life)
             container.keep(life, kept, bundle, own=_kinds(bundle), joined=frozenset())
         except BaseException as err:
@@ -92,6 +143,7 @@ class Ahead:
             self.channel.close()
             processes.kill_and_reap(self.pid)
             self.pid = 0
+        self._leave_group()
 
 
 def rehearse() -> None:
@@ -127,18 +179,49 @@ def _be_ready(channel: socket.socket) -> None:
     init.die_with_the_monitor(channel)
     init.raise_loopback()
     rehearse()
-    path = channel.recv(65536)
-    if not path:
+    plan, early = _listen(channel)
+    if not fits(plan.bundle):
         os._exit(0)
+    plan.made = plan.own = _kinds(plan.bundle)
+    plan.root, plan.early = early.root, early.mounts
+    if early.entered:
+        plan.enter_cgroup = _nothing
+    init.take_steps(plan, _STEPS_INSIDE if early.entered else _STEPS)
+
+
+class _Early:
+    """What was done before the bundle was known."""
+
+    __slots__ = ("entered", "mounts", "root")
+
+    def __init__(self) -> None:
+        self.root, self.entered = -1, False
+        self.mounts: dict[int, int] = {}  # the number of a mount in the Spec → its descriptor
+
+
+def _listen(channel: socket.socket) -> tuple[init.Plan, _Early]:
+    """Do what can be done as the container becomes known, until its bundle is; ends this process when it will be no container's."""
+    early = _Early()
     try:
-        bundle = PlainBundle(os.fsdecode(path))
+        while message := channel.recv(_MOST_BYTES):
+            word, _, text = message.partition(b" ")
+            if word == b"bundle":
+                return init.Plan(PlainBundle(os.fsdecode(text)), channel, _nothing), early
+            told = wire.parse(text)
+            if word == b"root":
+                early.root = rootfs.open_root(list(document.tables(told, "mounts")))
+            elif word == b"mounts":
+                early.mounts = rootfs.make_filesystems(document.table(told, "new"))
+            elif word == b"group":
+                limits.restore(told).enter()
+                early.entered = True
     except (OSError, ValueError):
-        os._exit(0)  # the monitor reads it too, and tells
-    if not fits(bundle):
-        os._exit(0)
-    plan = init.Plan(bundle, channel, lambda: None)
-    plan.made = plan.own = _kinds(bundle)
-    init.take_steps(plan, _STEPS)
+        pass  # the monitor does it all again, and tells
+    os._exit(0)
+
+
+def _nothing() -> None:
+    return
 
 
 def _leave_the_mounts(_plan: init.Plan) -> None:
@@ -153,7 +236,12 @@ def _take_orders(plan: init.Plan) -> None:
     for number, fd in enumerate(plan.stdio):
         os.dup2(fd, number)
         os.close(fd)
-    plan.enter_cgroup = limits.restore(wire.parse(message)).enter
+    if plan.enter_cgroup is not _nothing:
+        plan.enter_cgroup = limits.restore(wire.parse(message)).enter
 
 
-_STEPS = (("leave the host's mounts", _leave_the_mounts), *init.FIRST_STEPS, ("wait for the monitor", _take_orders), *init.LATER_STEPS)
+_ALONE = (("leave the host's mounts", _leave_the_mounts), *init.FIRST_STEPS)
+_ORDERS = ("wait for the monitor", _take_orders)
+_STEPS = (*_ALONE, _ORDERS, *init.BUILDING_STEPS, *init.LAST_STEPS)
+_STEPS_INSIDE = (*_ALONE, *init.BUILDING_STEPS, _ORDERS, *init.LAST_STEPS)
+"""For who is in its cgroup already and need not wait to build everything."""

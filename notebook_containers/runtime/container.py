@@ -33,7 +33,7 @@ class Kept:
 class Life:
     """Init (later the command) as a child of this process; the descriptors are closed by :meth:`close`."""
 
-    __slots__ = ("channel", "master", "outputs", "pid", "stdin")
+    __slots__ = ("_started", "channel", "master", "outputs", "pid", "stdin")
 
     def __init__(self) -> None:
         self.pid = 0
@@ -41,6 +41,13 @@ class Life:
         self.outputs: dict[int, str] = {}  # read end → stream
         self.stdin = -1
         self.master = -1
+        self._started = False
+
+    def start(self) -> None:
+        """Let the command be executed once everything is built. Idempotent."""
+        if not self._started:
+            self._started = True
+            self.channel.send(b"s")
 
     def close(self) -> None:
         """Close every descriptor that is left."""

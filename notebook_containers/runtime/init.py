@@ -35,7 +35,7 @@ class Plan:
 
     __slots__ = (
         "become_root", "bundle", "channel", "config", "early", "enter_cgroup", "joined", "made", "mapped", "outside", "own", "reaper",
-        "set_groups", "stdio", "tree",
+        "root", "set_groups", "stdio", "tree",
     )  # fmt: skip
 
     def __init__(self, bundle: PlainBundle, channel: socket.socket, enter_cgroup: Callable[[], None]) -> None:
@@ -46,6 +46,7 @@ class Plan:
         self.joined: frozenset[str] = frozenset()  # those of another container
         self.early: dict[int, int] = {}  # number of a mount → its descriptor, made before the mounts were isolated
         self.outside: dict[int, int] = {}  # those that the monitor made
+        self.root = -1  # its mount, where that was made before the bundle was known
         self.reaper = -1  # the program that stays as first process, with --init
         self.mapped = False  # in a user namespace
         self.become_root = False  # whose root is somebody else than the monitor
@@ -166,7 +167,7 @@ def bind_from_outside(plan: Plan) -> None:
     if plan.outside:
         plan.early = {number: tree for number, tree in plan.outside.items() if number != outside.ROOT}
     else:
-        plan.early = rootfs.bind_early(list(document.tables(plan.config, "mounts")))
+        plan.early |= rootfs.bind_early(list(document.tables(plan.config, "mounts")))
 
 
 def isolate_mounts(plan: Plan) -> None:
@@ -180,6 +181,9 @@ def mount_root(plan: Plan) -> None:
         plan.tree = rootfs.take_root(plan.outside[outside.ROOT])
         return
     path = os.path.join(plan.bundle.path, document.text(document.table(plan.config, "root"), "path", "rootfs"))
+    if plan.root >= 0:
+        plan.tree = rootfs.attach_root(path, plan.root)
+        return
     plan.tree = rootfs.mount_root(path, plan.bundle.root_mounts, mapped=plan.mapped, single=not plan.set_groups)
 
 
@@ -289,7 +293,7 @@ FIRST_STEPS = (
 )
 """What can be done before it is in its cgroup, by who need not wait for the monitor."""
 
-LATER_STEPS = (
+BUILDING_STEPS = (
     ("enter its cgroup", enter_cgroup),
     ("mount", mount_everything),
     ("make the devices", make_devices),
@@ -300,6 +304,10 @@ LATER_STEPS = (
     ("enter its working directory", enter_directory),
     ("make its root read-only", make_root_readonly),
     ("prepare its init", _prepare_reaper),
+)
+"""Everything of the container but its process."""
+
+LAST_STEPS = (
     ("wait for the start", _wait_for_start),
     ("set its limits", set_limits),
     ("give it its standard streams", give_stdio),
@@ -307,12 +315,13 @@ LATER_STEPS = (
     ("take its user and rights", _take_identity),
     ("execute its command", _execute),
 )
-"""From its cgroup to its command."""
+"""From the start to the command."""
 
 _STEPS = (
     ("lead a session", _lead_a_session),
     ("wait for the monitor", _wait_for_the_monitor),
     ("bring up the loopback interface", bring_up_loopback),
     *FIRST_STEPS,
-    *LATER_STEPS,
+    *BUILDING_STEPS,
+    *LAST_STEPS,
 )

@@ -22,6 +22,7 @@ from notebook_containers.runtime import control, orphans, rundir, stuck, wire
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.exhausted import limit_named
+from notebook_containers.runtime.expected import Expectations, Expected
 from notebook_containers.runtime.logs import read_until as read_log
 from notebook_containers.runtime.pipes import Pipes
 from notebook_containers.runtime.sessions import AttachSession, Connection, ExecSession, Made
@@ -42,6 +43,7 @@ class Runtime:
     def __init__(self, run_dir: Path, *, starter: Starter | None = None) -> None:
         self._containers = run_dir / "c"
         self._starter = starter or Starter()
+        self._expectations = Expectations(self._starter.hint)
         rundir.make_private(run_dir)
         rundir.make_private(self._containers)
 
@@ -49,9 +51,9 @@ class Runtime:
         """Start the spawner now rather than with the first container."""
         self._starter.warm()
 
-    def soon(self) -> None:
-        """Say that a container is about to be made and started: what does not depend on it can be made meanwhile. Only speed needs it."""
-        self._starter.hint(b"soon")
+    def soon(self) -> Expected:
+        """Say that a container is about to be made and started: much of it can be made meanwhile. Only speed needs it."""
+        return self._expectations.begin()
 
     def enforced(self) -> dict[str, str]:
         """Return each kind of limit with an empty text when it holds for containers started here, or why it does not."""

@@ -32,13 +32,22 @@ class Limits:
         self._cgroup: cgroups.Cgroup | None = None
         self._oom_seen = 0
 
+    def take_over(self, made: Limits) -> bool:
+        """Become ``made``, which is another's no more, if that is the same cgroup with the same limits; tell whether it is."""
+        if not made.locations or (self.path, self._resources) != (made.path, made._resources):
+            return False
+        self._cgroup, self.locations, self.warnings = made._cgroup, made.locations, made.warnings
+        return True
+
     def open(self) -> None:
         """Reach the cgroup at ``path`` as this process sees it; nothing is made. ValueError for a path that leads elsewhere."""
         if self.path:
             self._cgroup = cgroups.open_cgroup(self.path, lent_parents=self._lent_parents, everywhere=self._everywhere)
 
     def create(self) -> None:
-        """Make the cgroup and set its limits; where cgroups cannot be used at all, a warning is left instead."""
+        """Make the cgroup and set its limits, unless it is made; where cgroups cannot be used at all, a warning is left instead."""
+        if self.locations:
+            return
         try:
             self.open()
             if self._cgroup is None:

@@ -67,13 +67,18 @@ class Monitor:
 
     # -- making it -----------------------------------------------------------------------------------------------------------------
 
-    def create(self, conn: socket.socket) -> None:
-        """Make the container up to the point where its command would start, and open the control socket."""
+    def create(self, conn: socket.socket, *, start: bool = False) -> None:
+        """Make the container up to the point where its command would start, and open the control socket.
+
+        With ``start`` it is going to be started at once, and may begin as soon as it is ready.
+        """
         children.watch(self._loop, self._died, self._end)
         if document.flag(self._options, "tied"):
             self._tie(conn)
+        if self._first is not None:
+            self._first.give_group(self._limits)
         self._limits.create()
-        self._be_born()
+        self._be_born(start=start)
         self._clients.listen(self._run)
         self.state.update(cgroup=self._limits.path, cgroupLocations=self._limits.locations, warnings=[*self._limits.warnings])
         self._save(status="created")
@@ -99,9 +104,9 @@ class Monitor:
         if self._borrowed is not None:
             borrowed.forget(self._borrowed)
 
-    def _be_born(self) -> None:
+    def _be_born(self, *, start: bool = False) -> None:
         first, self._first = self._first, None
-        life = first.become(self._bundle, self._kept, self._limits) if first is not None else None
+        life = first.become(self._bundle, self._kept, self._limits, start=start) if first is not None else None
         if life is None and self._borrowed is not None:
             life = borrowed.create(self._borrowed, self._bundle, self._kept)
         self._life = life = life or container.create(self._bundle, self._kept, self._limits.enter)
@@ -211,7 +216,7 @@ class Monitor:
             self._attach(client, request)
         self._starters.append(client)
         if len(self._starters) == 1:
-            self._life.channel.send(b"s")
+            self._life.start()
         return None
 
     def _kill(self, number: int, *, everyone: bool) -> None:
@@ -358,7 +363,7 @@ class Monitor:
             self._finish()
         else:
             if self._life is not None:
-                self._life.channel.send(b"s")
+                self._life.start()
 
     def _kill_the_rest(self) -> str:
         """Kill what the first process left; returns a warning when the kernel does not let something end: whoever deletes tries again."""

@@ -64,6 +64,22 @@ def mount_root(path: str, entries: list[Table], *, mapped: bool, single: bool = 
     return Tree(root, place=path, mapped=mapped, single=single)
 
 
+def open_root(entries: list[Table]) -> int:
+    """Return the detached mount of a root that is one mount, for :func:`attach_root`; -1 for any other."""
+    if len(entries) != 1:
+        return -1
+    (entry,) = entries
+    return mounts.create(document.text(entry, "type"), document.text(entry, "source"), document.texts(entry, "options"))
+
+
+def attach_root(path: str, root: int) -> Tree:
+    """Put a root of :func:`open_root` on the directory ``path``."""
+    target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    mounts.attach(root, target)
+    os.close(target)
+    return Tree(root, place=path, mapped=False)
+
+
 def take_root(tree: int) -> Tree:
     """Make a mount from outside the root: it is put over this namespace's own root, as no other directory can be reached."""
     target = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -88,6 +104,15 @@ def bind_early(entries: list[Table]) -> dict[int, int]:
                 found[number] = mounts.create(document.text(entry, "type"), source, words)
         except OSError as err:
             raise OSError(err.errno, f"{document.text(entry, 'destination')} ({source}): {err.strerror}") from err
+    return found
+
+
+def make_filesystems(entries: Table) -> dict[int, int]:
+    """Return detached mounts of new filesystems, by the number that is the key of each of ``entries`` (the Spec's mounts)."""
+    found = {}
+    for number in entries:
+        entry = document.table(entries, number)
+        found[int(number)] = mounts.create(document.text(entry, "type"), document.text(entry, "source"), document.texts(entry, "options"))
     return found
 
 

@@ -6,8 +6,9 @@ comes, ``exec`` with a connection and three standard streams.
 
 Forking takes its time too, so one process is always forked ahead: the spare waits for a message on the same socket, in the spawner's
 place. Who takes one becomes what it asks for, a monitor or an exec's parent, and the spawner forks the next spare. The message ``soon``
-says that a ``create`` is about to come: the spare makes its init (:mod:`.ahead`) and waits on. The first message,
-``ready``, is for the spawner itself: until then its engine may still be moving it to the cgroup that everything forked here inherits.
+says that a ``create`` is about to come: the spare makes its init (:mod:`.ahead`) and waits on, and is told more and more of the container
+(:mod:`.expected`), or with ``never`` that none will come. The first message, ``ready``, is for the spawner itself: until then its engine
+may still be moving it to the cgroup that everything forked here inherits.
 The spawner and its spare end when the engine does; what they became or started does not.
 """
 
@@ -25,10 +26,11 @@ from notebook_containers.linux import cgroups, process as processes, syscalls
 from notebook_containers.runtime import ahead, exec as execution, supervise, wire
 
 READY = b"ready"
-SOON = b"soon"
+SOON, NEVER = b"soon", b"never"
+_HINTS = (SOON, NEVER, b"root", b"mounts", b"group", b"bundle")
 
-_MOST_FDS = 4
-_TAKEN = b"t"
+_MOST_BYTES, _MOST_FDS = 1 << 16, 4
+_CREATE, _OTHER = b"c", b"o"  # what a spare says that it has taken
 
 
 def main(fd: int) -> None:
@@ -42,8 +44,9 @@ def main(fd: int) -> None:
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # the first process of a killed monitor is reaped here too
     _warm_up()
     if server.recv(64) == READY:
-        while _spare(server):
-            continue
+        taken: bytes | None = b""
+        while taken is not None:
+            taken = _spare(server, after=taken)
     os._exit(0)  # at once: the engine may be waiting, and there is nothing to tidy up
 
 
@@ -53,8 +56,10 @@ def _warm_up() -> None:
     gc.freeze()  # what is imported now is shared with every monitor for ever: the collector must not write to those pages
 
 
-def _spare(server: socket.socket) -> bool:
-    """Fork a spare and wait until it has taken a message or has died; False at the end of the engine, when it has ended too.
+def _spare(server: socket.socket, after: bytes) -> bytes | None:
+    """Fork a spare and wait until it has taken a message (which is returned) or has died (empty); None at the end of the engine.
+
+    At that end the spare has ended too. It follows on one that took ``after``.
 
     The spare is a child of this process while this process lives, and nobody's concern afterwards: SIGCHLD is ignored here, so the kernel
     reaps it at once. (As orphans they would stay zombies wherever the machine's first process does not reap, as in many containers.)
@@ -66,10 +71,10 @@ def _spare(server: socket.socket) -> bool:
     except OSError as err:
         os.close(reading)
         os.close(writing)
-        return _refuse(server, err)
+        return b"" if _refuse(server, err) else None
     if pid == 0:
         try:
-            _be_spare(server, spawner, writing)
+            _be_spare(server, spawner, writing, expecting=after == _CREATE)
         finally:
             os._exit(0)
     os.close(writing)
@@ -90,8 +95,8 @@ def _fork_when_needed(server: socket.socket) -> int:
 
 def _refuse(server: socket.socket, err: OSError) -> bool:
     """Answer one message that no process can be made for it; False at the end of the engine."""
-    word, fds = processes.recv_fds(server, 64, _MOST_FDS)
-    if not word or word == SOON:
+    word, fds = processes.recv_fds(server, _MOST_BYTES, _MOST_FDS)
+    if not word or _is_hint(word):
         return bool(word)
     failure = RuntimeFailure(f"no process can be made for the container: {err.strerror}", hint="raise the limit of processes (ulimit -u)")
     with suppress(OSError), socket.socket(fileno=os.dup(fds[0])) as conn:
@@ -101,33 +106,35 @@ def _refuse(server: socket.socket, err: OSError) -> bool:
     return True
 
 
-def _outlived(server: socket.socket, reading: int, pid: int) -> bool:
-    """Wait for the end of the spare's waiting, or of the engine; tell whether the engine is still there."""
+def _outlived(server: socket.socket, reading: int, pid: int) -> bytes | None:
+    """Wait for the end of the spare's waiting, or of the engine; return what it took, None when the engine is gone."""
     poll = select.poll()
     poll.register(reading, select.POLLIN)
     poll.register(server, 0)  # hang-ups are always told
     gone = any(fd == server.fileno() for fd, _event in poll.poll())
-    if gone and os.read(reading, 1) != _TAKEN:
+    if not gone:
+        return os.read(reading, 1)
+    if not os.read(reading, 1):
         try:
             os.waitpid(pid, 0)
         except ChildProcessError:
             pass
-    return not gone
+    return None
 
 
-def _be_spare(server: socket.socket, spawner: int, writing: int) -> None:
-    """Wait for a message and become what it asks for."""
+def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: bool) -> None:
+    """Wait for a message and become what it asks for; when one is to be expected soon, make its init now."""
     processes.set_name("nbc-spare")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it waits, it lives no longer than the spawner
     if os.getppid() != spawner:
         return
-    word, fds, first = _await_message(server)
+    word, fds, first = _await_message(server, _make_ahead(ahead.LASTS_S) if expecting and _is_idle(server) else None)
     if not word:
         return
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
-    os.write(writing, _TAKEN)
+    os.write(writing, _CREATE if word == b"create" else _OTHER)
     os.close(writing)
     server.close()
     conn = socket.socket(fileno=fds[0])
@@ -137,28 +144,40 @@ def _be_spare(server: socket.socket, spawner: int, writing: int) -> None:
         execution.main(conn, fds[1:])
 
 
-def _await_message(server: socket.socket) -> tuple[bytes, list[int], ahead.Ahead | None]:
+def _is_idle(server: socket.socket) -> bool:
+    return not select.select([server], [], [], 0)[0]
+
+
+def _await_message(server: socket.socket, first: ahead.Ahead | None) -> tuple[bytes, list[int], ahead.Ahead | None]:
     """Wait for a message that asks for something; returns it with the init that was made ahead for it, if there is one."""
     poll = select.poll()
     poll.register(server, select.POLLIN)
-    first: ahead.Ahead | None = None
     while True:
         if first is not None and not poll.poll(max(0.0, first.left_s()) * 1000):
             first.drop()
             first = None
-        word, fds = processes.recv_fds(server, 64, _MOST_FDS)
+        word, fds = processes.recv_fds(server, _MOST_BYTES, _MOST_FDS)
         if word == SOON:
-            first = first or _make_ahead()
-            continue
-        if first is not None and word != b"create":
+            first = first or _make_ahead(ahead.KEPT_S)
+        elif first is None or word == b"create":
+            if not _is_hint(word):
+                return word, fds, first
+        elif word != NEVER and _is_hint(word):
+            first.hear(word)
+        else:
             first.drop()
             first = None
-        return word, fds, first
+            if word != NEVER:
+                return word, fds, None
 
 
-def _make_ahead() -> ahead.Ahead | None:
+def _is_hint(word: bytes) -> bool:
+    return word.partition(b" ")[0] in _HINTS
+
+
+def _make_ahead(lasts_s: float) -> ahead.Ahead | None:
     try:
-        return ahead.Ahead() if ahead.possible() else None
+        return ahead.Ahead(lasts_s) if ahead.possible() else None
     except OSError:
         return None  # whoever needs the namespaces says what the kernel refuses
     finally:

@@ -26,7 +26,7 @@ def main(conn: socket.socket, first: ahead.Ahead | None = None) -> None:
         if first is not None:
             first.begin(document.text(request, "bundle"))
         monitor = Monitor(document.text(request, "id"), document.text(request, "bundle"), document.text(request, "run"), first)
-        monitor.create(conn)
+        monitor.create(conn, start=document.flag(request, "start"))
     except (Error, OSError, ValueError) as err:
         if first is not None:
             first.drop()

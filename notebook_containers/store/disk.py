@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from notebook_containers.errors import Error, StoreError
@@ -26,6 +27,7 @@ from notebook_containers.linux import exhausted, syscalls
 from notebook_containers.linux.delete import remove_tree
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.fullness import FULL, disk_full
+from notebook_containers.store.unlinking import Unlinking
 
 _DIRECTORIES = (
     *("blobs", "blobs/sha256", "blobs/sha512", "layers", "snapshots", "containers", "volumes"),
@@ -49,7 +51,7 @@ class Disk:
     root: Path
     boot_id: str
     deleter: Callable[[Path], None] | None = None
-    _unlinking: list[threading.Thread] = field(default_factory=list, init=False, repr=False, compare=False)
+    _unlinking: Unlinking = field(default_factory=Unlinking, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, root: Path) -> Disk:
@@ -141,14 +143,9 @@ class Disk:
         """
         targets = [target for path in paths if (target := self._to_trash(path))]
         fp("disk.retire.after_rename")
-        if targets:
-            thread = threading.Thread(target=self._unlink_all, args=(targets,), name="nbc-unlink")
-            try:
-                thread.start()
-            except RuntimeError:  # no process is to be had: then now
-                self._unlink_all(targets)
-                return True
-            self._unlinking[:] = [*(t for t in self._unlinking if t.is_alive()), thread]
+        if targets and not self._unlinking.add(targets, partial(_unlink, deleter=self.deleter)):
+            for target in targets:  # no thread is to be had: then now
+                self._unlink(target)
         return bool(targets)
 
     def _to_trash(self, path: Path) -> Path | None:
@@ -162,8 +159,7 @@ class Disk:
 
     def settle(self) -> None:
         """Wait until everything retired by this process is unlinked."""
-        for thread in list(self._unlinking):
-            thread.join()
+        self._unlinking.settle()
 
     @contextmanager
     def lease(self) -> Iterator[None]:
@@ -237,22 +233,8 @@ class Disk:
             if not alive and path.suffix != ".lock":
                 self.discard(path)
 
-    def _unlink_all(self, paths: list[Path]) -> None:
-        for path in paths:
-            self._unlink(path)
-
     def _unlink(self, path: Path) -> None:
-        # what resists (a mount inside, another sweeper at work) stays in the trash for the next sweep
-        with suppress(OSError, Error):
-            parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                remove_tree(parent, path.name)
-            except PermissionError:
-                if self.deleter is None:
-                    raise
-                self.deleter(path)
-            finally:
-                os.close(parent)
+        _unlink(path, self.deleter)
 
     def _make(self) -> None:
         made = _make_root(self.root)
@@ -425,3 +407,17 @@ def _boot_id() -> str:
             return file.read().strip()
     except OSError:
         return "unknown-boot"
+
+
+def _unlink(path: Path, deleter: Callable[[Path], None] | None) -> None:
+    # what resists (a mount inside, another sweeper at work) stays in the trash for the next sweep
+    with suppress(OSError, Error):
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_tree(parent, path.name)
+        except PermissionError:
+            if deleter is None:
+                raise
+            deleter(path)
+        finally:
+            os.close(parent)

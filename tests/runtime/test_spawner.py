@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -13,7 +14,9 @@ import pytest
 
 from notebook_containers.errors import StartFailed
 from notebook_containers.linux import mounts, process as processes, syscalls
-from notebook_containers.oci.runtime import Mount, Process
+from notebook_containers.oci.runtime import Mount, Pids, Process, Resources, Spec
+from notebook_containers.runtime.bundle import Bundle, RootMounts
+from tests import groups
 from tests.runtime.boxes import ENV, Box, collect, spec_for
 
 pytestmark = pytest.mark.root
@@ -123,7 +126,7 @@ def inits(box: Box) -> list[int]:
 
 def announced(box: Box) -> int:
     until(lambda: spares(box))
-    box.runtime.soon()
+    box.runtime.soon().end(made=True)
     until(lambda: inits(box))
     (init,) = inits(box)
     return init
@@ -210,3 +213,88 @@ def test_what_goes_wrong_in_one_is_told_by_its_step(box: Box) -> None:
     with pytest.raises(StartFailed, match="cannot mount /mnt"):
         box.create(replace(spec, mounts=(*spec.mounts, bind)))
     assert box.runtime.ids() == []
+
+
+PARENT = f"nbc-test-spawner-{os.getpid()}"
+
+
+def root_of(bundle: Bundle) -> tuple[Mount, ...]:
+    return RootMounts.from_json(json.loads((bundle.path / "rootfs.json").read_text())).mounts
+
+
+def limited(spec: Spec, name: str) -> Spec:
+    assert spec.linux is not None
+    return replace(spec, linux=replace(spec.linux, cgroups_path=f"{PARENT}/{name}", resources=Resources(pids=Pids(limit=100))))
+
+
+def test_what_is_told_of_a_container_is_made_before_it_is_asked_for(box: Box) -> None:
+    box.runtime.warm()
+    until(lambda: spares(box))
+    spec = limited(spec_for(["/bin/sh", "-c", "echo told >/file; cat /file; grep -c . /sys/fs/cgroup/pids/cgroup.procs"]), "told")
+    with box.runtime.soon() as expected:
+        identity, bundle = box.bundle(spec)
+        expected.root(bundle.path, root_of(bundle))
+        expected.described(spec)
+        until(lambda: inits(box) and groups.named(lambda name: name == "told"))
+        (init,) = inits(box)
+        until(lambda: f"{PARENT}/told" in Path(f"/proc/{init}/cgroup").read_text())
+        expected.written()
+        session = box.runtime.run(identity, bundle, attach=True)
+        assert session is not None
+        assert box.runtime.state(identity).pid == init
+    with session:
+        assert collect(session) == (0, "told\n1\n")
+    box.runtime.delete(identity)
+    assert groups.named(lambda name: name == "told") == []
+
+
+@pytest.mark.parametrize("end", ["never", "another", "engine", "exec"])
+def test_what_was_told_for_nothing_leaves_nothing(box: Box, end: str) -> None:
+    box.runtime.warm()
+    until(lambda: spares(box))
+    running = box.create(spec_for(["/bin/sleep", "100"]))
+    box.runtime.start(running)
+    expected = box.runtime.soon()
+    spec = limited(spec_for(["/bin/true"]), "nothing")
+    _identity, bundle = box.bundle(spec)
+    expected.root(bundle.path, root_of(bundle))
+    expected.described(spec)
+    until(lambda: inits(box) and groups.named(lambda name: name == "nothing"))
+    (init,) = inits(box)
+    started = processes.start_time(init)
+    if end == "never":
+        expected.end(made=False)
+    elif end == "another":
+        assert box.sh("echo another") == (0, "another\n")
+    elif end == "exec":
+        session = box.runtime.exec(running, Process(args=("/bin/echo", "inside"), env=ENV, cwd="/"))
+        assert session is not None
+        with session:
+            assert b"".join(data for _stream, data in session) == b"inside\n"
+    else:
+        box.runtime.close()
+    assert processes.wait_gone(init, started, 30)
+    until(lambda: not groups.named(lambda name: name == "nothing"))
+    assert box.sh("echo again") == (0, "again\n")
+    box.runtime.delete(running, force=True)
+
+
+def test_only_one_container_at_a_time_is_told_of(box: Box) -> None:
+    box.runtime.warm()
+    until(lambda: spares(box))
+    with box.runtime.soon(), box.runtime.soon() as second:
+        spec = limited(spec_for(["/bin/true"]), "second")
+        _identity, bundle = box.bundle(spec)
+        second.root(bundle.path, root_of(bundle))
+        second.described(spec)
+        assert box.sh("echo one") == (0, "one\n")  # by now the spare would have made the group
+    assert groups.named(lambda name: name == "second") == []
+
+
+def test_one_is_ready_after_a_container_and_gone_when_none_follows(box: Box) -> None:
+    assert box.sh("echo one") == (0, "one\n")
+    until(lambda: inits(box))
+    (init,) = inits(box)
+    started = processes.start_time(init)
+    assert processes.wait_gone(init, started, 30)
+    assert spares(box)
