@@ -109,15 +109,25 @@ NETWORK: tuple[click.Option, ...] = (
     _text(["--domainname"], "NAME", "NIS domain name inside the container."),
     _many(["-p", "--publish"], "[IP:]HOST:CONTAINER[/PROTO]", "Publish a port (on 127.0.0.1 unless an address is given)."),
     _flag(["-P", "--publish-all"], "Publish every exposed port on a free one."),
-    click.Option(
-        ["--network", "--net"], default="bridge", show_default=True, help="bridge, none, host, container:NAME or a network's name."
+    _many(
+        ["--network", "--net"],
+        "NETWORK",
+        "bridge (the default), none, host, container:NAME or a network, also several: NAME, NAME:alias=db,ip=10.1.2.3, name=NAME,alias=db.",
     ),
+    _many(["--network-alias", "--net-alias"], "NAME", "One more name that the others of its network find it by."),
+    _text(["--ip"], "ADDRESS", "IPv4 address in its network."),
+    _text(["--ip6"], "ADDRESS", "IPv6 address in its network."),
+    _many(["--link-local-ip"], "ADDRESS", "One more address of its interface, link-local."),
+    _text(["--mac-address"], "ADDRESS", "MAC address of its interface, as 02:42:ac:11:00:02."),
+    _many(["--expose"], "PORT[/PROTO]", "Say that it listens on a port, or on a range; -P publishes it."),
     _many(
         ["--add-host"],
         "NAME:ADDRESS",
         "Add a line to /etc/hosts; the address host-gateway is this machine, whose services it may then use.",
     ),
     _many(["--dns"], "ADDRESS", "Name server to use."),
+    _many(["--dns-search"], "DOMAIN", "Domain to search names in; one dot: none."),
+    _many(["--dns-option", "--dns-opt"], "OPTION", "Option of the resolver, as ndots:2."),
 )
 
 HEALTH_AND_LOG: tuple[click.Option, ...] = (
@@ -138,7 +148,6 @@ REFUSED: Mapping[str, str] = {
     "--io-maxbandwidth": "it is for Windows; use --device-read-bps and --device-write-bps",
     "--io-maxiops": "it is for Windows; use --device-read-iops and --device-write-iops",
     "--link": "links are Docker's old way: put both containers into one network, whose names they find",
-    "--link-local-ip": "use --network none or a network of your own",
     "--use-api-socket": "there is no daemon whose socket could be given",
 }
 """Flags of Docker's that are known and not possible, each with the next step."""

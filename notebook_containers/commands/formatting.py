@@ -32,6 +32,10 @@ def _plain(key: str) -> Callable[[Row], str]:
     return lambda row: str(row[key])
 
 
+def _lower(key: str) -> Callable[[Row], str]:
+    return lambda row: str(row[key]).lower()
+
+
 def _time(key: str) -> Callable[[Row], str]:
     return lambda row: ago(float(str(row[key])))
 
@@ -226,7 +230,12 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="NETWORK ID", name="ID", text=_plain("network_id")),
         Column(heading="NAME", name="Name", text=_plain("name")),
         Column(heading="DRIVER", name="Driver", text=_plain("driver")),
+        Column(heading="SCOPE", name="Scope", text=_plain("scope")),
         Column(heading="SUBNET", name="Subnet", text=_plain("subnet")),
+        Column(heading="IPV6", name="IPv6", text=_lower("ipv6"), shown=False),
+        Column(heading="INTERNAL", name="Internal", text=_lower("internal"), shown=False),
+        Column(heading="LABELS", name="Labels", text=_labels, shown=False),
+        Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
     ),
     "volumes": (
         Column(heading="DRIVER", name="Driver", text=_plain("driver")),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from notebook_containers.commands.flags import REFUSED
+from notebook_containers.engine import network_words
 from notebook_containers.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
@@ -120,10 +121,34 @@ def _places(face_: Face, given: Given) -> CreateKeywords:
         "domainname": text(given, "domainname") or None,
         "ports": many(given, "publish"),
         "publish_all_ports": bool(given["publish_all"]),
-        "network": text(given, "network"),
         "extra_hosts": dict(_host_line(word) for word in many(given, "add_host")),
         "dns": many(given, "dns"),
+        "dns_search": many(given, "dns_search"),
+        "dns_opt": many(given, "dns_option"),
+        "expose": many(given, "expose"),
+        **_networks(given),
     }
+
+
+def _networks(given: Given) -> CreateKeywords:
+    """Return ``--network``, as often as it stands, and the flags that say what the container is in the first of them."""
+    places = [network_words.parse(word) for word in many(given, "network")] or [(network_words.DEFAULT, {})]
+    flags: dict[str, object] = {
+        "aliases": many(given, "network_alias"),
+        "ipv4_address": text(given, "ip"),
+        "ipv6_address": text(given, "ip6"),
+        "link_local_ips": many(given, "link_local_ip"),
+        "mac_address": text(given, "mac_address"),
+    }
+    name, first = places[0]
+    for key, value in flags.items():
+        if value and key in first:
+            raise InvalidArgument(f"--network {name} says {key} already", hint="say it once: in --network, or in a flag of its own")
+    first |= {key: value for key, value in flags.items() if value}
+    if len({place for place, _ in places}) < len(places):
+        raise InvalidArgument("a --network is named twice", hint="name each network once")
+    config = {place: network_words.keywords(words) for place, words in places}
+    return {"network": name, "networking_config": config if len(places) > 1 or first else None}
 
 
 def text(given: Given, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -155,10 +156,15 @@ def _document(name: str, kind: str | None, *, size: bool) -> Mapping[str, JSON]:
         except (ImageNotFound, InvalidArgument) as err:
             if kind:
                 raise
+            with suppress(NotFound):
+                return engine.networks.get(name).attrs
             raise NotFound(
-                f"no such object: {name}", hint="there is neither a container nor an image of that name; see nbc ps -a and nbc images"
+                f"no such object: {name}",
+                hint="no container, image or network has that name; see nbc ps -a, images, network ls",
             ) from err
-    raise InvalidArgument(f"--type {kind!r} is not understood", hint="use container or image")
+    if kind == "network":
+        return engine.networks.get(name).attrs
+    raise InvalidArgument(f"--type {kind!r} is not understood", hint="use container, image or network")
 
 
 def _diff(container: str, *, format: str | None) -> Result:

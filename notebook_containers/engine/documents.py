@@ -37,6 +37,7 @@ class Endpoint(Document):
     interface: str = "eth0"
     aliases: tuple[str, ...] = ()
     gw_priority: int = 0
+    link_local: tuple[str, ...] = ()
     address: str = ""
     prefix: int = 0
     gateway: str = ""

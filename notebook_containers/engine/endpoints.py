@@ -67,6 +67,7 @@ class Endpoints:
             interface=interface,
             aliases=wanted.aliases,
             gw_priority=wanted.gw_priority,
+            link_local=wanted.link_local,
             address=address,
             prefix=ip_network(document.subnet).prefixlen,
             gateway=document.gateway,
@@ -145,6 +146,7 @@ class Endpoints:
                 address=endpoint.address,
                 mac=endpoint.mac,
                 interface=endpoint.interface,
+                link_local=endpoint.link_local,
                 way_out=way_out,
             )
             if reaches_host:

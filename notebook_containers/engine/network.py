@@ -23,6 +23,7 @@ class Network:
     subnet: str = ""
     gateway: str = ""
     internal: bool = False
+    ipv6: bool = False
     created: float = 0.0
     labels: Mapping[str, str] = field(default_factory=dict)
     networks: Networks = field(repr=False)

@@ -102,7 +102,7 @@ def attachments(
 def parse(word: str) -> tuple[str, dict[str, object]]:
     """Return the network's name and docker-py's keywords of one ``--network`` word, Docker's form or ``NAME:key=value,…``."""
     head, colon, rest = word.partition(":")
-    if word.startswith(_JOIN) or "=" not in word:
+    if word.startswith(_JOIN) or not (colon or "=" in word):
         return word, {}
     pairs = word if "=" in head else f"name={head},{rest}" if colon else word
     name, found = "", dict[str, object]()
@@ -122,6 +122,19 @@ def parse(word: str) -> tuple[str, dict[str, object]]:
     if not name:
         raise InvalidArgument(f"--network {word!r} names no network", hint=_HINT)
     return name, {**found, **lists}
+
+
+def keywords(words: Mapping[str, object]) -> EndpointKeywords:
+    """Return docker-py's keywords of one place, as :func:`parse` and flags have them, in their types."""
+    return {
+        "aliases": _texts(words.get("aliases")),
+        "ipv4_address": str(words.get("ipv4_address") or "") or None,
+        "ipv6_address": str(words.get("ipv6_address") or "") or None,
+        "mac_address": str(words.get("mac_address") or "") or None,
+        "link_local_ips": _texts(words.get("link_local_ips")),
+        "driver_opt": _options(words.get("driver_opt")),
+        "gw_priority": _whole(words.get("gw_priority")),
+    }
 
 
 def mac(value: object) -> str:

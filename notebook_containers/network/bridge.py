@@ -7,7 +7,7 @@ import hashlib
 import ipaddress
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from notebook_containers.errors import Conflict, NetworkError, Unsupported
@@ -21,6 +21,7 @@ from notebook_containers.network.owned import OwnBridge, own_bridges
 
 _FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _DEFAULT_MTU = 1500
+_LINK_LOCAL = "169.254.0.0/16"
 _SETTLE_TIMEOUT_S = 2.0
 # Another program that routes makes links of these kinds: while one is there, forwarding may be its need too.
 _ROUTING_KINDS = frozenset({"bridge", "veth", "tun", "wireguard", "macvlan", "ipvlan"})
@@ -45,7 +46,15 @@ def ensure(config: NetworkConfig) -> tuple[str, ...]:
 
 
 def attach(
-    config: NetworkConfig, *, pid: int, container_id: str, address: str, mac: str = "", interface: str = "eth0", way_out: bool = True
+    config: NetworkConfig,
+    *,
+    pid: int,
+    container_id: str,
+    address: str,
+    mac: str = "",
+    interface: str = "eth0",
+    link_local: Sequence[str] = (),
+    way_out: bool = True,
 ) -> Endpoint:
     """Give the network namespace of ``pid`` an interface with the address, the MAC (default: the address's own) and a default route.
 
@@ -62,7 +71,7 @@ def attach(
         kernel.execute([links.add_veth(port, bridge=bridge, peer=interface, peer_mac=mac, peer_namespace=namespace)])
         try:
             _write(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6", "1")
-            in_network_namespace(namespace, lambda: _configure(config, interface, address, way_out=way_out))
+            in_network_namespace(namespace, lambda: _configure(config, interface, (address, *link_local), way_out=way_out))
             _settle(kernel, port)
         except BaseException:
             _delete(kernel, port)
@@ -196,14 +205,16 @@ def _others_route(kernel: NetlinkSocket) -> bool:
     )
 
 
-def _configure(config: NetworkConfig, interface: str, address: str, *, way_out: bool) -> None:
+def _configure(config: NetworkConfig, interface: str, addresses: Sequence[str], *, way_out: bool) -> None:
     # Runs in a thread inside the container's network namespace; /proc/sys/net shows the namespace of the thread that opens it.
     _write(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6", "1")
     with NetlinkSocket() as inside:
         link = links.find_link(inside, interface)
         if link is None:
             raise NetworkError(f"interface {interface} vanished from the container")
-        inside.execute([links.add_address(link.index, address, config.subnet), links.set_link(link.index)])
+        ranges = (config.subnet, *(_LINK_LOCAL for _ in addresses[1:]))
+        requests = [links.add_address(link.index, address, subnet) for address, subnet in zip(addresses, ranges, strict=True)]
+        inside.execute([*requests, links.set_link(link.index)])
         _settle(inside, interface)
         if way_out and not config.internal:
             inside.execute([links.set_default_route(link.index, config.gateway)])
