@@ -38,6 +38,7 @@ SPAWNS = {
 PROC_WRITES = {
     "runtime/container.py": "oom_score_adj of the process we have just made, before it runs anything, in our own /proc",
     "network/forwarder.py": "its own name, before it joins anything",
+    "network/redirector.py": "its own name",
     "linux/process.py": "its own name",
     "linux/namespaces.py": "the id maps of the process we have just made, in our own /proc",
     "network/bridge.py": "the host's forwarding switch, and IPv6 off in a namespace that still runs our own code only",
@@ -60,7 +61,8 @@ PLAIN_JSON = {
     "store/images.py": "a row of our own database",
     "store/worker.py": "what our own parent process sends",
     "network/attendant.py": "what our own parent process sends",
-    "network/forwarder.py": "what our own parent process sends",
+    "network/forwarder.py": "what our own parent process sends, and who has the right to enter the container's run directory",
+    "network/redirector.py": "what our own parent process sends",
     "engine/archiver.py": "what our own parent process sends",
     "engine/doctor.py": "what our own child process answers",
     "runtime/wire.py": "what a process of the same user sends, whose uid the kernel told (SO_PEERCRED)",

@@ -194,7 +194,7 @@ def _texts(value: JSON) -> list[str]:
 def _port(container: str, port: str | None) -> Result:
     """Show the published ports of a container."""
     found = face().engine.containers.get(container)
-    rows = [{"container": f"{p.container_port}/{p.protocol}", "host": f"{p.host_ip}:{p.host_port}"} for p in found.ports]
+    rows = [{"container": f"{p.container_port}/{p.protocol}", "host": f"{p.host}:{p.host_port}"} for p in found.ports]
     if port is None:
         return Table(kind="port", rows=rows)
     wanted = port if "/" in port else f"{port}/tcp"

@@ -77,9 +77,9 @@ def _watch(here: Face, names: tuple[str, ...], template: str | None, *, all: boo
 
 
 def _update(containers: tuple[str, ...], **given: object) -> Result:
-    """Change the limits or the restart policy of one or more containers, at once and for their next starts."""
+    """Change the limits, the restart policy or the published ports of one or more containers, at once and for their next starts."""
     here = face()
-    if all(value is None for value in given.values()):
+    if not any(value or value == 0 for value in given.values()):
         raise InvalidArgument("nothing to change was given", hint="for example: nbc update -m 256m --restart always NAME")
 
     def change(container: Container) -> None:
@@ -98,6 +98,8 @@ def _update(containers: tuple[str, ...], **given: object) -> Result:
             nano_cpus=nano_cpus(given["cpus"]),
             pids_limit=_number(given["pids_limit"]),
             restart_policy=restart_words(str(given["restart"])) if given["restart"] else None,
+            ports=_texts(given["publish"]),
+            unpublish=_texts(given["unpublish"]),
         )
         warnings = answer["Warnings"]
         for text in warnings if isinstance(warnings, list) else ():
@@ -108,6 +110,10 @@ def _update(containers: tuple[str, ...], **given: object) -> Result:
 
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) else None
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, tuple) else []
 
 
 def _text(value: object) -> str | None:
@@ -145,6 +151,8 @@ COMMANDS: Mapping[str, click.Command] = {
         click.Option(["--blkio-weight"], type=int, help="Weight of its disk use, 10 to 1000."),
         click.Option(["--pids-limit"], type=int, help="Most processes; -1 is without limit."),
         click.Option(["--restart"], metavar="POLICY", help="no, always, on-failure[:N] or unless-stopped."),
+        click.Option(["-p", "--publish"], multiple=True, metavar="[IP:]HOST:CONTAINER[/PROTO]", help="Publish a further port, at once."),
+        click.Option(["--unpublish"], multiple=True, metavar="PORT[/PROTO]", help="Take a published port of the container back, at once."),
         click.Argument(["containers"], nargs=-1, required=True),
     ),
 }

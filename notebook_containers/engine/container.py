@@ -107,8 +107,8 @@ class Container(Contents, Usage, Telling):
 
     @property
     def ports(self) -> Sequence[PortMapping]:
-        """The published ports while it runs."""
-        return self.document.ports if self.state.status in ("running", "paused") else ()
+        """The published ports while it lives: they are held between two of its runs too."""
+        return self.document.ports if self.state.status in ("running", "paused", "restarting") else ()
 
     @property
     def warnings(self) -> Sequence[str]:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from notebook_containers import network as net
 from notebook_containers.build.platforms import host_platform, platform_text
 from notebook_containers.engine import (
     actors,
@@ -25,6 +23,7 @@ from notebook_containers.engine import (
     limit_words,
     namespace_words,
     neighbours,
+    publishing,
     specgen,
     user_ranges,
     users,
@@ -40,8 +39,7 @@ from notebook_containers.engine.volumes import Volumes
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, Unsupported
 from notebook_containers.lean import replace
 from notebook_containers.linux import cgroups, seccomp
-from notebook_containers.network import names, ports
-from notebook_containers.network.ports import PortMapping
+from notebook_containers.network import names
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
 from notebook_containers.runtime import outside
@@ -314,7 +312,7 @@ def start(
     gone again.
     """
     with ExitStack() as undo:
-        sockets, mappings = _reserve_ports(document)
+        sockets, mappings = publishing.reserve(parts, document, publishing.wanted(document))
         for bound in sockets:
             undo.callback(bound.close)
         held = undo.enter_context(ExitStack())
@@ -345,8 +343,7 @@ def start(
                 )
                 actors.join(parts, changed, endpoints)
             if sockets:
-                address = next((place.address for place in endpoints if place.address), None)
-                net.forward.start(sockets, mappings, pid=state.pid, address=address, while_pid=state.monitor_pid)
+                changed = _warned(parts, changed, publishing.carry(parts, changed, sockets, state))
             session = made.start(attach=attach, stdin=stdin)
         else:  # nothing is to be done between its making and its start
             session = parts.runtime.run(document.id, bundle, attach=attach, stdin=stdin)
@@ -355,15 +352,13 @@ def start(
     return changed, session
 
 
-def _reserve_ports(document: ContainerDocument) -> tuple[Sequence[socket.socket], Sequence[PortMapping]]:
-    wanted = list(document.options.ports)
-    if document.options.publish_all:
-        wanted += [port for word in (*document.config.exposed_ports, *document.options.expose) for port in ports.parse(word)]
-    if not wanted:
-        return (), ()
-    if document.options.network in ("host", "none"):
-        raise InvalidArgument(f"ports cannot be published with --network {document.options.network}", hint="leave out -p or --network")
-    return ports.reserve(wanted)
+def _warned(parts: Parts, document: ContainerDocument, warnings: Sequence[str]) -> ContainerDocument:
+    """Keep what could be done in a weaker way only, for whoever looks."""
+    more = [text for text in warnings if text not in document.warnings]
+    if more:
+        document = replace(document, warnings=(*document.warnings, *more))
+        parts.store.records.update_container(document.id, document=text_of(document))
+    return document
 
 
 def state(parts: Parts, container_id: str) -> ContainerState:

@@ -6,10 +6,10 @@ What does the work is imported where it is used: running a container, where mill
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, overload
 
-from notebook_containers.engine import actors
+from notebook_containers.engine import actors, launch
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Conflict
@@ -96,15 +96,21 @@ class Usage(ABC):
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
         restart_policy: Mapping[str, object] | None = None,
+        ports: Mapping[str | int, object] | Sequence[str] | None = None,
+        unpublish: Sequence[str] = (),
     ) -> Table:
-        """Change limits and restart policy, at once when it runs, and for its next starts; returns ``{"Warnings": [...]}``.
+        """Change limits, restart policy and published ports, at once when it runs, and for its next starts; ``{"Warnings": [...]}``.
 
-        A value that the kernel refuses (memory below what is used) is InvalidArgument, and nothing is changed.
+        A value that the kernel refuses (memory below what is used) is InvalidArgument, and nothing is changed. ``ports`` are published
+        besides those that are; ``unpublish`` names ports to take back ("80", "53/udp", "8080:80"). Conflict for one that is in use.
         """
-        from notebook_containers.engine import update
+        from notebook_containers.engine import publishing, update, words
 
         with self._parts.container_lock(self.id):
             self.reload()
+            if ports or unpublish:
+                state = launch.state(self._parts, self.id)
+                self.document = publishing.change(self._parts, self.document, state, more=words.ports(ports), fewer=unpublish)
             options = update.changed_options(
                 self.document.options,
                 blkio_weight=blkio_weight,

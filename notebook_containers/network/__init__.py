@@ -10,9 +10,16 @@ import importlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from notebook_containers.network import bridge as bridge, forward as forward, ipam as ipam, machine as machine, userland as userland
+    from notebook_containers.network import (
+        bridge as bridge,
+        forward as forward,
+        ipam as ipam,
+        machine as machine,
+        redirect as redirect,
+        userland as userland,
+    )
 
-_ON_USE = ("bridge", "forward", "ipam", "machine", "userland")
+_ON_USE = ("bridge", "forward", "ipam", "machine", "redirect", "userland")
 
 
 def __getattr__(name: str) -> object:

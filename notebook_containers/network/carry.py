@@ -1,6 +1,6 @@
-"""Carrying bytes between sockets: one selector, bounded buffers, half-closed connections kept; tcp connections and udp sessions.
+"""Carrying bytes between two sockets: one selector, bounded buffers, half-closed connections kept; what listens is :mod:`.listeners`.
 
-Standard library only: the forwarder of each container loads it. A connection keeps at most 256 KiB per direction.
+Standard library only: the forwarder of each container loads it. A connection keeps at most 256 KiB per direction (sctp: 320 KiB).
 """
 
 from __future__ import annotations
@@ -8,16 +8,14 @@ from __future__ import annotations
 import selectors
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
 
 LIMIT_BYTES = 1 << 18
-UDP_IDLE_S = 90.0
-UDP_SESSIONS = 1024
-_DATAGRAMS_AT_ONCE = 32
+_MESSAGE_BYTES = 65535
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_RESET_AT_CLOSE = struct.pack("=ii", 1, 0)  # struct linger: on, for no time
+RESET_AT_CLOSE = struct.pack("=ii", 1, 0)  # struct linger: on, for no time
 
 
 class Loop:
@@ -84,21 +82,72 @@ class Direction:
             self.target.shutdown(socket.SHUT_WR)
 
     @property
+    def waiting(self) -> bool:
+        """Whether something is still to be written."""
+        return bool(self.buffer)
+
+    @property
     def wants_read(self) -> bool:
         """Whether there is room and more may come."""
         return not self.ended and len(self.buffer) < LIMIT_BYTES
 
 
+class Messages(Direction):
+    """Messages on their way (sctp): each is passed on as one, in order; streams and payload identifiers of sctp are not."""
+
+    __slots__ = ("messages", "size")
+
+    def __init__(self, source: socket.socket, target: socket.socket) -> None:
+        super().__init__(source, target)
+        self.messages: deque[bytes] = deque()
+        self.size = 0
+
+    def fill(self) -> None:
+        """Read one message; raises OSError when the connection broke."""
+        try:
+            data = self.source.recv(_MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self.messages.append(data)
+            self.size += len(data)
+        self.ended = not data
+
+    def flush(self) -> None:
+        """Write the messages that the other side takes, then the end."""
+        with suppress(BlockingIOError):
+            while self.messages:
+                self.target.send(self.messages[0])
+                self.size -= len(self.messages.popleft())
+        if self.ended and not self.messages and not self.finished:
+            self.finished = True
+            self.target.shutdown(socket.SHUT_WR)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is still to be written."""
+        return bool(self.messages)
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether there is room and more may come."""
+        return not self.ended and self.size < LIMIT_BYTES
+
+
 class Connection:
     """One accepted connection and its other half to the container; half-closed is kept half-closed."""
 
-    def __init__(self, loop: Loop, client: socket.socket, server: socket.socket, closed: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: Loop, client: socket.socket, server: socket.socket, closed: Callable[[Connection], None], *, messages: bool = False
+    ) -> None:
         self.loop, self.client, self.server, self.closed = loop, client, server, closed
-        self.up, self.down = Direction(client, server), Direction(server, client)
+        direction = Messages if messages else Direction
+        self.up, self.down = direction(client, server), direction(server, client)
         for sock in (client, server):
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if not messages:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         loop.watch(server, _WRITE, self._connected)
 
     def _connected(self, _events: int) -> None:
@@ -134,117 +183,13 @@ class Connection:
             (self.client, self.up, self.down, self._on_client),
             (self.server, self.down, self.up, self._on_server),
         ):
-            self.loop.watch(sock, (_READ if incoming.wants_read else 0) | (_WRITE if outgoing.buffer else 0), callback)
+            self.loop.watch(sock, (_READ if incoming.wants_read else 0) | (_WRITE if outgoing.waiting else 0), callback)
 
     def close(self, *, broken: bool) -> None:
         """Close both halves; a broken connection is reset on both sides, so that nobody takes it for a complete one."""
         for sock in (self.client, self.server):
             if broken:
                 with suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
             self.loop.forget(sock)
-        self.closed()
-
-
-class Door:
-    """Where the container is: address and port, and the source to come from (None: whatever the kernel takes)."""
-
-    __slots__ = ("address", "port", "source")
-
-    def __init__(self, address: str, port: int, source: str | None) -> None:
-        self.address, self.port, self.source = address, port, source
-
-    def socket(self, kind: socket.SocketKind) -> socket.socket:
-        """Return a non-blocking socket that is connecting (tcp) or connected (udp); raises OSError when that is refused at once."""
-        sock = socket.socket(socket.AF_INET, kind)
-        try:
-            sock.setblocking(False)
-            if self.source:
-                sock.bind((self.source, 0))
-            with suppress(BlockingIOError):
-                sock.connect((self.address, self.port))
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
-
-class TcpPort:
-    """A listening socket; at the limit of descriptors it stops accepting until a connection ends."""
-
-    def __init__(self, loop: Loop, listener: socket.socket, door: Door, most: int) -> None:
-        self.loop, self.listener, self.door, self.most = loop, listener, door, most
-        self.open = 0
-        listener.setblocking(False)
-        loop.watch(listener, _READ, self._accept)
-
-    def _accept(self, _events: int) -> None:
-        try:
-            client, _ = self.listener.accept()
-        except OSError:  # the client has gone already, or no descriptor is left
-            return
-        try:
-            server = self.door.socket(socket.SOCK_STREAM)
-        except OSError:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
-            client.close()
-            return
-        self.open += 1
-        Connection(self.loop, client, server, self._closed)
-        if self.open >= self.most:
-            self.loop.watch(self.listener, 0, self._accept)
-
-    def _closed(self) -> None:
-        self.open -= 1
-        self.loop.watch(self.listener, _READ, self._accept)
-
-
-class UdpPort:
-    """A bound datagram socket with a small table: each client address has a socket of its own towards the container."""
-
-    def __init__(self, loop: Loop, listener: socket.socket, door: Door, most: int) -> None:
-        self.loop, self.listener, self.door = loop, listener, door
-        self.most = min(most, UDP_SESSIONS)
-        self.sessions: dict[tuple[object, ...], tuple[socket.socket, float]] = {}  # in order of last use: the first is the oldest
-        listener.setblocking(False)
-        loop.watch(listener, _READ, self._from_clients)
-
-    def _from_clients(self, _events: int) -> None:
-        with suppress(OSError):
-            for _ in range(_DATAGRAMS_AT_ONCE):
-                data, client = self.listener.recvfrom(65535)
-                with suppress(OSError):
-                    self._session(client).send(data)
-
-    def _session(self, client: tuple[object, ...]) -> socket.socket:
-        sock, _ = self.sessions.pop(client, (None, 0.0))
-        if sock is None:
-            if len(self.sessions) >= self.most:
-                self._end(next(iter(self.sessions)))
-            sock = self.door.socket(socket.SOCK_DGRAM)
-            self.loop.watch(sock, _READ, lambda _events: self._from_container(client))
-        self.sessions[client] = (sock, monotonic())
-        return sock
-
-    def _from_container(self, client: tuple[object, ...]) -> None:
-        sock, _ = self.sessions[client]
-        try:
-            for _ in range(_DATAGRAMS_AT_ONCE):
-                self.listener.sendto(sock.recv(65535), client)
-        except BlockingIOError:
-            self.sessions[client] = (self.sessions.pop(client)[0], monotonic())
-        except OSError:  # nobody listens inside (an ICMP said so): the next datagram tries anew
-            self._end(client)
-
-    def _end(self, client: tuple[object, ...]) -> None:
-        self.loop.forget(self.sessions.pop(client)[0])
-
-    def sweep(self) -> float | None:
-        """End sessions that are idle for too long; return in how many seconds the next may be due, None when there is none."""
-        now = monotonic()
-        while self.sessions:
-            client, (_sock, used) = next(iter(self.sessions.items()))
-            if used + UDP_IDLE_S > now:
-                return used + UDP_IDLE_S - now
-            self._end(client)
-        return None
+        self.closed(self)

@@ -3,8 +3,8 @@
 What it says (``nft list table inet notebook_containers`` shows it):
 
 - containers of one network reach each other, those of two networks do not;
-- a container reaches the outside (masqueraded) and gets the answers; nobody outside reaches a container, published ports go through
-  the forwarder on the host;
+- a container reaches the outside (masqueraded) and gets the answers; nobody outside reaches a container but by published ports, which
+  the forwarder on the host carries or a redirection leads inside (:mod:`.redirect`);
 - a container reaches no service of the host, the notebook server above all: only ping and answers pass, unless it asked for the host
   (``--add-host NAME:host-gateway``) and its network is not internal;
 - nothing reaches the cloud's metadata addresses but DNS (some clouds serve names there);
@@ -141,6 +141,7 @@ def _forward() -> list[Request]:
         rule(nft.came_from("internal"), nft.verdict(nft.DROP)),
         rule(nft.goes_to("internal"), nft.verdict(nft.DROP)),
         rule(nft.goes_to("bridges"), nft.answers(), nft.verdict(nft.ACCEPT)),
+        rule(nft.goes_to("bridges"), nft.was_redirected(), nft.verdict(nft.ACCEPT)),
         rule(nft.goes_to("bridges"), nft.verdict(nft.DROP)),
         rule(ours, nft.is_ipv4(inverted=True), nft.verdict(nft.DROP)),
         rule(ours, nft.source_in("subnets", inverted=True), nft.verdict(nft.DROP)),

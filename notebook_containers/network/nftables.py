@@ -7,6 +7,7 @@ in rtnetlink. Source: linux/netfilter/nf_tables.h; ``nft --debug=netlink`` shows
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -23,7 +24,7 @@ from notebook_containers.linux.netlink import (
     text,
 )
 
-INPUT, FORWARD, POSTROUTING = 1, 2, 4
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
 ACCEPT, DROP = 1, 0
 TCP, UDP, ICMP = 6, 17, 1
 IFNAME, IPV4 = 41, 7
@@ -37,7 +38,9 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _INET, _IPV4, _UNSPEC = 1, 2, 0
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NFGENMSG = struct.Struct("=BB2s")
-_SET_INTERVAL, _ELEMENT_END = 4, 1
+_SET_INTERVAL, _ELEMENT_END, _TABLE_OWNER = 4, 1, 2
+_JUMP = (-3) & 0xFFFFFFFF
+_LOCAL_ADDRESS, _TRANSLATED = 2, 1 << 5
 _REG_1, _REG_2 = 1, 2
 _META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
@@ -57,10 +60,14 @@ class Chain:
     rules: int
 
 
-def add_table(table: str, comment: str) -> Request:
-    """Make the table (again is no error); the comment is shown by ``nft list``."""
+def add_table(table: str, comment: str, *, owned: bool = False) -> Request:
+    """Make the table (again is no error); the comment is shown by ``nft list``.
+
+    An ``owned`` one is the socket's that makes it: it goes when that is closed, and nobody else can change or flush it (Linux 5.12).
+    """
     words = comment.encode() + b"\0"
     body = attribute(1, table) + attribute(6, struct.pack("BB", 0, len(words)) + words)
+    body += attribute(2, _be(_TABLE_OWNER)) if owned else b""
     return _request(_NEWTABLE, NLM_F_CREATE, body, f"table {table}")
 
 
@@ -74,6 +81,11 @@ def add_chain(table: str, chain: str, *, kind: str, hook: int, priority: int) ->
     place = nested(4, attribute(1, _be(hook)), attribute(2, struct.pack(">i", priority)))
     body = attribute(1, table) + attribute(3, chain) + place + attribute(5, _be(ACCEPT)) + attribute(7, kind)
     return _request(_NEWCHAIN, NLM_F_CREATE, body, f"chain {chain}")
+
+
+def add_plain_chain(table: str, chain: str) -> Request:
+    """Make a chain that others jump to."""
+    return _request(_NEWCHAIN, NLM_F_CREATE, attribute(1, table) + attribute(3, chain), f"chain {chain}")
 
 
 def add_set(table: str, name: str, key: int, number: int, *, interval: bool = False) -> Request:
@@ -132,6 +144,11 @@ def from_and_to(pairs: str) -> bytes:
     return _meta(_META_IIFNAME, _REG_1) + _meta(_META_OIFNAME, _REG_2) + _in_set(pairs)
 
 
+def came_from_none_named(prefix: str) -> bytes:
+    """The packet came in through no interface whose name begins so."""
+    return _meta(_META_IIFNAME, _REG_1) + _compare(prefix.encode(), inverted=True)
+
+
 def is_ipv4(*, inverted: bool = False) -> bytes:
     """The packet is IPv4 (or: is not)."""
     return _meta(_META_NFPROTO, _REG_1) + _compare(bytes([_IPV4]), inverted=inverted)
@@ -157,18 +174,55 @@ def to_port(port: int) -> bytes:
     return _payload(_TRANSPORT_HEADER, 2, 2) + _compare(struct.pack(">H", port))
 
 
+def destination_is(address: str) -> bytes:
+    """The IPv4 destination; with 0.0.0.0 any address of this machine but those of its loopback."""
+    if address != "0.0.0.0":  # noqa: S104  # compared, not bound
+        return is_ipv4() + _payload(_NETWORK_HEADER, 16, 4) + _compare(socket.inet_aton(address))
+    kind = _expression("fib", attribute(1, _be(_REG_1)), attribute(2, _be(3)), attribute(3, _be(2)))
+    return (
+        is_ipv4() + kind + _compare(struct.pack("=I", _LOCAL_ADDRESS)) + _payload(_NETWORK_HEADER, 16, 1) + _compare(b"\x7f", inverted=True)
+    )
+
+
+def was_redirected() -> bytes:
+    """The packet belongs to a connection whose destination a rule has changed."""
+    state = _expression("ct", attribute(1, _be(_REG_1)), attribute(2, _be(2)))
+    return state + _masked(_TRANSLATED)
+
+
 def answers() -> bytes:
     """The packet belongs to a connection that exists (established, related)."""
     state = _expression("ct", attribute(1, _be(_REG_1)), attribute(2, _be(0)))
-    bits, zero = struct.pack("=I", 2 | 4), struct.pack("=I", 0)
-    mask = (nested(4, attribute(1, bits)), nested(5, attribute(1, zero)))
+    return state + _masked(2 | 4)
+
+
+def _masked(bits: int) -> bytes:
+    """One of the bits is set in the register."""
+    zero = struct.pack("=I", 0)
+    mask = (nested(4, attribute(1, struct.pack("=I", bits))), nested(5, attribute(1, zero)))
     masked = _expression("bitwise", attribute(1, _be(_REG_1)), attribute(2, _be(_REG_1)), attribute(3, _be(4)), *mask)
-    return state + masked + _compare(zero, inverted=True)
+    return masked + _compare(zero, inverted=True)
 
 
 def verdict(code: int) -> bytes:
     """ACCEPT (the other tables still have their say) or DROP (final)."""
     return _expression("immediate", attribute(1, _be(0)), nested(2, nested(2, attribute(1, _be(code)))))
+
+
+def jump(chain: str) -> bytes:
+    """Go on in another chain, and come back at its end."""
+    return _expression("immediate", attribute(1, _be(0)), nested(2, nested(2, attribute(1, _be(_JUMP)), attribute(2, chain))))
+
+
+def redirect(address: str, port: int) -> bytes:
+    """Give the connection another destination, and its answers the old one for a source."""
+    target = _immediate(_REG_1, socket.inet_aton(address)) + _immediate(_REG_2, struct.pack(">H", port))
+    fields = ((1, 1), (2, _IPV4), (3, _REG_1), (5, _REG_2))
+    return target + _expression("nat", *(attribute(kind, _be(value)) for kind, value in fields))
+
+
+def _immediate(register: int, value: bytes) -> bytes:
+    return _expression("immediate", attribute(1, _be(register)), nested(2, attribute(1, value)))
 
 
 def masquerade() -> bytes:

@@ -360,3 +360,14 @@ def test_relative_volumes_start_here(nbc: Nbc) -> None:
     (nbc.cwd / "d").mkdir()
     (nbc.cwd / "d/x").write_text("here\n")
     assert nbc.ok("run", "--rm", "--network", "none", "-v", "./d:/d", BASE, "cat", "/d/x") == "here"
+
+
+def test_ports_of_a_running_container_are_changed(nbc: Nbc) -> None:
+    nbc.ok("run", "-d", "--name", "web", BASE, "sleep", "1000")
+    assert nbc.ok("update", "-p", "80", "-p", "53/udp", "web") == "web"
+    inside = {line.partition(" ")[0] for line in nbc.ok("port", "web").splitlines()}
+    assert inside == {"80/tcp", "53/udp"}
+    assert nbc.ok("update", "--unpublish", "80", "web") == "web"
+    assert nbc("port", "web", "80").status != 0
+    assert "no published port is meant by '80'" in nbc("update", "--unpublish", "80", "web").err
+    assert "nothing to change" in nbc("update", "web").err

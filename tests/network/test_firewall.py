@@ -225,6 +225,7 @@ table inet notebook_containers {
         iifname @internal drop
         oifname @internal drop
         oifname @bridges ct state established,related accept
+        oifname @bridges ct status dnat accept
         oifname @bridges drop
         iifname @bridges meta nfproto != ipv4 drop
         iifname @bridges ip saddr != @subnets drop

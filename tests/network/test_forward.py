@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.errors import NetworkError
+from notebook_containers.errors import NetworkError, Unsupported
 from notebook_containers.linux import syscalls
-from notebook_containers.network import bridge, carry, forward, ports
+from notebook_containers.network import bridge, carry, forward, listeners, ports
 from tests.network.stage import ROOT, Place, ask, ends, network, reaches
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
@@ -263,7 +263,7 @@ def test_udp_sessions_are_bounded_and_end_when_idle(monkeypatch: pytest.MonkeyPa
     listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     listener.bind(("127.0.0.1", 0))
     loop = carry.Loop()
-    port = carry.UdpPort(loop, listener, carry.Door("127.0.0.1", target.getsockname()[1], None), most=3)
+    port = listeners.UdpPort(loop, listener, listeners.Door("127.0.0.1", target.getsockname()[1], None), most=3)
     with contextlib.ExitStack() as stack:
         for number in range(5):
             client = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -272,7 +272,7 @@ def test_udp_sessions_are_bounded_and_end_when_idle(monkeypatch: pytest.MonkeyPa
                 key.data(events)
         assert len(port.sessions) == 3
         assert port.sweep() is not None
-        monkeypatch.setattr(carry, "UDP_IDLE_S", -1.0)
+        monkeypatch.setattr(listeners, "UDP_IDLE_S", -1.0)
         assert port.sweep() is None
         assert port.sessions == {}
         assert len(loop.selector.get_map()) == 1
@@ -362,3 +362,37 @@ def eventually(done: Callable[[], bool]) -> bool:
     while not done() and time.monotonic() < deadline:
         time.sleep(0.02)
     return done()
+
+
+def test_messages_stay_messages() -> None:
+    """What sctp needs: each is passed on as one, however many wait."""
+    outer, client = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    loop = carry.Loop()
+    ended: list[carry.Connection] = []
+    with outer, inner:
+        inner.settimeout(20)
+        carry.Connection(loop, client, server, ended.append, messages=True)
+        for message in (b"one", b"two" * 100, b"three"):
+            outer.send(message)
+        outer.shutdown(socket.SHUT_WR)
+        inner.send(b"answer")
+        inner.shutdown(socket.SHUT_WR)
+        while not ended:
+            for key, events in loop.selector.select(20):
+                key.data(events)
+        assert [inner.recv(1000) for _ in range(4)] == [b"one", b"two" * 100, b"three", b""]
+        assert [outer.recv(1000) for _ in range(2)] == [b"answer", b""]
+    loop.selector.close()
+
+
+def test_a_protocol_that_the_kernel_lacks_is_named() -> None:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        with pytest.raises(Unsupported, match=r"port 8080/sctp .* cannot be published: this kernel has no SCTP"):
+            ports.reserve(ports.parse("8080:80/sctp"))
+    else:
+        sockets, mappings = ports.reserve(ports.parse("80/sctp"))
+        sockets[0].close()
+        assert mappings[0].host_port
