@@ -83,7 +83,6 @@ PLAIN_PATHS: dict[str, str] = {}
 REALPATHS = {
     "commands/given.py": "the user's own word for a directory of the host",
     "engine/mount_words.py": "the user's own word for a directory of the host",
-    "compose/reading.py": "the word of a compose file for a directory of the host, which it may name as it likes",
     "engine/copying.py": "the user's own word for a file of the host to copy in (--follow-link)",
     "engine/bases/interpreter.py": "the host's own Python, when a base image is made of it",
     "engine/bases/libraries.py": "the host's own libraries, when a base image is made of them",

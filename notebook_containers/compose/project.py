@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from notebook_containers.compose import loader, model, reading, values
+from notebook_containers.compose import loading, model
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.engine import Engine
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import InvalidArgument
 
-FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _PREFIX = "com.docker.compose"
 
 
@@ -116,7 +114,7 @@ class ComposeProject:
             "nano_cpus": None if service.cpus is None else int(service.cpus * 1e9),
             "stop_timeout": None if service.stop_grace_period is None else math.ceil(service.stop_grace_period),
             "stop_signal": service.stop_signal or None,
-            "restart_policy": values.restart(service.restart or "no"),
+            "restart_policy": _restart(service.restart),
             "tty": service.tty,
             "stdin_open": service.stdin_open,
             "privileged": service.privileged,
@@ -191,6 +189,12 @@ class ComposeProject:
         return [service for service in self.project.services if service.name in wanted]
 
 
+def _restart(word: str) -> dict[str, object]:
+    """Return docker-py's restart policy of ``on-failure:3``."""
+    name, _, count = word.partition(":")
+    return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
+
+
 def _config_hash(service: model.Service, image_id: str) -> str:
     return hashlib.sha256(json.dumps([asdict(service), image_id], sort_keys=True).encode()).hexdigest()
 
@@ -200,41 +204,27 @@ def open_project(
     *,
     text: str | None = None,
     file: Path | None = None,
+    files: Sequence[str | Path] = (),
     directory: Path | None = None,
     name: str = "",
+    profiles: Sequence[str] = (),
+    env_files: Sequence[str | Path] = (),
     variables: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> ComposeProject:
-    """Return the project of a compose file (or of text); variables come from ``.env`` beside it, the environment wins."""
-    base = (directory or (file.parent if file else Path.cwd())).absolute()
-    if text is None:
-        path = file or _found(base)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as err:
-            raise InvalidArgument(f"compose file {str(path)!r} cannot be read: {err.strerror}", hint="name it with -f") from err
-        shown = path.name
-    else:
-        shown = "compose cell"
-    values = {**_dot_env(base), **(os.environ if variables is None else variables)}
-    source = loader.load(text, name=shown, variables=values)
-    return ComposeProject(engine, reading.build_project(source, directory=base, name=_project_name(name or base.name)), base)
+    """Return the project of compose files (or of text); variables come from ``.env`` beside it, the environment wins.
 
-
-def _found(directory: Path) -> Path:
-    for name in FILES:
-        if (directory / name).is_file():
-            return directory / name
-    raise InvalidArgument(f"no compose file in {directory}", hint="there is none of " + ", ".join(FILES) + "; name one with -f")
-
-
-def _dot_env(directory: Path) -> dict[str, str]:
-    try:
-        lines = (directory / ".env").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    pairs = [line.removeprefix("export ").partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#")]
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
-
-
-def _project_name(text: str) -> str:
-    return "".join(ch for ch in text.lower() if ch.isalnum() or ch in "_-").strip("_-") or "default"
+    Raises ComposeError with the place of what is wrong in a file, InvalidArgument for a file that cannot be read.
+    """
+    request = loading.Request(
+        cwd=(cwd or directory or Path.cwd()).absolute(),
+        text=text,
+        files=[*([file] if file else []), *files],
+        directory=directory,
+        name=name,
+        profiles=profiles,
+        env_files=env_files,
+        environment=variables,
+    )
+    loaded = loading.load(request)
+    return ComposeProject(engine, loaded.project, Path(loaded.project.directory))

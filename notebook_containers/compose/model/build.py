@@ -32,6 +32,7 @@ class Build:
     labels: Mapping[str, str] = field(default_factory=dict)
     network: str = ""
     no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     privileged: bool = False
     provenance: str = ""

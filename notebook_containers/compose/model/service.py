@@ -28,11 +28,12 @@ SERVICE_PREFIX = "service:"
 class Service:
     """One service, its fields named as the keys of the file.
 
-    Everything is resolved: ``extends`` and ``env_file`` are worked in, short forms are long ones, host paths are absolute, sizes are bytes,
-    times seconds, ``depends_on`` has what links, ``volumes_from``, ``service:`` namespaces and ``service:`` build contexts need.
-    "", (), {} and None are "not said", and the image or the engine decides; a command or entrypoint of () says "none".
+    Everything is resolved: ``extends``, ``env_file`` and ``label_file`` are worked in, short forms are long ones, host paths are absolute,
+    sizes are bytes, times seconds, ``depends_on`` has what links, ``volumes_from`` and ``service:`` namespaces need, and what only
+    ``deploy`` limits is limited here too. "", (), {} and None are "not said", and the image or the engine decides; a command or
+    entrypoint of () says "none".
 
-    ``environment`` holds env_file's variables too; None is a variable that the file names and nobody sets: the container has it not.
+    ``environment`` has None for a variable that the file names and nobody sets: the container has it not.
     ``networks`` is empty for a ``network_mode`` and else has at least ``default``; its keys are those of :attr:`Project.networks`.
     ``volumes`` holds named volumes by their key in :attr:`Project.volumes`; ``tmpfs`` is as ``--tmpfs`` takes it. ``replicas`` is of
     ``scale`` or ``deploy.replicas``. ``restart`` is Docker's policy (``on-failure:3``), out of ``deploy.restart_policy`` where that is all

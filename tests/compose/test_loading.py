@@ -6,21 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.compose.loader import load
+from notebook_containers.compose.loading import Request, load
 from notebook_containers.compose.model import Link, Port, Project, Service, ServiceMount
-from notebook_containers.compose.reading import build_project
 from notebook_containers.errors import ComposeError
 
-HERE = Path("/project")
+HERE = Path("/project/demo")
 
 
 def project(text: str) -> Project:
-    return build_project(load(text, variables={"GIVEN": "v"}), directory=HERE, name="demo")
+    return load(Request(cwd=HERE, text=text, environment={"GIVEN": "v"}, everything=True)).project
 
 
 def service(body: str) -> Service:
     lines = "\n".join(f"    {line}" for line in body.splitlines())
-    (found,) = project(f"services:\n  web:\n    image: x\n{lines}\n").services
+    (found,) = project(f"services:\n  web:\n    image: x\n{lines}\nvolumes: {{data: }}\n").services
     return found
 
 
@@ -30,8 +29,8 @@ def service(body: str) -> Service:
         ("command: echo 'a b'", "command", ("echo", "a b")),
         ("command: [echo, a b]", "command", ("echo", "a b")),
         ("entrypoint: /x", "entrypoint", ("/x",)),
-        ("environment: {A: 1, B: true, C: , GIVEN: , E: ''}", "environment", {"A": "1", "B": "true", "GIVEN": "v", "E": ""}),
-        ("environment: [A=1, B=2=3, C, GIVEN]", "environment", {"A": "1", "B": "2=3", "GIVEN": "v"}),
+        ("environment: {A: 1, B: true, C: , GIVEN: , E: ''}", "environment", {"A": "1", "B": "true", "C": None, "GIVEN": "v", "E": ""}),
+        ("environment: [A=1, B=2=3, C, GIVEN]", "environment", {"A": "1", "B": "2=3", "C": None, "GIVEN": "v"}),
         ('ports: ["8080:80", 81]', "ports", (Port(target=80, published="8080"), Port(target=81))),
         (
             "ports: [{target: 80, published: 8080, protocol: udp, host_ip: 0.0.0.0}]",
@@ -43,7 +42,7 @@ def service(body: str) -> Service:
             "volumes: [./d:/d:ro, data:/e, /f]",
             "volumes",
             (
-                ServiceMount(type="bind", source="/project/d", target="/d", read_only=True),
+                ServiceMount(type="bind", source="/project/demo/d", target="/d", read_only=True),
                 ServiceMount(type="volume", source="data", target="/e"),
                 ServiceMount(type="volume", target="/f"),
             ),
@@ -67,9 +66,9 @@ def test_build_sections() -> None:
     text = "services:\n  a: {build: ./a}\n  b: {build: {context: b, dockerfile: D, target: t, args: {X: 1}}}\n"
     a, b = project(text).services
     assert a.build is not None
-    assert a.build.context == "/project/a"
+    assert a.build.context == "/project/demo/a"
     assert b.build is not None
-    assert (b.build.context, b.build.dockerfile, b.build.target, b.build.args) == ("/project/b", "D", "t", {"X": "1"})
+    assert (b.build.context, b.build.dockerfile, b.build.target, b.build.args) == ("/project/demo/b", "D", "t", {"X": "1"})
 
 
 @pytest.mark.parametrize(
@@ -133,15 +132,6 @@ def test_dependencies_come_first_and_a_cycle_is_named() -> None:
         project("services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, links: [a]}\n")
     with pytest.raises(ComposeError, match="a -> a"):
         project("services:\n  a: {image: x, depends_on: [a]}\n")
-
-
-def test_known_keys_that_are_not_honoured_are_named_and_extensions_are_not() -> None:
-    found = project(
-        "x-mine: 1\nsecrets: {}\nservices:\n  web:\n    image: x\n    x-own: 2\n    healthcheck: {test: true}\n    deploy: {}\n"
-    )
-    assert len(found.notes) == 3
-    for word in ("secrets", "services.web.healthcheck", "services.web.deploy"):
-        assert any(word in note for note in found.notes)
 
 
 def test_names_of_the_project() -> None:

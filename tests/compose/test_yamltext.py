@@ -1,4 +1,4 @@
-"""Compose text to data: the core schema, variables, places in errors, and what is refused."""
+"""Compose text to nodes: the core schema, variables, places in errors, and what is refused."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ import time
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from notebook_containers.compose.loader import Source, load
+from notebook_containers.compose import yamltext
+from notebook_containers.compose.interpolation import fill_tree
+from notebook_containers.compose.nodes import Node, leaves, plain
+from notebook_containers.compose.variables import Layer, Variables
 from notebook_containers.errors import ComposeError
 from notebook_containers.oci.documents import JSON
 
 
+def load(text: str, *, name: str = "compose.yaml", variables: dict[str, str] | None = None) -> Node:
+    """Return a file's only document with its variables filled in."""
+    (document,) = yamltext.parse(text, name=name)
+    return fill_tree(document, Variables([Layer(source="environment", values=variables or {})]))
+
+
 def value(text: str, **variables: str) -> JSON:
     """Return the value of ``v`` in a file."""
-    return load(f"v: {text}\n", variables=variables).data["v"]
+    return plain(load(f"v: {text}\n", variables=variables).fields["v"])
 
 
 @pytest.mark.parametrize(
@@ -22,13 +31,13 @@ def value(text: str, **variables: str) -> JSON:
     [
         ("22:22", "22:22"),
         ("1_000", "1_000"),
-        ("0o17", "0o17"),
+        ("0o17", 15),
         ("017", 17),
-        ("0x10", "0x10"),
+        ("0x10", 16),
         ("12", 12),
         ("-3", -3),
         ("1.5", 1.5),
-        ("1e3", "1e3"),
+        ("1e3", 1000.0),
         ("1.0e3", 1000.0),
         ("yes", "yes"),
         ("no", "no"),
@@ -91,7 +100,7 @@ def test_a_variable_that_must_be_set(text: str, says: str) -> None:
     with pytest.raises(ComposeError, match="A") as caught:
         load(f"services:\n  web:\n    image: {text}\n")
     assert says in caught.value.message
-    assert (caught.value.line, caught.value.column) == (3, 5)
+    assert (caught.value.line, caught.value.column) == (3, 12)
     assert caught.value.hint
 
 
@@ -110,7 +119,7 @@ def test_a_malformed_variable_is_an_error_at_its_place(text: str) -> None:
         ("a: 1\n\tb: 2\n", 2, ""),
         ("a: b: c\n", 1, ""),
         ("a: !!python/object/apply:os.system [x]\n", 1, "python"),
-        ("a: !reset x\n", 1, "!reset"),
+        ("a: !secret x\n", 1, "!secret"),
         ("a: &x [*x]\n", 1, ""),
         ("a: *nothing\n", 1, "nothing"),
     ],
@@ -124,7 +133,7 @@ def test_what_is_wrong_is_told_with_its_place(text: str, line: int, says: str) -
     assert "\n" not in caught.value.one_line()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "word", "---\n", "a: 1\n---\nb: 2\n", "1: x\n- y\n"])
+@pytest.mark.parametrize("text", ["", "[]", "word", "---\n", "1: x\n- y\n"])
 def test_what_is_no_mapping_is_refused(text: str) -> None:
     with pytest.raises(ComposeError):
         load(text)
@@ -132,7 +141,8 @@ def test_what_is_no_mapping_is_refused(text: str) -> None:
 
 def test_anchors_aliases_and_merges() -> None:
     text = "x-base: &base {a: 1, b: 2}\nv:\n  <<: *base\n  b: 3\nw:\n  <<: [*base, {a: 9, c: 4}]\n"
-    data = load(text).data
+    data = plain(load(text))
+    assert isinstance(data, dict)
     assert data["v"] == {"a": 1, "b": 3}
     assert data["w"] == {"a": 1, "b": 2, "c": 4}
 
@@ -151,14 +161,70 @@ def test_deep_nesting_is_refused() -> None:
 
 
 def test_places_of_keys_and_items() -> None:
-    source = load("services:\n  web:\n    ports:\n      - 1\n      - 2\n")
-    assert isinstance(source, Source)
-    assert source.places["services.web"] == (2, 3)
-    assert source.places["services.web.ports[1]"] == (5, 9)
-    error = source.error("services.web.ports[1]", "wrong")
+    root = load("services:\n  web:\n    ports:\n      - 1\n      - 2\n")
+    web = root.fields["services"].fields["web"]
+    assert web.key is not None
+    assert (web.key.line, web.key.column) == (2, 3)
+    second = web.fields["ports"].items[1]
+    assert (second.place.line, second.place.column) == (5, 9)
+    error = second.error("services.web.ports[1]", "wrong")
+    assert error.message == "compose.yaml:5:9: services.web.ports[1]: wrong"
     assert "^" in error.excerpt()
     assert error.source == "      - 2"
-    assert source.error("services.web.nothing.here", "x").line == 2
+    assert web.error("services.web", "wrong").line == 2
+
+
+def test_several_documents_are_several() -> None:
+    assert [plain(one) for one in yamltext.parse("a: 1\n---\nb: 2\n---\n", name="x")] == [{"a": 1}, {"b": 2}]
+
+
+def test_the_tags_of_merging_are_kept_for_it() -> None:
+    root = load("a: !reset null\nb: !override [1]\nc: !reset {x: 1}\nd: !override 5\n")
+    assert {key: node.mark for key, node in root.fields.items()} == {"a": "reset", "b": "override", "c": "reset", "d": "override"}
+    assert plain(root) == {"a": None, "b": [1], "c": {"x": 1}, "d": 5}
+
+
+@pytest.mark.parametrize("text", ["a: 0777", "a: 1.10", "a: True", "a: 1e3"])
+def test_how_a_value_was_written_is_kept(text: str) -> None:
+    assert load(text).fields["a"].text() == text.removeprefix("a: ").replace("True", "true")
+
+
+def test_each_value_knows_the_variables_that_filled_it() -> None:
+    root = load("a: $A-${B:-b}-${C-$A}\nb: ${A:+x}\nc: plain\n", variables={"A": "1"})
+    told = {path: [(use.name, use.value, use.source) for use in node.place.uses] for path, node in leaves(root)}
+    assert told == {
+        "a": [("A", "1", "environment"), ("B", "b", "default"), ("C", "1", "default"), ("A", "1", "environment")],
+        "b": [("A", "1", "environment")],
+        "c": [],
+    }
+
+
+def test_a_word_that_is_not_taken_needs_nothing() -> None:
+    assert value("${A:-${B:?needed}}", A="a") == "a"
+    assert value("${A:+${B:?needed}}") == ""
+    with pytest.raises(ComposeError, match="B is needed"):
+        value("${A:-${B:?needed}}")
+
+
+@pytest.mark.parametrize("size", [9_000_000, 40_000_000])
+def test_a_text_too_large_is_refused_at_once(size: int) -> None:
+    with pytest.raises(ComposeError, match="more than"):
+        load("a: " + "x" * size)
+
+
+@pytest.mark.parametrize("text", ["a: \0", "a: \x07", "a: \ud800", "a: \x1b[31m"])
+def test_what_is_no_text_of_yaml_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ComposeError) as caught:
+        load(f"x: 1\n{text}\n")
+    assert "\n" not in caught.value.one_line()
+
+
+@pytest.mark.parametrize(
+    "text", ["- " * 3000 + "x", "a: " + "{b: " * 3000, "? " * 3000, "a:\n" + "".join(" " * i + "b:\n" for i in range(1, 900))]
+)
+def test_depth_costs_nothing(text: str) -> None:
+    with pytest.raises(ComposeError):
+        load(text)
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,0 +1,227 @@
+"""The door of the language: compose files, variables and options in, the typed project and its explained tree out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from notebook_containers.compose import finding, ignored, model, reading, references, resolving, services
+from notebook_containers.compose.documents import Reading, Scope, Source, read_all
+from notebook_containers.compose.interpolation import fill_tree
+from notebook_containers.compose.nodes import Node, leaves, member
+from notebook_containers.compose.variables import Layer, Variables
+from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass
+
+NAME_VARIABLE = "COMPOSE_PROJECT_NAME"
+_FILES, _SEPARATOR, _PROFILES, _ENV_FILES, _NO_ENV = (
+    "COMPOSE_FILE",
+    "COMPOSE_PATH_SEPARATOR",
+    "COMPOSE_PROFILES",
+    "COMPOSE_ENV_FILES",
+    "COMPOSE_DISABLE_ENV_FILE",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to load. Everything has Compose's defaults.
+
+    ``text`` is a file's text in place of files (a cell); ``files`` are paths, relative to ``cwd``, "-" is ``stdin``. ``directory`` is
+    where relative paths start (that of the first file). ``environment`` is the process's own when None. ``profiles`` "*" is every one.
+    ``filled`` False leaves variables as they stand; ``absolute`` False leaves paths as they stand; ``everything`` keeps networks, volumes,
+    secrets and configs that no active service uses.
+    """
+
+    cwd: Path
+    text: str | None = None
+    files: Sequence[str | Path] = ()
+    stdin: str = ""
+    directory: Path | None = None
+    name: str = ""
+    profiles: Sequence[str] = ()
+    env_files: Sequence[str | Path] = ()
+    environment: Mapping[str, str] | None = None
+    filled: bool = True
+    absolute: bool = True
+    everything: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A project as it is run (``project``) and as it is shown (``tree``, resolved, with each value's origin)."""
+
+    project: model.Project
+    tree: Node
+    variables: Variables
+
+
+def load(request: Request) -> Loaded:
+    """Return the project; raises ComposeError at the place of what is wrong, InvalidArgument for files that cannot be read.
+
+    Nothing is run, nothing is fetched, and this process's environment is only read: a ``.env`` beside a file from elsewhere sets variables
+    for that file and nothing else.
+    """
+    environment = Layer(source="environment", values=os.environ if request.environment is None else request.environment)
+    outside = Variables([environment])
+    paths = _paths(request, outside)
+    directory = _directory(request, paths)
+    known = _with_env_files(request, outside, directory)
+    project = Reading(directory=directory, filled=request.filled, absolute=request.absolute)
+    sources = _sources(request, project, paths)
+    name = _project_name(request, project, sources, known)
+    variables = known.after(Layer(source="the project's name", values={NAME_VARIABLE: name}))
+    merged = read_all(project, sources, Scope(directory=directory, variables=variables))
+    tree = resolving.Resolver(project, variables, name).whole(merged)
+    if request.filled:
+        references.check(tree)
+    made = _project(request, tree, directory, variables, [*ignored.notes(_with_version(tree, merged)), *_unset(tree)])
+    return Loaded(project=made, tree=tree, variables=variables)
+
+
+def _paths(request: Request, outside: Variables) -> tuple[Path | None, ...]:
+    """Return the files: named ones, those of COMPOSE_FILE, or those that lie here; None is a text that is no file."""
+    if request.text is not None:
+        return (None,)
+    given: Sequence[str | Path] = request.files
+    if not given and (listed := outside.get(_FILES)):
+        given = [word for word in listed.split(outside.get(_SEPARATOR) or os.pathsep) if word]
+    if not given:
+        return finding.found((request.directory or request.cwd).absolute())
+    for word in given:
+        finding.refuse_remote(str(word))
+    return tuple(None if str(word) == "-" else _absolute(request.cwd, word) for word in given)
+
+
+def _absolute(cwd: Path, word: str | Path) -> Path:
+    return Path(os.path.normpath(cwd.absolute() / os.path.expanduser(word)))
+
+
+def _directory(request: Request, paths: Sequence[Path | None]) -> Path:
+    first = paths[0].parent if paths[0] else request.cwd
+    return _absolute(request.cwd, request.directory or first)
+
+
+def _with_env_files(request: Request, outside: Variables, directory: Path) -> Variables:
+    """Return the variables with those of --env-file (the last one wins) or of .env behind them."""
+    given: Sequence[str | Path] = request.env_files or [word for word in (outside.get(_ENV_FILES) or "").split(",") if word]
+    if not given:
+        disabled = (outside.get(_NO_ENV) or "").lower() in ("1", "true", "yes", "on")
+        layer = None if disabled else finding.dot_env(directory, outside)
+        return outside.before(layer) if layer else outside
+    layers: list[Layer] = []
+    for word in given:
+        path = _absolute(request.cwd, word)
+        layers.insert(0, finding.env_layer(path, name=finding.shown(path, directory), variables=outside.before(*layers)))
+    return outside.before(*layers)
+
+
+def _sources(request: Request, project: Reading, paths: Sequence[Path | None]) -> list[Source]:
+    if request.text is not None:
+        return [Source(name="compose cell", text=request.text)]
+    return [project.source(path) if path else Source(name="<stdin>", text=request.stdin) for path in paths]
+
+
+def _project_name(request: Request, project: Reading, sources: Sequence[Source], variables: Variables) -> str:
+    """Return the name: given, of COMPOSE_PROJECT_NAME, of the last file that has one, or the directory's."""
+    given = request.name or variables.get(NAME_VARIABLE)
+    if given:
+        return _checked(given)
+    for source in reversed(sources):
+        for document in reversed(project.documents(source)):
+            node = member(document, "name")
+            if node is None or not node.text():
+                continue
+            filled = fill_tree(node, variables, "name") if request.filled else node
+            try:
+                return filled.text() if "$" in filled.text() else _checked(filled.text())
+            except InvalidArgument as err:
+                raise filled.error("name", err.message, hint=err.hint) from err
+    return normal_name(project.directory.name)
+
+
+def _checked(name: str) -> str:
+    if normal_name(name) != name:
+        raise InvalidArgument(f"{name[:80]!r} is no project's name", hint=f"lower-case letters, digits, - and _; as {normal_name(name)!r}")
+    return name
+
+
+def normal_name(text: str) -> str:
+    """Return a project's name out of any text: lower-case letters, digits, dashes and underscores, a letter or digit first."""
+    kept = "".join(ch for ch in text.lower() if ch.isascii() and (ch.isalnum() or ch in "_-"))
+    return kept.lstrip("_-") or "default"
+
+
+def _with_version(tree: Node, merged: Node) -> Node:
+    version = member(merged, "version")
+    return tree.with_value({**tree.fields, "version": version}) if version else tree
+
+
+def _unset(tree: Node) -> list[str]:
+    """Return one note for each variable that nobody sets and that has no default."""
+    found: dict[str, str] = {}
+    for _path, node in leaves(tree):
+        for use in node.place.uses:
+            if use.value is None and node.value is not None:
+                place = node.place
+                found.setdefault(use.name, f"{place.text.name}:{place.line}: the variable {use.name} is not set: an empty text stands in")
+    return list(found.values())
+
+
+def _project(request: Request, tree: Node, directory: Path, variables: Variables, notes: Sequence[str]) -> model.Project:
+    everyone = [services.service(name, node) for name, node in tree.fields["services"].fields.items()] if request.filled else []
+    active = {*request.profiles, *(word.strip() for word in (variables.get(_PROFILES) or "").split(",") if word.strip())}
+    ordered = model.in_order(everyone)
+    on = tuple(one for one in ordered if model.is_active(one, active))
+    off = tuple(one for one in ordered if one not in on)
+    _check_active(tree, on, off)
+    kept = {section: _kept(tree, section, None if request.everything else on) for section in ("networks", "volumes", "secrets", "configs")}
+    return model.Project(
+        name=tree.fields["name"].text(),
+        services=on,
+        disabled=off,
+        directory=str(directory),
+        files=tuple(str(path) for path in _paths(request, variables) if path),
+        profiles=tuple(sorted(active)),
+        networks={key: reading.network(key, node) for key, node in kept["networks"].items()},
+        volumes={key: reading.volume(key, node) for key, node in kept["volumes"].items()},
+        secrets={key: reading.secret(key, node, variables.get) for key, node in kept["secrets"].items()},
+        configs={key: reading.secret(key, node, variables.get) for key, node in kept["configs"].items()},
+        models={key: reading.language_model(node) for key, node in (member(tree, "models") or tree.with_value({})).fields.items()},
+        environment=variables.values(),
+        notes=tuple(notes),
+    )
+
+
+def used(services: Iterable[model.Service]) -> dict[str, set[str]]:
+    """Return the keys of the networks, volumes, secrets and configs that services use."""
+    found: dict[str, set[str]] = {"networks": set(), "volumes": set(), "secrets": set(), "configs": set()}
+    for service in services:
+        found["networks"].update(service.networks)
+        found["volumes"].update(mount.source for mount in service.volumes if mount.type == "volume")
+        found["secrets"].update(grant.source for grant in (*service.secrets, *(service.build.secrets if service.build else ())))
+        found["configs"].update(grant.source for grant in service.configs)
+    return found
+
+
+def _kept(tree: Node, section: str, services: Iterable[model.Service] | None) -> dict[str, Node]:
+    """Return the entries of a section that services use, every one for None."""
+    entries = {key: node for key, node in tree.fields[section].fields.items() if not key.startswith("x-")}
+    if services is None:
+        return entries
+    wanted = used(services)[section]
+    return {key: node for key, node in entries.items() if key in wanted}
+
+
+def _check_active(tree: Node, on: Iterable[model.Service], off: Iterable[model.Service]) -> None:
+    """Raise ComposeError when an active service needs one whose profile is not active."""
+    asleep = {service.name: service for service in off}
+    for service in on:
+        for name, dependency in service.depends_on.items():
+            if name in asleep and dependency.required:
+                node = member(tree, "services", service.name, "depends_on", name)
+                profile = asleep[name].profiles[0]
+                path = f"services.{service.name}.depends_on.{name}"
+                message = f"{name!r} takes part only with the profile {profile!r}, which is not active"
+                raise (node or tree).error(path, message, hint=f"--profile {profile}, or required: false")
