@@ -186,18 +186,22 @@ class _Job:
 
     def __init__(self, tools: Tools, stages: Stages, goal: Stage) -> None:
         self._tools, self._stages, self._goal = tools, stages, goal
-        self._needed = stages.needed(goal)
         self._first: dict[int, int] = {}
-        self.planned = tuple(self._number())
-        self._total = len(self.planned)
+        self.planned: tuple[PlannedStep, ...] = ()
         self._images: dict[str, ImageConfig] = {}
         self._from_results: list[StepResult] = []
-        self.solver = Solver(tools, self._images, self._total)
-        tools.progress(PlanReady(steps=self.planned))
+        self.solver = Solver(tools, self._images)
+        self._number(stages.needed(goal))
 
-    def _number(self) -> Iterator[PlannedStep]:
-        index = 0
-        for stage in self._needed:
+    def _number(self, stages: Sequence[Stage]) -> None:
+        """Give the steps of more stages their numbers, after those that have one, and tell of the plan."""
+        self.planned = (*self.planned, *self._numbered(stages))
+        self.solver.total = len(self.planned)
+        self._tools.progress(PlanReady(steps=self.planned))
+
+    def _numbered(self, stages: Sequence[Stage]) -> Iterator[PlannedStep]:
+        index = len(self.planned)
+        for stage in stages:
             self._first[stage.index] = index + 1
             for instruction in (stage.start, *stage.instructions):
                 index += 1
@@ -206,16 +210,35 @@ class _Job:
 
     def make_plan(self, bases: Bases, given: Mapping[str, str], *, pull: bool) -> Plan:
         """Find the base images, then replace every variable."""
-        for stage in self._needed:
+        todo = list(self._stages.needed(self._goal))
+        while todo:
+            stage = todo.pop(0)
             self._start(stage, bases, pull=pull)
+            todo += self._triggered(stage, bases, pull=pull)
         return make_plan(self._stages, self._goal, self._images, given)
+
+    def _triggered(self, stage: Stage, bases: Bases, *, pull: bool) -> tuple[Stage, ...]:
+        """See what the ONBUILD triggers of a stage's image take; returns the stages that are needed for that alone."""
+        image = self._images.get(stage.base.image)
+        if image is None or not image.config.on_build:
+            return ()
+        self._stages = self._stages.with_triggers(stage, image.config.on_build)
+        self._goal = self._stages.all[self._goal.index]
+        self._find(self._stages.all[stage.index], bases, pull=pull)
+        more = tuple(each for each in self._stages.needed(self._goal) if each.index not in self._first)
+        if more:
+            self._number(more)
+        return more
+
+    def _find(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
+        for origin in stage.sources:
+            if origin.image and origin.image not in self._images:
+                self._images[origin.image] = bases.image(origin.image, pull=pull).config
 
     def _start(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
         """Do a stage's FROM, and find the images of its ``COPY --from``."""
-        with _told(self._tools.progress, self._first[stage.index], self._total, stage) as results:
-            for origin in (stage.base, *stage.origins.values()):
-                if origin.image and origin.image not in self._images:
-                    self._images[origin.image] = bases.image(origin.image, pull=pull).config
+        with _told(self._tools.progress, self._first[stage.index], len(self.planned), stage) as results:
+            self._find(stage, bases, pull=pull)
         self._from_results += results
 
     def solve(self, made: Plan) -> Solved:

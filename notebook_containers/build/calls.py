@@ -73,10 +73,20 @@ class Look:
         self._dockerfile, self._instructions = read(text, name=name)
         self._stages = cut(self._instructions, build_args=build_args, platform=platform, named=named)
         self._goal = self._stages.target(target)
-        wanted = {o.image for s in self._stages.needed(self._goal) for o in (s.base, *s.origins.values()) if o.image}
-        found = {image: config(image) for image in wanted}
+        found: dict[str, ImageConfig | None] = {}
+        self._find(config, found)
         self.missing = tuple(sorted(image for image, one in found.items() if one is None))
         self._plan = make_plan(self._stages, self._goal, {image: one or _empty() for image, one in found.items()}, build_args)
+
+    def _find(self, config: Callable[[str], ImageConfig | None], found: dict[str, ImageConfig | None]) -> None:
+        """Get the images, and those that the triggers of images take."""
+        while wanted := {o.image for s in self._stages.needed(self._goal) for o in s.sources if o.image} - set(found):
+            found |= {image: config(image) for image in sorted(wanted)}
+            for stage in self._stages.all:
+                image = found.get(stage.base.image)
+                if image is not None and image.config.on_build:
+                    self._stages = self._stages.with_triggers(stage, image.config.on_build)
+            self._goal = self._stages.all[self._goal.index]
 
     def findings(self, given: str | None = None) -> tuple[Finding, ...]:
         """Return what the checks find; where a base image is not at hand, its variables are taken as set."""

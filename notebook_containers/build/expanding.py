@@ -180,7 +180,7 @@ class _Expander:
         args, script = self._command_line(instruction)
         environment = self.scope.environment
         arguments = {k: v for k, v in self.scope.arguments.items() if k not in environment}
-        env = {"PATH": DEFAULT_PATH, **arguments, **environment}
+        env = {**arguments, **environment}
         hidden = {k: v for k, v in self.scope.given.items() if k in PROXY_ARGUMENTS and k not in env}
         operation = steps.Execute(
             args=args, env=tuple(f"{k}={v}" for k, v in env.items()), hidden_env=tuple(f"{k}={v}" for k, v in hidden.items()),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 
-from notebook_containers.build import instructions as ins
+from notebook_containers.build import instructions as ins, triggers
 from notebook_containers.build.expanding import DEFAULT_PATH, PROXY_ARGUMENTS, Scope, expand_step
 from notebook_containers.build.findings import Finding
 from notebook_containers.build.gathering import Gathered
-from notebook_containers.build.interpret import read
 from notebook_containers.build.plan import Plan, StagePlan, Step
 from notebook_containers.build.stages import Stage, Stages
-from notebook_containers.errors import DockerfileError
 from notebook_containers.lean import replace
 from notebook_containers.oci.image import ContainerConfig, ImageConfig
 
@@ -56,36 +54,35 @@ def _start(stage: Stage, stages: Stages, bases: Mapping[str, ImageConfig], given
         return Scope(config=below.config, author=below.author, arguments=dict(below.arguments), outer=stages.arguments, given=given)
     if stage.base.image:
         image = bases[stage.base.image]
-        return Scope(config=image.config, author=image.author, outer=stages.arguments, given=given)
-    return Scope(config=ContainerConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/"), outer=stages.arguments, given=given)
+        return Scope(config=_with_path(image.config), author=image.author, outer=stages.arguments, given=given)
+    return Scope(config=_with_path(ContainerConfig(working_dir="/")), outer=stages.arguments, given=given)
+
+
+def _with_path(config: ContainerConfig) -> ContainerConfig:
+    """Say where commands are found where a base does not (an imported file system has no environment), as BuildKit does."""
+    if any(entry.startswith("PATH=") for entry in config.env):
+        return config
+    return replace(config, env=(f"PATH={DEFAULT_PATH}", *config.env))
 
 
 def _steps(stage: Stage, scope: Scope, errors: Gathered) -> Iterator[Step]:
-    triggers = scope.config.on_build
-    if triggers:
+    texts = scope.config.on_build
+    if texts:
         scope.config = replace(scope.config, on_build=())
-        yield from _trigger_steps(stage, scope, triggers)
+        yield from _trigger_steps(stage, scope, texts)
     for instruction in stage.instructions:
         with errors.each():
             yield expand_step(instruction, scope, stage.origins)
 
 
-def _trigger_steps(stage: Stage, scope: Scope, triggers: Sequence[str]) -> Iterator[Step]:
+def _trigger_steps(stage: Stage, scope: Scope, texts: Sequence[str]) -> Iterator[Step]:
     """The base's ONBUILD instructions; they stand at the line of FROM."""
-    start = stage.start
-    name = f"ONBUILD of {start.image.text}"
-    for text in triggers:
-        try:
-            for instruction in read(text, name=name)[1]:
-                if isinstance(instruction, ins.From | ins.OnBuild) or (isinstance(instruction, ins.Copy) and instruction.from_):
-                    raise instruction.node.error("an ONBUILD trigger of this form is not supported yet")
-                step = expand_step(instruction, scope, {})
-                yield replace(step, line=start.line, text=f"ONBUILD {step.text}", foreign=bool(stage.base.image))
-        except DockerfileError as err:
-            raise start.node.error(
-                f"the base image's trigger {text.splitlines()[0][:60]!r} is wrong: {err.message}",
-                offset=start.image.offset, length=len(start.image.text), hint=err.hint,
-            ) from err  # fmt: skip
+    for text in texts:
+        with triggers.told(stage.start, text):
+            for instruction in triggers.read(stage.start, text):
+                origins = {(instruction.line, name): origin for name, origin in stage.triggered.items()}
+                step = expand_step(instruction, scope, origins)
+                yield replace(step, line=stage.start.line, text=f"ONBUILD {step.text}", foreign=bool(stage.base.image))
 
 
 def _unused(stages: Stages, build_args: Mapping[str, str]) -> list[Finding]:

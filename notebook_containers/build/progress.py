@@ -2,7 +2,8 @@
 
 ``PlanReady`` comes first, then for each step ``StepStarted``, ``StepDecided`` where it is to be done, any ``StepOutput``, and ``StepDone``
 or ``StepFailed``; ``Warned`` and ``Hinted`` may stand anywhere; ``ImageDone`` is last, and missing after a failure. Steps are numbered from
-1 through all stages that the target needs, FROM included. The triggers of an ONBUILD image have the number of their FROM.
+1 through all stages that the target needs, FROM included. The triggers of an ONBUILD image have the number of their FROM. Where they take
+from a stage that nothing else needs, another ``PlanReady`` has its steps too, after the others.
 """
 
 from __future__ import annotations

@@ -75,10 +75,14 @@ class Solved:
 
 
 class Solver:
-    """Solves the stages of one plan, several threads at once. ``images`` are the configs of the images that are started or copied from."""
+    """Solves the stages of one plan, several threads at once. ``images`` are the configs of the images that are started or copied from.
 
-    def __init__(self, tools: Tools, images: Mapping[str, ImageConfig], total: int) -> None:
-        self._tools, self._images, self._total = tools, images, total
+    ``total`` is how many steps there are, as progress tells it.
+    """
+
+    def __init__(self, tools: Tools, images: Mapping[str, ImageConfig]) -> None:
+        self._tools, self._images = tools, images
+        self.total = 0
         self._taken: dict[tuple[int, int], Taken] = {}
         self._trees: dict[str, Piece] = {}
         self.stages: dict[int, Solved] = {}
@@ -147,7 +151,7 @@ class Solver:
     @contextmanager
     def _told(self, index: int, step: plan.Step) -> Iterator[None]:
         began = time.monotonic()
-        self._tools.progress(StepStarted(index=index, total=self._total, line=step.line, text=step.text))
+        self._tools.progress(StepStarted(index=index, total=self.total, line=step.line, text=step.text))
         try:
             yield
         except Error as err:

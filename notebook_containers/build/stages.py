@@ -6,13 +6,13 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from notebook_containers.build import instructions as ins
+from notebook_containers.build import instructions as ins, triggers
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.parser import Flag, Node
 from notebook_containers.build.platforms import platform_arguments, platform_text, same_platform
 from notebook_containers.build.words import WordError, expand
 from notebook_containers.errors import InvalidArgument, InvalidReference
-from notebook_containers.lean import dataclass
+from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.image import Platform
 from notebook_containers.oci.reference import Reference
 
@@ -32,9 +32,23 @@ class Origin:
     context: str = ""
 
 
+class Names:
+    """The named contexts; one whose name is an image's is found by every form of that image's name."""
+
+    def __init__(self, named: Mapping[str, Origin]) -> None:
+        self._named = {_plain(name): origin for name, origin in named.items()}
+
+    def origin(self, name: str) -> Origin | None:
+        """Return what a name stands for; None when it is no named context's."""
+        return self._named.get(_plain(name)) if self._named else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage: its number, name (may be empty), base, instructions without FROM; ``origins`` of each ``from`` by line and name."""
+    """A stage: its number, name (may be empty), base, instructions without FROM; ``origins`` of each ``from`` by line and name.
+
+    ``triggered`` is the same for the base's ONBUILD triggers, by name alone: they stand at no line of this Dockerfile.
+    """
 
     index: int
     name: str
@@ -42,28 +56,47 @@ class Stage:
     start: ins.From
     instructions: tuple[ins.Instruction, ...]
     origins: Mapping[tuple[int, str], Origin]
+    triggered: Mapping[str, Origin] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """The name, or the number where there is none."""
         return self.name or str(self.index)
 
+    @property
+    def sources(self) -> tuple[Origin, ...]:
+        """All that it is based on and takes files from."""
+        return (self.base, *self.origins.values(), *self.triggered.values())
+
     def needs(self) -> frozenset[int]:
         """The numbers of the stages that this one needs."""
-        return frozenset(o.stage for o in (self.base, *self.origins.values()) if o.stage is not None)
+        return frozenset(o.stage for o in self.sources if o.stage is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """All stages in order, and the values of the ARGs before the first FROM."""
+    """All stages in order, the values of the ARGs before the first FROM, and the named contexts."""
 
     all: tuple[Stage, ...]
     arguments: Mapping[str, str]
+    names: Names
+
+    def with_triggers(self, stage: Stage, texts: Sequence[str]) -> Stages:
+        """Return the stages with what ONBUILD triggers of a stage's base take: names mean what they mean in this Dockerfile.
+
+        Raises DockerfileError at the stage's FROM.
+        """
+        triggered: dict[str, Origin] = {}
+        for text in texts:
+            with triggers.told(stage.start, text):
+                triggered |= _origins(triggers.read(stage.start, text), self.all[: stage.index], self.names)
+        changed = replace(stage, triggered=triggered)
+        return replace(self, all=tuple(changed if each.index == stage.index else each for each in self.all))
 
     def taken(self, stage: Stage, instruction: ins.Instruction) -> tuple[str, ...]:
         """Return the labels of the stages that an instruction of a stage starts with or takes files from."""
         here = [o for (line, _name), o in stage.origins.items() if line == instruction.line]
-        origins = [stage.base] if instruction is stage.start else here
+        origins = [stage.base, *stage.triggered.values()] if instruction is stage.start else here
         return tuple(self.all[o.stage].label for o in origins if o.stage is not None)
 
     def target(self, name: str) -> Stage:
@@ -98,7 +131,7 @@ def cut(
 
     arguments = platform_arguments(platform)
     known = dict(arguments)
-    around = _Around(known=known, platform=platform, names=_Names(named or {}))
+    around = _Around(known=known, platform=platform, names=Names(named or {}))
     stages: list[Stage] = []
     errors = Gathered()
     body: list[ins.Instruction] = []
@@ -124,18 +157,17 @@ def cut(
     with errors.each():
         stages.append(_stage(start, body, stages, around))
     errors.tell()
-    return Stages(all=tuple(stages), arguments=known)
+    return _with_own_triggers(Stages(all=tuple(stages), arguments=known, names=around.names))
 
 
-class _Names:
-    """The named contexts; one whose name is an image's is found by every form of that image's name."""
-
-    def __init__(self, named: Mapping[str, Origin]) -> None:
-        self._named = {_plain(name): origin for name, origin in named.items()}
-
-    def origin(self, name: str) -> Origin | None:
-        """Return what a name stands for; None when it is no named context's."""
-        return self._named.get(_plain(name)) if self._named else None
+def _with_own_triggers(stages: Stages) -> Stages:
+    """Look at the triggers that this Dockerfile's own stages set for those based on them; those of images come when they are found."""
+    for stage in stages.all:
+        if stage.base.stage is not None:
+            below = stages.all[stage.base.stage].instructions
+            texts = [each.expression for each in below if isinstance(each, ins.OnBuild)]
+            stages = stages.with_triggers(stage, texts) if texts else stages
+    return stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +176,7 @@ class _Around:
 
     known: Mapping[str, str]
     platform: Platform
-    names: _Names
+    names: Names
 
 
 def _plain(name: str) -> str:
@@ -178,11 +210,14 @@ def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], ar
             f"the image {word.text!r} is empty once its variables are replaced", offset=word.offset, length=len(word.text),
             hint="give the ARG before FROM a default, or set it with --build-arg",
         )  # fmt: skip
-    origins = {
-        (i.line, name): around.names.origin(name) or _origin(i.node, flag, name, before) for i in body for flag, name in _from_flags(i)
-    }
+    origins = {(i.line, name): origin for i in body for name, origin in _origins([i], before, around.names).items()}
     base = around.names.origin(image) or _base(start, image, before)
     return Stage(index=len(before), name=start.name, base=base, start=start, instructions=tuple(body), origins=origins)
+
+
+def _origins(instructions: Iterable[ins.Instruction], before: Sequence[Stage], names: Names) -> dict[str, Origin]:
+    """What the words of ``from`` in instructions mean, by word."""
+    return {name: names.origin(name) or _origin(i.node, flag, name, before) for i in instructions for flag, name in _from_flags(i)}
 
 
 def _from_flags(instruction: ins.Instruction) -> Iterator[tuple[Flag, str]]:
@@ -214,7 +249,7 @@ def _base(start: ins.From, image: str, before: list[Stage]) -> Origin:
     return Origin(image=_checked(start.node, image, start.image.offset, len(start.image.text)))
 
 
-def _origin(node: Node, flag: Flag, name: str, before: list[Stage]) -> Origin:
+def _origin(node: Node, flag: Flag, name: str, before: Sequence[Stage]) -> Origin:
     if "$" in name:
         raise node.error(
             "variables are not replaced in --from", offset=flag.offset, length=flag.length, hint="name a stage: FROM $IMAGE AS name"

@@ -107,9 +107,8 @@ class BuildState:
         """Bring the state up to date; output is taken by the step itself."""
         match event:
             case PlanReady():
-                self.steps = {
-                    s.index: StepState(index=s.index, line=s.line, text=s.text, stage=s.stage, takes=s.takes) for s in event.steps
-                }
+                for s in event.steps:  # a second plan has the steps of the first, and more
+                    self.steps.setdefault(s.index, StepState(index=s.index, line=s.line, text=s.text, stage=s.stage, takes=s.takes))
             case StepStarted():
                 step = self.steps.setdefault(event.index, StepState(index=event.index, line=event.line, text=event.text))
                 step.text, step.line, step.status, step.began = event.text, event.line, "running", self._clock()

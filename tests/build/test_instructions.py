@@ -11,6 +11,8 @@ import pytest
 
 from notebook_containers.build.progress import Warned
 from notebook_containers.errors import BuildError, DockerfileError, InvalidArgument
+from notebook_containers.oci.image import ContainerConfig, ImageConfig
+from notebook_containers.oci.reference import Reference
 
 from .conftest import Builder
 
@@ -298,6 +300,16 @@ def test_refusals(builder: Builder, text: str, line: int, words: str) -> None:
     with pytest.raises(DockerfileError, match=words) as info:
         builder(text)
     assert info.value.line == line
+
+
+def test_a_base_that_says_no_path_gets_one(builder: Builder) -> None:
+    bare = ImageConfig(architecture="amd64", os="linux", config=ContainerConfig(env=("LANG=C",)))
+    layers = [builder.store.layers.get(diff_id) for diff_id in builder.store.images.resolve("base").diff_ids]
+    builder.store.images.put(bare, layers, tags=[Reference.parse("bare")])
+    result = builder("FROM bare\nRUN echo $PATH > /path\n")
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert result.image.config.config.env == (f"PATH={path}", "LANG=C")
+    assert builder.read(result, "/path") == f"{path}\n"
 
 
 def test_unknown_target(builder: Builder) -> None:
