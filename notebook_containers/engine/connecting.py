@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine import actors, generated, launch
+from notebook_containers.engine import actors, announcing, generated, launch
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
 from notebook_containers.engine.network_words import Attachment, is_own
 from notebook_containers.errors import Conflict, Unsupported
@@ -40,6 +40,7 @@ def connect(parts: Parts, networks: Networks, container_id: str, wanted: Attachm
         networks.choose_way_out(changed.endpoints, pid=state.pid)
         _write(parts, changed)
         generated.rewrite(changed, parts.bundle_path(container_id))
+        announcing.announce(parts, changed, state)
         undo.pop_all()
     actors.join(parts, changed, [endpoint])
 
@@ -70,6 +71,10 @@ def disconnect(parts: Parts, networks: Networks, container_id: str, network: str
                 networks.detach(place, container_id)
             networks.choose_way_out(changed.endpoints, pid=state.pid)
             generated.rewrite(changed, parts.bundle_path(container_id))
+            if announcing.named(changed):
+                announcing.announce(parts, changed, state)
+            elif announcing.named(document):
+                announcing.withdraw(parts, changed)
         for place in gone:
             networks.release(container_id, network_id=place.network_id)
     if state is not None:

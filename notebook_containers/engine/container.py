@@ -278,6 +278,10 @@ class Container(Contents, Usage, Telling):
         self._parts.store.records.update_container(self.id, name=check_name(name))
         actors.rename(self._parts, self.id, old, name)
         self.reload()
+        if self.document.endpoints and self.status in ("running", "paused"):
+            from notebook_containers.engine.announcing import announce
+
+            announce(self._parts, self.document, self.state)
 
     def set_host_names(self, addresses: Mapping[str, str]) -> None:
         """Write further names into its hosts file, also while it runs."""

@@ -20,6 +20,7 @@ from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
 
+_CLAIMS = 20
 _ATTACHING = 4  # the kernel makes one link at a time
 
 
@@ -59,7 +60,7 @@ class Endpoints:
         if self._parts.host.rootless:
             self._known(name)
             return Endpoint(network=name, resolver=self._resolver())
-        document = self._document(name)
+        document = self._claimed(name)
         address = self._parts.store.records.lease_address(document.id, container_id, lambda taken: _choose(document, wanted, taken))
         return Endpoint(
             network=name,
@@ -73,6 +74,22 @@ class Endpoints:
             gateway=document.gateway,
             mac=wanted.mac or net.ipam.mac_for(address),
         )
+
+    def _claimed(self, name: str) -> NetworkDocument:
+        """Return a network in a subnet that is its own: the bridge of a user-defined one is there before the first address is handed out.
+
+        Else another store could take the subnet between the two. The default network takes that chance, for it is made for each command.
+        """
+        for _ in range(_CLAIMS):
+            document = self._document(name)
+            if name == DEFAULT or not document.chosen or os.path.exists(f"/sys/class/net/{document.link}"):
+                return document
+            try:
+                net.bridge.ensure(config_of(document))
+            except Conflict:  # another store was quicker: the next look moves the network
+                continue
+            return document
+        raise Conflict(f"network {name} finds no subnet: others take them", hint="try again, or name one with --subnet")
 
     def lease_all(self, wanted: Sequence[Attachment], container_id: str) -> tuple[Endpoint, ...]:
         """Reserve all places of a container, ``eth0`` and on."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from notebook_containers.engine import neighbours
 from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.network_words import DEFAULT
 from notebook_containers.engine.parts import Parts
 from notebook_containers.network import names
 from notebook_containers.oci.runtime import Mount
@@ -58,10 +59,19 @@ def _host_address(document: ContainerDocument) -> str:
 
 def write_resolver(document: ContainerDocument, directory: Path) -> None:
     """Write the container's resolver configuration in place: the caller's servers, its network's own, or the machine's."""
-    own = (document.endpoint.resolver,) if document.endpoint and document.endpoint.resolver else ()
+    options, own = document.options, _own_resolver(document)
+    servers = own if own == (names.RESOLVER,) else options.dns or own
+    host = names.without_ndots(host_resolver()) if own == (names.RESOLVER,) else host_resolver()
+    text = names.resolv_conf(host, servers=servers, search=options.dns_search, options=options.dns_options)
     with open(directory / "resolv.conf", "w", encoding="utf-8") as handle:
-        options = document.options
-        handle.write(names.resolv_conf(host_resolver(), servers=options.dns or own, search=options.dns_search, options=options.dns_options))
+        handle.write(text)
+
+
+def _own_resolver(document: ContainerDocument) -> tuple[str, ...]:
+    """Return the name server of its networks: ours where it has a name, which asks the caller's and the machine's for the rest."""
+    if any(place.network != DEFAULT and place.network_id for place in document.endpoints):
+        return (names.RESOLVER,)
+    return tuple(place.resolver for place in document.endpoints if place.resolver)
 
 
 def host_resolver() -> str:

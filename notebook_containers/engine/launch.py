@@ -31,6 +31,7 @@ from notebook_containers.engine import (
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.host import Host
+from notebook_containers.engine.network_words import DEFAULT
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -342,6 +343,10 @@ def start(
                     endpoints, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, reaches_host=reaches_host
                 )
                 actors.join(parts, changed, endpoints)
+                if any(place.network != DEFAULT for place in endpoints):
+                    from notebook_containers.engine.announcing import announce
+
+                    announce(parts, changed, state)
             if sockets:
                 changed = _warned(parts, changed, publishing.carry(parts, changed, sockets, state))
             session = made.start(attach=attach, stdin=stdin)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from notebook_containers.errors import InvalidArgument
 
+RESOLVER = "127.0.0.11"
+"""Where a container of a user-defined network asks, in its own network namespace; the address is Docker's, and images know it."""
 FALLBACK_SERVERS = ("1.1.1.1", "9.9.9.9")
 _MAX_SERVERS = 3
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
@@ -38,6 +40,15 @@ def resolv_conf(
     options = list(options) or _words(host_text, "options")
     lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n"
+
+
+def without_ndots(host_text: str) -> str:
+    """Return the host's resolver configuration for a container that asks :data:`RESOLVER`: a name without a dot is asked as it is.
+
+    So the name of a container is found at once and leaves the machine with no search domain behind it, unless the host says else.
+    """
+    options = [word for word in _words(host_text, "options") if not word.startswith("ndots:")]
+    return f"{host_text}\noptions {' '.join([*options, 'ndots:0'])}\n"
 
 
 def _servers(host_text: str, upstream_text: str) -> tuple[list[str], str]:
