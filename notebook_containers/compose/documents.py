@@ -107,7 +107,8 @@ class _Including:
 
     def laid_under(self, tree: Node, include: Node, path: str) -> Node:
         """Return the tree with what the included files define; a definition of ours must be the same one."""
-        brought, changed = self._tree(include, path), Fields()
+        brought = self._tree(include, path)
+        changed: Fields = {}
         for section in _SHARED:
             theirs, ours = member(brought, section), member(tree, section)
             if theirs is None:
