@@ -17,7 +17,9 @@ from notebook_containers.errors import Error, InvalidArgument
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
+    from notebook_containers.commands.compose_board import Board
     from notebook_containers.commands.transfers import Verb
+    from notebook_containers.compose.progress import Told
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.engine import Engine
     from notebook_containers.registry.progress import TransferEvent
@@ -32,8 +34,15 @@ class TerminalFace:
     """Writes to this process's standard streams; interrupts go on to the container, as Docker's signal proxy does."""
 
     cell: str | None = None
+    project_text: str | None = None
+    project_name = ""
     streams = True
     adds_up_sizes = False
+
+    @property
+    def colours(self) -> bool:
+        """Whether colours may be shown: on a terminal, unless NO_COLOR says otherwise."""
+        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def __init__(self, starter: Starter | None = None, *, tidy: bool = True) -> None:
         self._starter, self._tidy = starter, tidy
@@ -128,6 +137,17 @@ class TerminalFace:
         from notebook_containers.commands.progress import PlainBuildView
 
         with PlainBuildView(sys.stderr) as view:
+            yield view
+
+    @contextmanager
+    def project_view(self, board: Board, *, quiet: bool) -> Iterator[Callable[[Told], None]]:
+        """Show a table that follows on a terminal and lines elsewhere, on standard error."""
+        if quiet:
+            yield lambda event: self.note(event.line()) if event.phase == "warning" else None
+            return
+        from notebook_containers.commands.compose_views import stream_view
+
+        with stream_view(board, sys.stderr) as view:
             yield view
 
     @contextmanager

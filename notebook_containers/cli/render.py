@@ -11,6 +11,7 @@ from notebook_containers.commands.results import (
     Documents,
     Ended,
     Given,
+    Graphed,
     Layers,
     Names,
     Planned,
@@ -49,6 +50,8 @@ def show(result: Result) -> int:
 
                 print(f"nbc: {plain(verdict)}", file=sys.stderr)
             return code
+        case Graphed(graph=graph):
+            _print(graph.as_text())
         case Planned(plan=plan):
             _print(plan.as_text())
         case Built(image=image, plan=plan):

@@ -1,22 +1,27 @@
-"""``compose`` verbs: up, down, start, stop, restart, build, ps, logs, config."""
+"""``compose``: the group with its options, how a project is opened, and ``config``; the other verbs are in modules of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from notebook_containers.commands.face import face
-from notebook_containers.commands.looking import container_row
-from notebook_containers.commands.results import Names, Result, Table, Text
+from notebook_containers.commands.results import Names, Result, Text
+from notebook_containers.commands.tree import Verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from notebook_containers.compose.progress import Told
     from notebook_containers.compose.project import ComposeProject
-    from notebook_containers.engine.container import Container
+
+SERVICES = click.Argument(["services"], nargs=-1)
 
 
-def _project() -> ComposeProject:
+def opened() -> ComposeProject:
     """Open the project the group's options name, and say once what of it is not honoured."""
     from notebook_containers.compose.project import open_project
 
@@ -26,105 +31,29 @@ def _project() -> ComposeProject:
     directory = here.cwd / str(given["project_directory"]) if given.get("project_directory") else None
     file = here.cwd / str(given["file"]) if given.get("file") else None
     base = directory or (None if file else here.cwd)
-    found = open_project(here.engine, text=here.cell, file=file, directory=base, name=str(given.get("project_name") or ""))
+    text = here.cell if here.cell is not None or file or directory else here.project_text
+    found = open_project(here.engine, text=text, file=file, directory=base, name=str(given.get("project_name") or here.project_name))
     for text in found.project.notes:
         here.note(text)
     return found
 
 
-def _say(line: str) -> None:
-    face().write("stdout", f"{line}\n".encode())
+def group_option(name: str) -> object:
+    """Return the value of an option of the group."""
+    parent = click.get_current_context().parent
+    return parent.params.get(name) if parent else None
 
 
-def _rows(containers: Sequence[Container]) -> Table:
-    return Table(kind="ps", rows=[container_row(c, size=False) for c in containers])
+@contextmanager
+def shown(project: ComposeProject, services: Sequence[str] = (), *, quiet: bool = False) -> Iterator[Callable[[Told], None]]:
+    """Show what is done with a project (or some services of it) while the block runs; yields who is to be told."""
+    from notebook_containers.commands.compose_board import Board
 
-
-def _up(services: tuple[str, ...], *, detach: bool, build: bool) -> Result:
-    """Make and start the project's containers; without -d their output follows until they end or are interrupted."""
-    project = _project()
-    started = project.up(services, build=build, told=_say)
-    if detach or face().cell is not None:
-        return _rows(project.containers())
-    try:
-        _follow(started)
-    except KeyboardInterrupt:
-        project.stop()
-        raise
-    return None
-
-
-def _follow(containers: Sequence[Container], *, tail: str = "all") -> None:
-    """Relay several logs at once, each line behind its service's name."""
-    import queue
-    import threading
-
-    lines: queue.Queue[tuple[str, bytes] | None] = queue.Queue()
-
-    def read(container: Container) -> None:
-        name = container.labels.get("com.docker.compose.service", container.name)
-        for line in container.log_lines(follow=True, tail=tail):
-            lines.put((name, line.data))
-        lines.put(None)
-
-    for container in containers:
-        threading.Thread(target=read, args=(container,), daemon=True).start()
-    left = len(containers)
-    while left:
-        item = lines.get()
-        if item is None:
-            left -= 1
-        else:
-            face().write("stdout", f"{item[0]}  | ".encode() + item[1])
-
-
-def _down(*, volumes: bool) -> Result:
-    """Stop and remove the project's containers."""
-    _project().down(volumes=volumes, told=_say)
-    return None
-
-
-def _names(containers: Sequence[Container]) -> Names:
-    return Names(names=[c.name for c in containers])
-
-
-def _start(services: tuple[str, ...]) -> Result:
-    """Start the project's stopped containers."""
-    return _names(_project().start(services))
-
-
-def _stop(services: tuple[str, ...]) -> Result:
-    """Stop the project's running containers."""
-    return _names(_project().stop(services))
-
-
-def _restart(services: tuple[str, ...]) -> Result:
-    """Restart the project's containers."""
-    return _names(_project().restart(services))
-
-
-def _build(services: tuple[str, ...]) -> Result:
-    """Build the images of services that have a build section."""
-    return Names(names=_project().build(services))
-
-
-def _ps() -> Result:
-    """List the project's containers."""
-    return _rows(_project().containers())
-
-
-def _logs(services: tuple[str, ...], *, follow: bool, tail: str) -> Result:
-    """Show the output of the project's containers."""
-    project = _project()
-    chosen = [c for c in project.containers() if not services or c.labels.get("com.docker.compose.service") in services]
-    if follow:
-        _follow(chosen, tail=tail)
-        return None
-    for container in chosen:
-        name = container.labels.get("com.docker.compose.service", container.name)
-        for line in container.log_lines(tail=tail):
-            face().write(line.stream, f"{name}  | ".encode() + line.data)
-    return None
+    names = [service.name for service in project.project.services if not services or service.name in services]
+    names += [name for name in services if name not in names]
+    board = Board(f"project {project.name}", names, project.members)
+    with face().project_view(board, quiet=quiet) as told:
+        yield told
 
 
 def _config(*, services: bool) -> Result:
@@ -133,7 +62,7 @@ def _config(*, services: bool) -> Result:
 
     import yaml
 
-    project = _project().project
+    project = opened().project
     if services:
         return Names(names=[s.name for s in project.services])
     plain = {
@@ -151,44 +80,56 @@ def _lists(value: object) -> object:
     return value
 
 
-def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:
-    return click.Command(name, callback=callback, params=list(params), help=callback.__doc__)
+_MODULES: Mapping[str, Sequence[str]] = {
+    "compose_life": ("up", "down", "create", "start", "stop", "restart", "kill", "pause", "unpause", "rm", "scale", "wait", "watch"),
+    "compose_look": ("ps", "logs", "images", "top", "port", "events", "stats", "volumes", "ls", "version", "graph"),
+    "compose_inside": ("exec", "run", "cp"),
+    "compose_images": ("build", "pull", "push"),
+}
+VERBS: Mapping[str, str] = {verb: module for module, verbs in _MODULES.items() for verb in verbs}
 
-
-_SERVICES = click.Argument(["services"], nargs=-1)
-
-_GROUP = click.Group(
-    "compose",
-    params=[
-        click.Option(["-f", "--file"], help="The compose file (compose.yaml or docker-compose.yml here)."),
-        click.Option(["-p", "--project-name"], help="Name of the project (the directory's)."),
-        click.Option(["--project-directory"], help="Where relative paths start."),
-    ],
-    help="Run the services of a compose file.",
+GROUP = Verbs("compose", VERBS, help="Run the services of a compose file.")
+GROUP.params += [
+    click.Option(["-f", "--file"], help="The compose file (compose.yaml or docker-compose.yml here)."),
+    click.Option(["-p", "--project-name"], help="Name of the project (the directory's)."),
+    click.Option(["--project-directory"], help="Where relative paths start."),
+    click.Option(["--parallel"], type=int, default=-1, help="How many things are done at once at most; -1 leaves it open."),
+]
+GROUP.add_command(
+    click.Command(
+        "config",
+        callback=_config,
+        params=[click.Option(["--services"], is_flag=True, help="Only the services' names.")],
+        help=_config.__doc__,
+    )
 )
-for _verb in (
-    _command(
-        "up",
-        _up,
-        click.Option(["-d", "--detach"], is_flag=True, help="Run in the background."),
-        click.Option(["--build"], is_flag=True, help="Build images first."),
-        _SERVICES,
-    ),
-    _command("down", _down, click.Option(["-v", "--volumes"], is_flag=True, help="Remove its named volumes too.")),
-    _command("start", _start, _SERVICES),
-    _command("stop", _stop, _SERVICES),
-    _command("restart", _restart, _SERVICES),
-    _command("build", _build, _SERVICES),
-    _command("ps", _ps),
-    _command(
-        "logs",
-        _logs,
-        click.Option(["-f", "--follow"], is_flag=True, help="Wait for more."),
-        click.Option(["-n", "--tail"], default="all", help="Lines from the end."),
-        _SERVICES,
-    ),
-    _command("config", _config, click.Option(["--services"], is_flag=True, help="Only the services' names.")),
-):
-    _GROUP.add_command(_verb)
 
-COMMANDS: Mapping[str, click.Command] = {"compose": _GROUP}
+
+def project_name(words: Sequence[str]) -> str:
+    """Return the value of ``-p`` among words, empty without it."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word in ("-p", "--project-name"):
+            return following
+        if word.startswith("--project-name="):
+            return word.partition("=")[2]
+    return ""
+
+
+def with_verb(words: Sequence[str]) -> list[str]:
+    """Return the words with ``up`` in front of the first that is no option of the group, unless that is a verb: what a cell means."""
+    valued = {name for option in GROUP.params if isinstance(option, click.Option) and not option.is_flag for name in option.opts}
+    flags = {name for option in GROUP.params if isinstance(option, click.Option) and option.is_flag for name in option.opts}
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if word in valued:
+            at += 2
+        elif word in flags or word.partition("=")[0] in valued:
+            at += 1
+        else:
+            break
+    verbs = GROUP.list_commands(click.Context(GROUP))
+    return [*words] if at < len(words) and (words[at] in verbs or words[at] == "--help") else [*words[:at], "up", *words[at:]]
+
+
+COMMANDS: Mapping[str, click.Command] = {"compose": GROUP}

@@ -27,10 +27,10 @@ def _events(*, filter: tuple[str, ...], since: str | None, until: str | None, fo
     stream = here.engine.events(since=begin, until=end, filters=_filters(filter))
     if notebook and format is None:
         with stream:
-            return Table(kind="events", rows=[_row(event) for event in stream])
+            return Table(kind="events", rows=[row(event) for event in stream])
     with _until_interrupted(stream) as events:
         for event in events:
-            here.write("stdout", f"{_line(event, format)}\n".encode())
+            here.write("stdout", f"{line(event, format)}\n".encode())
     return None
 
 
@@ -54,7 +54,8 @@ def _filters(words: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
-def _row(event: Event) -> Row:
+def row(event: Event) -> Row:
+    """Return an event as a row of the table of events."""
     actor = event.get("Actor")
     parts = actor if isinstance(actor, dict) else {}
     attributes = parts.get("Attributes")
@@ -69,15 +70,16 @@ def _row(event: Event) -> Row:
     }
 
 
-def _line(event: Event, template: str | None) -> str:
+def line(event: Event, template: str | None = None) -> str:
+    """Return an event as docker prints it, or by a template."""
     if template in ("json", "{{json .}}"):
         return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
     if template:
         return formatting.document_template(template, event)
-    row = _row(event)
-    attributes = row["attributes"]
+    shown = row(event)
+    attributes = shown["attributes"]
     words = ", ".join(f"{key}={value}" for key, value in sorted(attributes.items())) if isinstance(attributes, dict) else ""
-    line = f"{_stamp(int(str(event['timeNano'])))} {row['type']} {row['action']} {row['id']} ({words})"
+    line = f"{_stamp(int(str(event['timeNano'])))} {shown['type']} {shown['action']} {shown['id']} ({words})"
     return "".join(ch if ch.isprintable() else " " for ch in line)
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from notebook_containers.build.progress import Event
+    from notebook_containers.commands.compose_board import Board
     from notebook_containers.commands.transfers import Verb
+    from notebook_containers.compose.progress import Told
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.engine import Engine
     from notebook_containers.registry.progress import TransferEvent
@@ -31,8 +33,14 @@ class Face(Protocol):
     """Implemented by the command line and by the notebook."""
 
     cell: str | None
+    project_text: str | None
+    """The text of the compose cell that was run last: what verbs are about that name no file. None where there was no such cell."""
+    project_name: str
+    """The name that cell gave its project; empty for the usual one."""
     streams: bool
     """Whether output without an end may be shown (a terminal waits for more, a cell shows what there is)."""
+    colours: bool
+    """Whether colours may be shown."""
     adds_up_sizes: bool
     """Whether listings say the bytes of writable layers unasked (a DataFrame does, a table only when its column is shown)."""
 
@@ -77,6 +85,9 @@ class Face(Protocol):
 
     def build_view(self, mode: str) -> AbstractContextManager[Callable[[Event], None]]:
         """Return a view of a build's progress; ``mode`` is auto, plain or quiet."""
+
+    def project_view(self, board: Board, *, quiet: bool) -> AbstractContextManager[Callable[[Told], None]]:
+        """Return a view of what is done with a project, to be called from any thread; of ``quiet`` only warnings are left."""
 
     def transfer_view(self, verb: Verb, subject: str, *, quiet: bool) -> AbstractContextManager[Callable[[TransferEvent], None]]:
         """Return a view of images on their way, to be called from any thread; ``subject`` is what the person named."""

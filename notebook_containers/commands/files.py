@@ -22,7 +22,7 @@ from notebook_containers.registry.progress import Report, StreamMeter
 _PIECE = 1 << 20
 
 
-def _cp(source: str, destination: str, *, archive: bool, follow_link: bool, quiet: bool) -> Result:
+def copy(source: str, destination: str, *, archive: bool, follow_link: bool, quiet: bool) -> Result:
     """Copy files between a container (NAME:PATH) and this machine; - is a tar stream on standard input or output."""
     here = face()
     (from_name, from_path), (to_name, to_path) = split(source), split(destination)
@@ -229,7 +229,7 @@ _CONTAINER = click.Argument(["container"])
 COMMANDS: Mapping[str, click.Command] = {
     "cp": _command(
         "cp",
-        _cp,
+        copy,
         [
             click.Option(["-a", "--archive"], is_flag=True, help="Keep owners and groups."),
             click.Option(["-L", "--follow-link"], is_flag=True, help="Copy what a link leads to."),

@@ -93,8 +93,12 @@ def _logs(container: str, *, follow: bool, tail: str, timestamps: bool, details:
 
 def _exec(container: str, command: tuple[str, ...], **given: object) -> Result:
     """Run a command in a running container."""
-    here = face()
-    found, keys = here.engine.containers.get(container), parse_keys(str(given["detach_keys"] or ""))
+    return execute(face().engine.containers.get(container), command, given)
+
+
+def execute(found: Container, command: tuple[str, ...], given: Mapping[str, object]) -> Result:
+    """Run a command in a running container, as the options of ``exec`` say."""
+    here, keys = face(), parse_keys(str(given["detach_keys"] or ""))
     if not given["detach"]:
         here.check_terminal(stdin=bool(given["interactive"]), tty=bool(given["tty"]))
     session = found.exec_session(

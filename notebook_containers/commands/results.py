@@ -9,6 +9,7 @@ from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
     from notebook_containers.build.solver import StepResult
+    from notebook_containers.commands.compose_graph import ProjectGraph
     from notebook_containers.commands.imagetree import Branch
     from notebook_containers.commands.layers import ImageStack
     from notebook_containers.commands.plans import BuildPlan
@@ -120,4 +121,11 @@ class Tree:
     branches: Sequence[Branch]
 
 
-Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Planned | Layers | Tree | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graphed:
+    """A project as a graph."""
+
+    graph: ProjectGraph
+
+
+Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Planned | Layers | Tree | Graphed | None

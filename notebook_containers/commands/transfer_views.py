@@ -5,18 +5,16 @@ A view is called with every event, from any thread, and is a context manager tha
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self, TextIO
 
+from notebook_containers.commands.blocks import INTERVAL_S, Block, moves
 from notebook_containers.commands.transfers import Part, TransferState, Verb
 from notebook_containers.registry.progress import BlobProgress, StreamProgress, TransferEvent, TransferStarted
 
-INTERVAL_S = 0.125
-"""Between two pictures of a terminal."""
 LINES_PERIOD_S = 5.0
 """Between two lines of one layer in a file: a log of a long download is to grow slowly."""
 
@@ -27,7 +25,7 @@ _MOVING = frozenset({"downloading", "uploading", "extracting", "reading", "writi
 def stream_view(verb: Verb, subject: str, out: TextIO) -> TerminalTransferView | PlainTransferView:
     """Return the view that suits ``out``: a terminal that can move its cursor gets bars, everything else lines."""
     state = TransferState(verb, subject)
-    if out.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    if moves(out):
         return TerminalTransferView(state, out)
     return PlainTransferView(state, out)
 
@@ -87,17 +85,12 @@ class PlainTransferView:
 
 
 class TerminalTransferView:
-    """Draws a line for each layer and one for the whole, eight times a second at most, in place; the last picture stays.
-
-    No line is longer than the terminal is wide and the block not higher, however it is resized meanwhile. The cursor is moved up only
-    over lines that were written here.
-    """
+    """Draws a line for each layer and one for the whole, eight times a second at most, in place; the last picture stays."""
 
     def __init__(self, state: TransferState, out: TextIO) -> None:
-        self.state, self._out = state, out
+        self.state, self._block = state, Block(out)
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._drawn = 0
         self._thread = threading.Thread(target=self._follow, name="nbc-transfer-view", daemon=True)
 
     def __call__(self, event: TransferEvent) -> None:
@@ -117,33 +110,15 @@ class TerminalTransferView:
         if error is None or self.state.images or self.state.stream:  # before anything moved the caller's one line says it all
             self._draw()
         else:
-            self._clear()
+            self._block.clear()
 
     def _follow(self) -> None:
         while not self._over.wait(INTERVAL_S):
             self._draw()
 
     def _draw(self) -> None:
-        width, height = self._size()
         with self._lock:
-            lines = [line[: width - 1] for line in _picture(self.state, height - 1)]
-        self._out.write(self._back() + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
-        self._out.flush()
-        self._drawn = len(lines)
-
-    def _clear(self) -> None:
-        self._out.write(self._back() + "\x1b[J")
-        self._out.flush()
-
-    def _back(self) -> str:
-        return f"\r\x1b[{self._drawn}A" if self._drawn else "\r"
-
-    def _size(self) -> tuple[int, int]:
-        try:
-            found = os.get_terminal_size(self._out.fileno())
-        except (OSError, ValueError):
-            return 80, 24
-        return max(found.columns, 20) if found.columns else 80, max(found.lines, 4) if found.lines else 24
+            self._block.draw(lambda height: _picture(self.state, height))
 
 
 def _picture(state: TransferState, height: int) -> list[str]:

@@ -25,7 +25,7 @@ _CLEAR = "\x1b[H\x1b[2J"
 _EVERY_S = 1.0
 
 
-def _stats(containers: tuple[str, ...], *, all: bool, no_stream: bool, format: str | None) -> Result:
+def stats(containers: tuple[str, ...], *, all: bool = False, no_stream: bool, format: str | None) -> Result:
     """Show what containers use: processor, memory, network, disk; again each second until interrupted, or once with --no-stream."""
     here = face()
     if no_stream or not sys.stdout.isatty():
@@ -127,7 +127,7 @@ def _command(name: str, callback: Callable[..., Result], *params: click.Paramete
 COMMANDS: Mapping[str, click.Command] = {
     "stats": _command(
         "stats",
-        _stats,
+        stats,
         click.Option(["-a", "--all"], is_flag=True, help="Also those that do not run."),
         click.Option(["--no-stream"], is_flag=True, help="Show the first result only."),
         click.Option(["--no-trunc"], is_flag=True, expose_value=False, help="Accepted for Docker's sake: nothing is cut."),

@@ -2,201 +2,371 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING
 
-from notebook_containers.compose import loading, model
+from notebook_containers.compose import down, images, labels, loading, model, oneoff, order, places, timeline, up, waiting
+from notebook_containers.compose.down import Unwanted
+from notebook_containers.compose.images import Making, View
+from notebook_containers.compose.labels import Member
+from notebook_containers.compose.logs import Following, Said, past
+from notebook_containers.compose.oneoff import Once
+from notebook_containers.compose.order import MOST_AT_ONCE
+from notebook_containers.compose.progress import Span, Tell, silent
+from notebook_containers.compose.site import Site, orphans
+from notebook_containers.compose.timeline import Recorder
+from notebook_containers.compose.up import Wanted
 from notebook_containers.engine.container import Container
-from notebook_containers.engine.engine import Engine
-from notebook_containers.engine.keywords import CreateKeywords
-from notebook_containers.errors import InvalidArgument
+from notebook_containers.errors import ContainerNotFound, Error, InvalidArgument
+from notebook_containers.lean import replace
 
-_PREFIX = "com.docker.compose"
+if TYPE_CHECKING:
+    from notebook_containers.engine.engine import Engine
+    from notebook_containers.engine.events import EventStream
+    from notebook_containers.engine.moments import Moment
 
 
 class ComposeProject:
-    """One compose file on one engine; every verb may be called again and converges."""
+    """One compose file on one engine; every verb may be called again and converges.
 
-    def __init__(self, engine: Engine, project: model.Project, directory: Path) -> None:
-        self._engine, self.project, self.directory = engine, project, directory
+    ``told`` of the verbs hears what begins and has ended (:class:`.progress.Told`), from any thread.
+    """
+
+    def __init__(self, engine: Engine, project: model.Project) -> None:
+        self._engine, self.project = engine, project
 
     @property
     def name(self) -> str:
         """The project's name."""
         return self.project.name
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the file is not honoured, and why, a line each."""
+        return self.project.notes
+
+    def _site(self, told: Tell = silent) -> Site:
+        return Site(engine=self._engine, project=self.project, tell=told)
+
+    def members(self, services: Sequence[str] = (), *, one_off: bool = False) -> list[Member]:
+        """Return the project's containers by service and number, running or not; with ``one_off`` those too that ``run`` made.
+
+        Raises InvalidArgument for a service that is neither in the file nor has a container.
+        """
+        found = [one for one in self._site().members() if one_off or not one.one_off]
+        there = {one.service for one in found}
+        for name in services:
+            if name not in there:
+                self.project.service(name)
+        return [one for one in found if not services or one.service in services]
+
     def containers(self, service: str | None = None) -> list[Container]:
         """Return the project's containers, running or not."""
-        found = [c for c in self._engine.containers.list(all=True) if c.labels.get(f"{_PREFIX}.project") == self.name]
-        return [c for c in found if service is None or c.labels.get(f"{_PREFIX}.service") == service]
+        return [one.container for one in self.members([service] if service else ())]
 
-    def up(self, services: Sequence[str] = (), *, build: bool = False, told: Callable[[str], None] = lambda _line: None) -> list[Container]:
-        """Make and start what is missing or changed, dependencies first; what is right already is left alone."""
-        running = []
-        for service in self._chosen(services, with_dependencies=True):
-            running.append(self._converge(service, build=build, told=told))
-            self._share_names()
-        return running
+    def container(self, service: str, index: int = 0) -> Container:
+        """Return a service's container of this number, its first one for 0; raises ContainerNotFound."""
+        found = [one for one in self.members([service]) if index in (0, one.number)]
+        if not found:
+            which = f"container {index}" if index else "container"
+            raise ContainerNotFound(f"service {service} has no {which}", hint=f"start it: nbc compose up {service}")
+        return found[0].container
 
-    def _converge(self, service: model.Service, *, build: bool, told: Callable[[str], None]) -> Container:
-        image = self._image(service, build=build, told=told)
-        digest = _config_hash(service, self._engine.images.get(image).id)
-        for container in self.containers(service.name):
-            if container.labels.get(f"{_PREFIX}.config-hash") == digest:
-                if container.status != "running":
-                    container.start()
-                    told(f"{container.name}  started")
-                else:
-                    told(f"{container.name}  running")
-                return container
-            container.remove(force=True)
-        container = self._engine.containers.create(image, service.command, **self._keywords(service, digest))
-        container.start()
-        told(f"{container.name}  started")
+    # up and down -----------------------------------------------------------------------------------------------------------------
+
+    def up(
+        self,
+        services: Sequence[str] = (),
+        *,
+        build: bool = False,
+        no_build: bool = False,
+        pull: str = "",
+        force_recreate: bool = False,
+        no_recreate: bool = False,
+        always_recreate_deps: bool = False,
+        no_deps: bool = False,
+        scale: Mapping[str, int] | None = None,
+        remove_orphans: bool = False,
+        renew_anon_volumes: bool = False,
+        timeout: int | None = None,
+        wait: bool = False,
+        wait_timeout: float | None = None,
+        parallel: int = MOST_AT_ONCE,
+        start: bool = True,
+        view: View | None = None,
+        told: Tell = silent,
+    ) -> list[Container]:
+        """Make and start what is missing or changed, dependencies first; what is right already is left alone. Flags are Docker's.
+
+        Returns the containers of the named services (all) and of what they need. When it is interrupted or fails, what was begun is
+        finished and the rest not begun: the next ``up`` or ``down`` goes on. Raises what the first failing step raises.
+        """
+        site, recorder = self._site(), Recorder(told)
+        site = replace(site, tell=recorder)
+        active = self.project.with_services(services) if services else self.project
+        wanted = Wanted(
+            services=services,
+            with_needs=not no_deps,
+            policy="always" if force_recreate else "never" if no_recreate else "changed",
+            needs_policy="always" if always_recreate_deps or (force_recreate and not services) else "never" if no_recreate else "changed",
+            scale=scale or {},
+            remove_orphans=remove_orphans,
+            renew_anonymous_volumes=renew_anon_volumes,
+            stop_timeout=timeout,
+            start=start,
+            wait=wait,
+            wait_timeout=wait_timeout,
+            at_once=parallel,
+            making=Making(build=build, never_build=no_build, pull=pull, view=view),
+        )
+        try:
+            return [one.container for one in up.up(replace(site, project=active), wanted)]
+        finally:
+            timeline.save(site.run_place, recorder.events)
+
+    def scale(self, counts: Mapping[str, int], *, no_deps: bool = False, told: Tell = silent) -> list[Container]:
+        """Have so many containers of these services, by name."""
+        return self.up(list(counts), scale=counts, no_deps=no_deps, no_recreate=True, told=told)
+
+    def down(
+        self,
+        services: Sequence[str] = (),
+        *,
+        volumes: bool = False,
+        remove_orphans: bool = False,
+        rmi: str = "",
+        timeout: int | None = None,
+        told: Tell = silent,
+    ) -> None:
+        """Stop and remove the project's containers, dependents first, and its networks; ``volumes`` removes those it made too.
+
+        ``rmi`` takes images too: ``all``, or ``local`` for those without a name in the file. Nothing that the project did not make goes.
+        """
+        if rmi not in ("", "all", "local"):
+            raise InvalidArgument(f"rmi {rmi!r} is not understood", hint="use all or local")
+        site = self._site(told)
+        unwanted = Unwanted(services=services, volumes=volumes, remove_orphans=remove_orphans, images=rmi, stop_timeout=timeout)
+        down.down(site, unwanted)
+        if not services:
+            timeline.forget(site.run_place)
+
+    def run(
+        self,
+        service: str,
+        command: Sequence[str] = (),
+        *,
+        once: Once | None = None,
+        no_deps: bool = False,
+        detach: bool = False,
+        told: Tell = silent,
+    ) -> Container:
+        """Make one more container of a service for another command, with what the service needs up; ``once`` says what else differs.
+
+        Returns it created, or with ``detach`` running: ``start_attached`` or ``start`` and ``wait`` come next.
+        """
+        needs = [] if no_deps else list(self.project.service(service).depends_on)
+        if needs:
+            self.up(needs, no_recreate=True, told=told)
+        site = replace(self._site(told), project=self.project.with_services([service]))
+        container = oneoff.create(site, service, replace(once or Once(), command=tuple(command)))
+        if detach:
+            container.start()
         return container
 
-    def _image(self, service: model.Service, *, build: bool, told: Callable[[str], None]) -> str:
-        name = service.image or f"{self.name}-{service.name}"
-        if service.build is None:
-            return name
-        known = any(name in (tag, tag.removesuffix(":latest")) for image in self._engine.images.list() for tag in image.tags)
-        if build or not known:
-            told(f"{service.name}  building")
-            self._build(service, name)
-        return name
+    # what is there --------------------------------------------------------------------------------------------------------------
 
-    def _build(self, service: model.Service, name: str) -> None:
-        if service.build is not None:
-            build = service.build
-            file = Path(build.context) / build.dockerfile
-            self._engine.images.build(build.context, dockerfile=file, tag=name, buildargs=build.args, target=build.target)
+    def start(self, services: Sequence[str] = (), *, told: Tell = silent) -> list[Container]:
+        """Start the containers that exist, dependencies first."""
+        site = self._site(told)
+        members = self.members(services)
+        by_name = {service.name: service for service in (*self.project.services, *self.project.disabled)}
 
-    def build(self, services: Sequence[str] = ()) -> list[str]:
-        """Build the images of services that have ``build``; returns their names."""
-        names = []
-        for service in self._chosen(services):
-            if service.build is not None:
-                name = service.image or f"{self.name}-{service.name}"
-                self._build(service, name)
-                names.append(name)
-        return names
+        def act(one: Member) -> None:
+            if one.container.status not in down.LIVE:
+                up.start(site, by_name.get(one.service), one)
 
-    def _keywords(self, service: model.Service, digest: str) -> CreateKeywords:
-        labels = {
-            **service.labels,
-            f"{_PREFIX}.project": self.name,
-            f"{_PREFIX}.service": service.name,
-            f"{_PREFIX}.config-hash": digest,
-            f"{_PREFIX}.container-number": "1",
-            f"{_PREFIX}.oneoff": "False",
-            f"{_PREFIX}.project.working_dir": str(self.directory),
-        }
-        return {
-            "name": service.container_name or f"{self.name}-{service.name}-1",
-            "entrypoint": service.entrypoint,
-            "environment": {name: value for name, value in service.environment.items() if value is not None},
-            "ports": [str(port) for port in service.ports],
-            "volumes": [self._volume(mount) for mount in service.volumes],
-            "tmpfs": {word.partition(":")[0]: word.partition(":")[2] for word in service.tmpfs},
-            "extra_hosts": {host: addresses[0] for host, addresses in service.extra_hosts.items()},
-            "labels": labels,
-            "working_dir": service.working_dir or None,
-            "user": service.user or None,
-            "hostname": service.hostname or None,
-            "network": service.network_mode or None,
-            "mem_limit": service.mem_limit,
-            "shm_size": service.shm_size,
-            "pids_limit": service.pids_limit,
-            "nano_cpus": None if service.cpus is None else int(service.cpus * 1e9),
-            "stop_timeout": None if service.stop_grace_period is None else math.ceil(service.stop_grace_period),
-            "stop_signal": service.stop_signal or None,
-            "restart_policy": _restart(service.restart),
-            "tty": service.tty,
-            "stdin_open": service.stdin_open,
-            "privileged": service.privileged,
-            "read_only": service.read_only,
-            "cap_add": service.cap_add,
-            "cap_drop": service.cap_drop,
-            "security_opt": service.security_opt,
-        }
+        down.each(site, members, act, backwards=False)
+        places.share_names(site)
+        return [one.container for one in members]
 
-    def _volume(self, mount: model.ServiceMount) -> str:
-        known = self.project.volumes.get(mount.source)
-        source = known.name if known else mount.source
-        return (f"{source}:" if source else "") + mount.target + (":ro" if mount.read_only else "")
-
-    def _share_names(self) -> None:
-        """Write every service's name and address into the hosts file of the project's running containers."""
-        running = {c.labels[f"{_PREFIX}.service"]: c for c in self.containers() if c.status == "running"}
-        addresses = {
-            name: c.document.endpoint.address for name, c in running.items() if c.document.endpoint and c.document.endpoint.address
-        }
-        by_name = {service.name: service for service in self.project.services}
-        for name, container in running.items():
-            links = by_name[name].links if name in by_name else ()
-            extra = {**addresses, **{link.alias: addresses[link.target] for link in links if link.target in addresses}}
-            container.set_host_names(extra)
-
-    def down(self, *, volumes: bool = False, told: Callable[[str], None] = lambda _line: None) -> None:
-        """Stop and remove the project's containers, dependents first; ``volumes`` removes its named volumes too."""
-        order = {service.name: i for i, service in enumerate(self.project.services)}
-        for container in sorted(self.containers(), key=lambda c: -order.get(c.labels[f"{_PREFIX}.service"], len(order))):
-            container.stop()
-            container.remove(v=True)
-            told(f"{container.name}  removed")
-        if volumes:
-            existing = {v.name for v in self._engine.volumes.list()}
-            for volume in self.project.volumes.values():
-                if volume.name in existing and not volume.external:
-                    self._engine.volumes.remove(volume.name)
-                    told(f"{volume.name}  removed")
-
-    def start(self, services: Sequence[str] = ()) -> list[Container]:
-        """Start the containers that exist."""
-        return self._each(services, Container.start)
-
-    def stop(self, services: Sequence[str] = ()) -> list[Container]:
+    def stop(self, services: Sequence[str] = (), *, timeout: int | None = None, told: Tell = silent) -> list[Container]:
         """Stop the running containers, dependents first."""
-        return self._each(services, Container.stop, backwards=True)
+        members = self.members(services)
+        down.stop(self._site(told), members, timeout=timeout)
+        return [one.container for one in members]
 
-    def restart(self, services: Sequence[str] = ()) -> list[Container]:
-        """Stop and start the containers that exist."""
-        return self._each(services, Container.restart)
+    def restart(
+        self, services: Sequence[str] = (), *, timeout: int | None = None, no_deps: bool = False, told: Tell = silent
+    ) -> list[Container]:
+        """Stop and start the containers that exist, and those of services that are to be restarted with them (``depends_on: restart``)."""
+        site = self._site(told)
+        along = set() if no_deps or not services else self._restarted_with(services)
+        members = self.members([*services, *sorted(along)]) if services else self.members()
+        down.stop(site, members, timeout=timeout)
+        return self.start([*services, *sorted(along)] if services else (), told=told)
 
-    def _each(self, services: Sequence[str], act: Callable[[Container], None], *, backwards: bool = False) -> list[Container]:
-        done = []
-        for service in self._chosen(services)[:: -1 if backwards else 1]:
-            for container in self.containers(service.name):
-                act(container)
-                done.append(container)
-        self._share_names()
-        return done
+    def _restarted_with(self, services: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for service in self.project.services:  # in the order of needs, so that who follows a follower is found
+            if any(how.restart and (on in services or on in found) for on, how in service.depends_on.items()):
+                found.add(service.name)
+        return found - set(services)
 
-    def _chosen(self, names: Sequence[str], *, with_dependencies: bool = False) -> list[model.Service]:
-        known = {service.name: service for service in self.project.services}
-        for name in names:
-            if name not in known:
-                raise InvalidArgument(f"no such service: {name}", hint="services: " + ", ".join(known))
-        wanted = set(names or known)
-        if with_dependencies:
-            for service in reversed(self.project.services):
-                if service.name in wanted:
-                    wanted.update(service.depends_on)
-        return [service for service in self.project.services if service.name in wanted]
+    def kill(self, services: Sequence[str] = (), *, signal: str = "SIGKILL", told: Tell = silent) -> list[Container]:
+        """Send a signal to the containers that run."""
+        members = [one for one in self.members(services) if one.container.status in down.LIVE]
+        down.kill(self._site(told), members, signal=signal)
+        return [one.container for one in members]
 
+    def pause(self, services: Sequence[str] = (), *, told: Tell = silent) -> list[Container]:
+        """Freeze the running containers."""
+        return self._frozen(services, "running", Container.pause, "paused", told)
 
-def _restart(word: str) -> dict[str, object]:
-    """Return docker-py's restart policy of ``on-failure:3``."""
-    name, _, count = word.partition(":")
-    return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
+    def unpause(self, services: Sequence[str] = (), *, told: Tell = silent) -> list[Container]:
+        """Let frozen containers go on."""
+        return self._frozen(services, "paused", Container.unpause, "unpaused", told)
 
+    def _frozen(self, services: Sequence[str], status: str, act: Callable[[Container], None], phase: str, told: Tell) -> list[Container]:
+        site = self._site(told)
+        members = [one for one in self.members(services) if one.container.status == status]
 
-def _config_hash(service: model.Service, image_id: str) -> str:
-    return hashlib.sha256(json.dumps([asdict(service), image_id], sort_keys=True).encode()).hexdigest()
+        def work(one: Member) -> None:
+            act(one.container)
+            site.told(one.name, phase, one.service)
+
+        down.each(site, members, work, ordered=False)
+        return [one.container for one in members]
+
+    def rm(self, services: Sequence[str] = (), *, stop: bool = False, volumes: bool = False, told: Tell = silent) -> list[str]:
+        """Remove the containers that do not run (``stop``: all, stopped first), ``volumes`` with their anonymous ones; returns names."""
+        site = self._site(told)
+        members = [one for one in self.members(services, one_off=True) if stop or one.container.status not in down.LIVE]
+        down.each(site, members, lambda one: up.remove(site, one, volumes=volumes, services=self.project.services))
+        return [one.name for one in members]
+
+    def remove_orphans(self, *, told: Tell = silent) -> list[str]:
+        """Remove the containers of services that the file has no more; returns their names."""
+        site = self._site(told)
+        members = orphans(site.members(), self.project)
+        down.each(site, members, lambda one: up.remove(site, one))
+        return [one.name for one in members]
+
+    def wait(self, services: Sequence[str] = ()) -> dict[str, int]:
+        """Wait until the containers have ended; returns their exit statuses by name."""
+        return waiting.for_end(self.members(services))
+
+    def logs(
+        self,
+        services: Sequence[str] = (),
+        *,
+        follow: bool = False,
+        tail: int | str = "all",
+        since: Moment | None = None,
+        until: Moment | None = None,
+        index: int = 0,
+    ) -> Iterable[Said]:
+        """Return the containers' lines, by the time they were written; with ``follow`` as they come, until all have ended.
+
+        A stream that is followed is a :class:`.logs.Following`: close it, or use it in ``with``.
+        """
+        members = [one for one in self.members(services, one_off=True) if index in (0, one.number)]
+        return Following(members, tail=tail, since=since) if follow else past(members, tail=tail, since=since, until=until)
+
+    def events(self, services: Sequence[str] = (), *, since: Moment | None = None, until: Moment | None = None) -> EventStream:
+        """Return what happens to the project's containers, as :meth:`~notebook_containers.Engine.events` does."""
+        filters: dict[str, str | list[str]] = {"type": "container", "label": f"{labels.PROJECT}={self.name}"}
+        if services:
+            filters["label"] = [f"{labels.SERVICE}={name}" for name in services]
+        return self._engine.events(since=since, until=until, filters=filters)
+
+    def timeline(self) -> tuple[Span, ...]:
+        """Return what took time in the last ``up`` that did something; empty after a ``down``."""
+        return timeline.load(self._site().run_place)
+
+    # images ---------------------------------------------------------------------------------------------------------------------
+
+    def build(
+        self,
+        services: Sequence[str] = (),
+        *,
+        no_cache: bool = False,
+        pull: bool = False,
+        args: Mapping[str, str] | None = None,
+        memory: str | None = None,
+        with_dependencies: bool = False,
+        view: View | None = None,
+        told: Tell = silent,
+    ) -> list[str]:
+        """Build the images of services that have ``build``; returns their names."""
+        site = self._site(told)
+        making = Making(no_cache=no_cache, refresh_base=pull, args=args, memory=memory, view=view)
+        chosen = [service for service in self._chosen(services, with_needs=with_dependencies) if service.build is not None]
+        for service in images.in_build_order(chosen):
+            images.build(site, service, making)
+        return [site.image_name(service) for service in chosen]
+
+    def pull(
+        self,
+        services: Sequence[str] = (),
+        *,
+        ignore_failures: bool = False,
+        include_deps: bool = False,
+        only_missing: bool = False,
+        told: Tell = silent,
+    ) -> list[str]:
+        """Fetch the images of services that are not built here (``only_missing``: and that are not here yet); returns their names."""
+        site = self._site(told)
+        wanted = [one for one in self._chosen(services, with_needs=include_deps) if one.image and one.build is None]
+        chosen = {one.name: one for one in wanted if not (only_missing and images.is_here(site, one))}
+        failed: list[Error] = []
+
+        def act(name: str, _cancelled: object) -> None:
+            try:
+                images.pull(site, chosen[name])
+            except Error as err:
+                failed.append(err)
+
+        order.run({name: set[str]() for name in chosen}, act)
+        if failed and not ignore_failures:
+            raise failed[0]
+        return [service.image for service in chosen.values()]
+
+    def push(self, services: Sequence[str] = (), *, ignore_failures: bool = False, told: Tell = silent) -> dict[str, str]:
+        """Send the images of services that are built here to their registries; returns the digests there by name."""
+        site = self._site(told)
+        found: dict[str, str] = {}
+        for service in self._chosen(services):
+            if service.build is None or not service.image:
+                continue
+            try:
+                found[service.image] = images.push(site, service)
+            except Error:
+                if not ignore_failures:
+                    raise
+        return found
+
+    def watch(self, services: Sequence[str] = (), *, stopped: Event | None = None, told: Tell = silent) -> None:
+        """Follow the files that ``develop.watch`` names until interrupted or ``stopped``; InvalidArgument when there are none."""
+        from notebook_containers.compose.watching import Watching
+
+        def rebuild(name: str) -> None:
+            self.up([name], build=True, no_deps=True, told=told)
+
+        def restart(name: str) -> None:
+            self.restart([name], told=told)
+
+        watching = Watching(self._site(told), self._chosen(services), rebuild, restart)
+        if stopped is not None:
+            Thread(target=watching.stop_after, args=(stopped,), name="nbc-watch-stop", daemon=True).start()
+        watching.run()
+
+    def _chosen(self, names: Sequence[str], *, with_needs: bool = False) -> list[model.Service]:
+        active = self.project.with_services(names) if names else self.project
+        needs = self._site().needs(active.services)
+        wanted = order.with_needs(names, needs) if with_needs else set(names)
+        return [service for service in active.services if not names or service.name in wanted]
 
 
 def open_project(
@@ -227,4 +397,4 @@ def open_project(
         environment=variables,
     )
     loaded = loading.load(request)
-    return ComposeProject(engine, loaded.project, Path(loaded.project.directory))
+    return ComposeProject(engine, loaded.project)

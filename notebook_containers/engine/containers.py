@@ -38,28 +38,39 @@ class Containers:
         command: str | Sequence[str] | None = None,
         *,
         progress: Progress = None,
+        replaces: Container | None = None,
         **options: Unpack[CreateKeywords],
     ) -> Container:
         """Make a container without starting it; keywords are :class:`~notebook_containers.engine.options.CreateKeywords`.
 
-        ``progress`` hears of the pull, if one is needed, as that of ``images.pull`` does.
+        ``progress`` hears of the pull, if one is needed, as that of ``images.pull`` does. It gets the anonymous volumes of a container
+        that it ``replaces``, where it would have had new ones: they are not to be removed with that one.
         """
-        return self.create_from(image, container_options(command, options), progress=progress)
+        return self.create_from(image, container_options(command, options), progress=progress, replaces=replaces)
 
     def expect(self) -> Expected:
         """Say that a container is about to be made and started, in a ``with`` around both: it is faster then."""
         return self._parts.runtime.soon()
 
     def create_from(
-        self, image: str | Image, options: ContainerOptions, *, progress: Progress = None, expected: Expected | None = None
+        self,
+        image: str | Image,
+        options: ContainerOptions,
+        *,
+        progress: Progress = None,
+        expected: Expected | None = None,
+        replaces: Container | None = None,
     ) -> Container:
-        """Make a container from checked options; ``expected`` is what :meth:`expect` gave for it."""
+        """Make a container from checked options; ``expected`` is what :meth:`expect` gave for it, ``replaces`` as :meth:`create`'s."""
         name = image if isinstance(image, str) else (image.tags[0] if image.tags else image.short_id)
         with self._parts.store.lease():  # no collection may free the image's layers before the container holds them
             options = neighbours.refer(options, self._document)
             self._networks.check(options)
             record = pulling.choose(self._images, name, policy=options.pull, platform=options.platform, progress=progress)
             inherited = neighbours.inherited(options, self._document)
+            if replaces is not None:
+                options, taken = neighbours.taken_over(options, replaces.document, record.config.config.volumes)
+                inherited += taken
             document = launch.create(self._parts, self._volumes, record, name, options, inherited=inherited, expected=expected)
         return Container(self._parts, self._networks, self._parts.store.records.container(document.id))
 

@@ -28,6 +28,7 @@ from notebook_containers.runtime.starter import Starter
 from notebook_containers.store.store import Store
 
 if TYPE_CHECKING:
+    from notebook_containers.compose.project import ComposeProject
     from notebook_containers.engine.events import EventStream, Filters
     from notebook_containers.engine.integrity import Checked
     from notebook_containers.engine.moments import Moment
@@ -106,6 +107,21 @@ class Engine:
         from notebook_containers.engine.events import EventStream
 
         return EventStream(self._parts, since=since, until=until, filters=filters)
+
+    def compose(self, source: str | os.PathLike[str], *, name: str = "", directory: str | os.PathLike[str] | None = None) -> ComposeProject:
+        """Return the project of a compose file: its path, its directory's, or its text; relative paths start at its (or at this) directory.
+
+        ``name`` is the project's (else the file's own word, or the directory's name). Raises ComposeError with file, line and column.
+        """
+        from notebook_containers.compose.project import open_project
+
+        place = Path(directory) if directory is not None else None
+        if isinstance(source, str) and "\n" in source:
+            return open_project(self, text=source, directory=place, name=name)
+        path = Path(source)
+        if path.is_dir():
+            return open_project(self, directory=path, name=name)
+        return open_project(self, file=path, directory=place, name=name)
 
     def login(self, username: str, password: str, *, registry: str = "") -> Sequence[str]:
         """Try a password at a registry (Docker Hub when none is named) and keep it where docker keeps it; returns warnings.

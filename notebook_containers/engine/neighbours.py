@@ -6,7 +6,7 @@ its namespaces were joined it is checked that it lives still, for its number cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
@@ -41,6 +41,16 @@ def inherited(options: ContainerOptions, find: Find) -> list[MountPoint]:
         for point in find(name).mounts:
             found[point.target] = replace(point, read_only=point.read_only or mode == "ro")
     return list(found.values())
+
+
+def taken_over(options: ContainerOptions, old: ContainerDocument, declared: Iterable[str]) -> tuple[ContainerOptions, Sequence[MountPoint]]:
+    """Return the anonymous volumes of ``old`` that the new container wants at the same places, and the options without these wishes."""
+    asked = {mount.target for mount in options.volumes if mount.kind == "volume" and not mount.source}
+    wanted = asked | {"/" + target.strip("/") for target in declared}
+    taken = [point for point in old.mounts if point.anonymous and point.target in wanted]
+    places = {point.target for point in taken}
+    rest = tuple(mount for mount in options.volumes if not (mount.target in places and mount.target in asked))
+    return replace(options, volumes=rest), taken
 
 
 def document(parts: Parts, container_id: str) -> ContainerDocument:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Literal, overload
 
@@ -101,7 +101,7 @@ class Telling(ABC):
     def log_lines(
         self, *, tail: int | str = "all", since: Moment | None = None, until: Moment | None = None, follow: bool = False
     ) -> Iterator[LogLine]:
-        """Yield log lines with their time and stream; with ``follow`` until the container ends, or until ``until``.
+        """Yield log lines with their time and stream; with ``follow`` (a FollowedLog) until the container ends, or until ``until``.
 
         Raises Conflict for a container that keeps no log.
         """
@@ -112,8 +112,7 @@ class Telling(ABC):
         begin, end = unix(since), unix(until)
         if not follow:
             return read_log(path, tail=count, since=begin, until=end)
-        watch = self._watch_log()
-        return read_log(path, tail=count, since=begin, until=end, follow=True, alive=self._lives, watch=watch)
+        return FollowedLog(path, alive=self._lives, watch=self._watch_log(), tail=count, since=begin, until=end)
 
     def log_details(self) -> str:
         """Return what its log options (``tag``, ``labels``, ``env``) add to each line, as ``key=value,…``; empty when they add nothing."""
@@ -143,6 +142,38 @@ class Telling(ABC):
         with suppress(OSError):
             watch.also(open_pidfd(state.monitor_pid, state.monitor_started))
         return watch
+
+
+class FollowedLog(Iterator[LogLine]):
+    """A log's lines as they come; one thread iterates, and :meth:`close` ends it from any thread."""
+
+    def __init__(
+        self,
+        path: os.PathLike[str],
+        *,
+        alive: Callable[[], bool],
+        watch: Watch,
+        tail: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> None:
+        self._closed, self._watch = False, watch
+        lives = self._unless_closed(alive)
+        self._lines = read_log(path, tail=tail, since=since, until=until, follow=True, alive=lives, watch=watch)
+
+    def _unless_closed(self, alive: Callable[[], bool]) -> Callable[[], bool]:
+        return lambda: not self._closed and alive()
+
+    def __next__(self) -> LogLine:
+        """Return the next line; waits for it."""
+        return next(self._lines)
+
+    def close(self) -> None:
+        """End the iteration, also one that waits in another thread; what is written already is still read. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError):  # the iteration is over already
+                self._watch.wake()
 
 
 def shown(lines: Iterator[LogLine], *, timestamps: bool = False, details: str | None = None) -> Iterator[tuple[str, bytes]]:

@@ -49,6 +49,10 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
             return PlanDiagram(plan)
         case results.Built(image=image, quiet=quiet):
             return None if quiet else diagram([_stack(image)])
+        case results.Graphed(graph=graph):
+            from notebook_containers.notebook.graphs import ProjectDiagram
+
+            return ProjectDiagram(graph)
         case results.Layers(stacks=stacks):
             return diagram(stacks)
         case results.Tree(branches=branches):

@@ -20,7 +20,9 @@ from notebook_containers.notebook.progress import build_view
 
 if TYPE_CHECKING:
     from notebook_containers.build.progress import Event
+    from notebook_containers.commands.compose_board import Board
     from notebook_containers.commands.transfers import Verb
+    from notebook_containers.compose.progress import Told
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.engine import Engine
     from notebook_containers.registry.progress import TransferEvent
@@ -34,10 +36,13 @@ class NotebookFace:
     """One a kernel; the engine is opened on first use and shared by every magic."""
 
     streams = False
+    colours = True
     adds_up_sizes = True
 
     def __init__(self) -> None:
         self.cell: str | None = None
+        self.project_text: str | None = None
+        self.project_name = ""
         self._line = ""
         self._engine: Engine | None = None
         self._written = 0
@@ -165,6 +170,17 @@ class NotebookFace:
             yield lambda _event: None
             return
         with build_view(get_ipython()) as view:
+            yield view
+
+    @contextmanager
+    def project_view(self, board: Board, *, quiet: bool) -> Iterator[Callable[[Told], None]]:
+        """Show what is done with a project as one updating display, or nothing but warnings when ``quiet``."""
+        if quiet:
+            yield lambda event: self.note(event.line()) if event.phase == "warning" else None
+            return
+        from notebook_containers.notebook.projects import project_view
+
+        with project_view(get_ipython(), board) as view:
             yield view
 
     @contextmanager

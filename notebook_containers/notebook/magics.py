@@ -32,7 +32,7 @@ class ContainerMagics(Magics):
         super().__init__(shell)
         line = {"container": self._line(()), **{f"container_{verb}": self._line((verb,)) for verb in ROOT}}
         cell = {"dockerfile": self._cell(("build",), usage="%%dockerfile"), "container_run": self._cell_run()}
-        cell["compose"] = self._cell(("compose",), usage="%%compose")
+        cell["compose"] = self._cell_compose()
         line["compose"] = self._line(("compose",))
         self.magics = {"line": line, "cell": cell}
         self.registered = True
@@ -61,6 +61,21 @@ class ContainerMagics(Magics):
             return self.execute(self._words(line), cell=cell, command=run.COMMANDS["cell"])
 
         magic.__doc__ = "%%container_run IMAGE [OPTIONS]: run the cell's text as a script of the container's shell.\n\n" + _help(("run",))
+        return magic
+
+    def _cell_compose(self) -> Callable[..., object]:
+        @no_var_expand
+        def magic(line: str, cell: str) -> object:
+            from notebook_containers.commands import compose
+
+            words = compose.with_verb(self._words(line))
+            self.face.project_text, self.face.project_name = cell, compose.project_name(words)
+            return self.execute(["compose", *words], cell=cell)
+
+        magic.__doc__ = (
+            "%%compose [UP OPTIONS]: the cell's text is the compose file, and the project is brought up.\n\n"
+            "The lines %compose ps, %compose logs, %compose down … that follow are about it.\n\n" + _help(("compose", "up"))
+        )
         return magic
 
     def _words(self, line: str) -> list[str]:

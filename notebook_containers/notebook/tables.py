@@ -186,6 +186,13 @@ STEPS = Table(
         "layer": "text",
     },
 )
+COMPOSE_PS = Table(name="compose ps", columns={"service": "text", **PS.columns})
+COMPOSE_IMAGES = Table(
+    name="compose images",
+    columns={"container": "text", "repository": "text", "tag": "text", "image_id": "text", "size": "bytes", "created": "time"},
+)
+COMPOSE_TOP = Table(name="compose top", columns={"service": "text", "#": "count", **TOP.columns})
+COMPOSE_LS = Table(name="compose ls", columns={"name": "text", "status": "text", "config_files": "text"})
 PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
@@ -199,6 +206,7 @@ TABLES: Mapping[str, Table] = {
     t.name: t
     for t in (
         *(PS, IMAGES, DIGESTS, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS),
+        *(COMPOSE_PS, COMPOSE_IMAGES, COMPOSE_TOP, COMPOSE_LS),
         *(DF, CHECK, BUILDER, TARGETS, OUTLINE, STEPS, PORT, EVENTS, DOCTOR, SEARCH),
     )
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from notebook_containers import Engine
+from notebook_containers.compose.progress import Told
 from notebook_containers.compose.project import ComposeProject, open_project
 from notebook_containers.errors import ComposeError, ImageNotFound, InvalidArgument
 from tests.home import BASE, Home, clear
@@ -57,10 +58,10 @@ def opened(engine: Engine, directory: Path, **variables: str) -> ComposeProject:
 
 
 def test_services_reach_each_other_by_name_and_down_keeps_the_volume(engine: Engine, directory: Path) -> None:
-    said: list[str] = []
+    said: list[Told] = []
     started = opened(engine, directory).up(told=said.append)
     assert [c.name for c in started] == ["shop-db-1", "shop-web-1"]
-    assert said == ["shop-db-1  started", "shop-web-1  started"]
+    assert [event.name for event in said if event.phase == "started"] == ["shop-db-1", "shop-web-1"]
     web, db = engine.containers.get("shop-web-1"), engine.containers.get("shop-db-1")
     deadline = time.monotonic() + 10
     while web.logs(stderr=False) != b"hello from db\n":
@@ -82,10 +83,10 @@ def test_services_reach_each_other_by_name_and_down_keeps_the_volume(engine: Eng
 def test_rel32_up_again_changes_only_what_changed(engine: Engine, directory: Path) -> None:
     project = opened(engine, directory)
     before = {c.name: c.id for c in project.up()}
-    said: list[str] = []
+    said: list[Told] = []
     again = {c.name: c.id for c in opened(engine, directory).up(told=said.append)}
     assert again == before
-    assert all("running" in line for line in said)
+    assert {event.phase for event in said} == {"running"}
     changed = {c.name: c.id for c in opened(engine, directory, WHO="me").up()}
     assert changed["shop-db-1"] == before["shop-db-1"]
     assert changed["shop-web-1"] != before["shop-web-1"]
@@ -95,7 +96,9 @@ def test_rel32_up_again_changes_only_what_changed(engine: Engine, directory: Pat
 def test_stop_start_restart(engine: Engine, directory: Path) -> None:
     project = opened(engine, directory)
     project.up()
-    assert [c.name for c in project.stop()] == ["shop-web-1", "shop-db-1"]
+    said: list[Told] = []
+    project.stop(told=said.append)
+    assert [event.name for event in said if event.phase == "stopped"] == ["shop-web-1", "shop-db-1"]
     assert {c.status for c in project.containers()} == {"exited"}
     project.start()
     project.restart(["web"])
