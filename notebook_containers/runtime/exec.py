@@ -32,7 +32,7 @@ def main(conn: socket.socket, stdio: list[int]) -> None:
     gc.freeze()
     try:
         request = wire.parse(wire.receive_request(conn))
-        pid, master = enter(request, stdio)
+        pid, master = enter(request, stdio, alone=True)
     except Error as err:
         _tell(conn, wire.json_frame(wire.ANSWER, {"error": wire.error_table(err)}), [])
         return
@@ -80,22 +80,31 @@ def _tell(conn: socket.socket, data: bytes, fds: list[int]) -> None:
         pass  # nobody is interested any more
 
 
-def enter(request: Table, stdio: list[int]) -> tuple[int, list[int]]:
+def enter(request: Table, stdio: list[int], *, alone: bool = False) -> tuple[int, list[int]]:
     """Start the command of ``request["process"]`` in the container whose state the rest of it is, as a child of this process.
 
-    Returns its pid and the terminal's master, if it has one. StartFailed when it cannot run.
+    Returns its pid and the terminal's master, if it has one. StartFailed when it cannot run. ``alone`` as for :func:`join`.
     """
     bundle = document.PlainBundle(document.text(request, "bundle"))
-    return join(request, document.table(request, "process"), bundle, stdio)
+    return join(request, document.table(request, "process"), bundle, stdio, alone=alone)
 
 
 def join(
-    state: Table, process: Table, bundle: document.PlainBundle, stdio: list[int], *, preserved: int = 0, foreign: bool = False
+    state: Table,
+    process: Table,
+    bundle: document.PlainBundle,
+    stdio: list[int],
+    *,
+    preserved: int = 0,
+    foreign: bool = False,
+    alone: bool = False,
 ) -> tuple[int, list[int]]:
     """Start a command in the container whose ``state`` names its first process and its cgroup, as a child of the caller.
 
     Returns its pid and the terminal's master, if it has one. ``stdio`` are its three streams, ``preserved`` descriptors from 3 on are
     passed to it. ``foreign``: another runtime's caller asked, HOME and labels are set as it expects. StartFailed when it cannot run.
+    ``alone``: the caller has one thread and does nothing else, so it may stay in the container's namespaces, but for its files; that saves
+    a process between.
     """
     process = _complete(process, bundle.process())
     init = document.number(state, "pid")
@@ -113,6 +122,8 @@ def join(
     try:
         if not mapped and _may_trace(bundle) and group.can_freeze():
             return _start_unseen(entry, places, group, ours)
+        if alone and not mapped:
+            return _start_directly(entry, pidfd, sum(flags), group, ours)
         pid = namespaces.spawn(entry.run, new=0, join=places, before_join=group.enter)
         return pid, _follow(pid, ours, theirs)
     finally:
@@ -127,6 +138,22 @@ def _give_streams(init: int, process: Table, stdio: list[int]) -> None:
     for fd in stdio:
         if owner >= 0 and stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.fchown(fd, owner, -1)
+
+
+def _start_directly(entry: _Entry, pidfd: int, flags: int, group: limits.Limits, ours: socket.socket) -> tuple[int, list[int]]:
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    entry.entrances = group.entrances()
+    try:
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # nobody may trace what is half inside (CVE-2016-9962)
+        syscalls.setns(pidfd, flags)
+        try:
+            pid = namespaces.spawn(entry.run, new=0)
+        finally:
+            syscalls.setns(own, syscalls.CLONE_NEWNS)
+    finally:
+        for fd in (own, *entry.entrances):
+            os.close(fd)
+    return pid, _follow(pid, ours, entry.channel)
 
 
 def _follow(pid: int, ours: socket.socket, theirs: socket.socket) -> list[int]:
@@ -191,13 +218,14 @@ def _await_start(channel: socket.socket) -> list[int]:
 class _Entry:
     """The process that enters the container; its namespaces are the container's from birth."""
 
-    __slots__ = ("_process", "_seccomp", "_set_groups", "_stdio", "become_root", "channel", "foreign", "preserved")
+    __slots__ = ("_process", "_seccomp", "_set_groups", "_stdio", "become_root", "channel", "entrances", "foreign", "preserved")
 
     def __init__(self, process: Table, channel: socket.socket, stdio: list[int], seccomp: bytes, *, set_groups: bool) -> None:
         self._process, self.channel, self._stdio = process, channel, stdio
         self._seccomp, self._set_groups = seccomp, set_groups
         self.preserved, self.foreign = 0, False
         self.become_root = False
+        self.entrances: list[int] = []  # of its cgroup, when it was not born there
 
     def run(self) -> None:
         """Take every step; never returns."""
@@ -205,6 +233,8 @@ class _Entry:
         try:
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # until the command runs: half a process helps nobody
+            for fd in self.entrances:
+                os.write(fd, b"0")
             if self.channel.recv(1) != b"g":  # not before our parent watches, if it does
                 os._exit(125)
             os.setsid()

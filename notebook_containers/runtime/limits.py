@@ -84,6 +84,10 @@ class Limits:
         if self._cgroup is not None:
             self._cgroup.enter()
 
+    def entrances(self) -> list[int]:
+        """Return descriptors, which the caller closes: who writes ``0`` to each puts itself in, whatever files it sees."""
+        return self._cgroup.entrances() if self._cgroup is not None else []
+
     def enter_unfrozen(self) -> None:
         """Put the calling process in but for what freezes; :meth:`add` does that later."""
         if self._cgroup is not None:

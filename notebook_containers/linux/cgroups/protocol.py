@@ -27,6 +27,12 @@ class Cgroup(Protocol):
         With ``freezer=False`` only where the group cannot freeze it (in version 2 nowhere): :meth:`add` does the rest later.
         """
 
+    def entrances(self) -> list[int]:
+        """Return descriptors, which the caller closes: who writes ``0`` to each of them moves itself as :meth:`enter` does.
+
+        It may be in a mount namespace that does not show the group.
+        """
+
     def clone_descriptor(self) -> int | None:
         """Return a descriptor for clone3(2) with CLONE_INTO_CGROUP, which the caller closes; None where that cannot be used."""
 

@@ -62,6 +62,10 @@ class CgroupV1:
             if freezer or base != self._bases.get("freezer"):
                 files.write(f"{self._at(base)}/tasks", "0")
 
+    def entrances(self) -> list[int]:
+        """Return a descriptor of each hierarchy to write ``0`` to."""
+        return [os.open(f"{self._at(base)}/tasks", os.O_WRONLY | os.O_CLOEXEC) for base in self._present()]
+
     def clone_descriptor(self) -> int | None:
         """Return None: clone3(2) starts processes in version 2 groups only."""
         return None

@@ -64,6 +64,10 @@ class CgroupV2:
         if self._base and freezer:
             files.write(f"{self._directory}/cgroup.procs", "0")
 
+    def entrances(self) -> list[int]:
+        """Return a descriptor to write ``0`` to, where there is a group."""
+        return [os.open(f"{self._directory}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)] if self._base else []
+
     def clone_descriptor(self) -> int | None:
         """Return the group's descriptor: a process that clone3(2) starts in it needs no move."""
         return os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if self._base else None
