@@ -29,7 +29,7 @@ def main(conn: socket.socket, stdio: list[int]) -> None:
     processes.keep_only([conn.fileno(), *stdio])
     processes.set_name("nbc-exec")
     os.chdir("/")
-    gc.freeze()
+    gc.disable()  # it would write to every page shared with the spawner, and there is little to collect
     try:
         request = wire.parse(wire.receive_request(conn))
         pid, master = enter(request, stdio, alone=True)
