@@ -101,7 +101,12 @@ def create(
         undo.callback(volumes.discard, made)
         mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(mounts))
-        write_bundle(parts, document, snapshot=container_id, expected=expected)
+        spec = describe(parts, document)
+        if expected is not None:
+            expected.described(spec)
+        write_bundle(parts, document, spec)
+        if expected is not None:
+            expected.written()
         if not options.auto_remove:
             parts.store.disk.force(directory)
         undo.callback(_forget_record, parts, container_id)
@@ -178,20 +183,20 @@ def _is_volatile(document: ContainerDocument) -> bool:
     return document.options.auto_remove and not any(point.anonymous for point in document.mounts)
 
 
-def write_bundle(
-    parts: Parts, document: ContainerDocument, *, snapshot: str, joined: Mapping[str, str] | None = None, expected: Expected | None = None
-) -> Bundle:
-    """Write the generated files, the Spec and the bundle of a container; ``joined`` are the files of others' namespaces, by kind.
+def describe(parts: Parts, document: ContainerDocument, *, joined: Mapping[str, str] | None = None) -> Spec:
+    """Write the generated files of a container and return its Spec; ``joined`` are the files of others' namespaces, by kind.
 
     Without them those of a container that needs some are written so that it cannot start: they are known when it starts.
     """
     directory = parts.bundle_path(document.id)
     (directory / "lock").touch(mode=0o600)
+    unknown = {kind: f"{namespace_words.JOIN}{other}" for kind, other in namespace_words.joined(document.options).items()}
+    return _spec(parts, document, directory, unknown if joined is None else joined)
+
+
+def write_bundle(parts: Parts, document: ContainerDocument, spec: Spec) -> Bundle:
+    """Write the bundle of a container over its snapshot."""
     options = document.options
-    unknown = {kind: f"{namespace_words.JOIN}{other}" for kind, other in namespace_words.joined(options).items()}
-    spec = _spec(parts, document, directory, unknown if joined is None else joined)
-    if expected is not None:
-        expected.described(spec)
     monitor = MonitorOptions(
         log_path="" if options.log.driver == "none" else "container.log",
         log_max_bytes=options.log.max_bytes,
@@ -205,11 +210,8 @@ def write_bundle(
         stop_signal=options.stop_signal or document.config.stop_signal or "SIGTERM",
         health=health.check(options, document.config),
     )
-    root = parts.store.snapshots.mounts(snapshot, volatile=options.auto_remove)
-    bundle = Bundle.create(directory, spec, root, monitor)
-    if expected is not None:
-        expected.written()
-    return bundle
+    root = parts.store.snapshots.mounts(document.id, volatile=options.auto_remove)
+    return Bundle.create(parts.bundle_path(document.id), spec, root, monitor)
 
 
 def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Mapping[str, str]) -> Spec:
@@ -330,7 +332,7 @@ def start(
         others = neighbours.Neighbours(parts, document.options)
         bundle = Bundle(path=parts.bundle_path(document.id))
         if others:
-            bundle = write_bundle(parts, changed, snapshot=document.id, joined=others.paths)
+            bundle = write_bundle(parts, changed, describe(parts, changed, joined=others.paths))
         if endpoints or others or sockets:
             with networks.making_ready(endpoints):
                 made = undo.enter_context(parts.runtime.make(document.id, bundle))
@@ -407,7 +409,13 @@ def remove(parts: Parts, container_id: str) -> None:
     parts.runtime.abandon(
         container_id, parts.bundle_path(container_id)
     )  # first: what a killed caller's monitor is still making may run a moment later
-    forget(parts, container_id)
-    parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
-    parts.store.snapshots.remove(container_id, beside=[parts.bundle_path(container_id)])
+
+    def remove_rest() -> None:
+        parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
+        parts.store.snapshots.remove(container_id, beside=[parts.bundle_path(container_id)])
+
+    try:
+        parts.runtime.delete(container_id, force=True, meanwhile=remove_rest)
+    except ContainerNotFound:
+        remove_rest()
     destroyed()

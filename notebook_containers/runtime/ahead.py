@@ -20,7 +20,7 @@ import socket
 import time
 
 from notebook_containers.errors import RuntimeFailure, StartFailed
-from notebook_containers.linux import cgroups, mounts, namespaces, process as processes, syscalls
+from notebook_containers.linux import capabilities, cgroups, mounts, namespaces, process as processes, syscalls
 from notebook_containers.runtime import container, document, init, limits, rootfs, wire
 from notebook_containers.runtime.document import PlainBundle, Table
 
@@ -154,6 +154,25 @@ def rehearse() -> None:
     mounts.Options(("ro", "nosuid", "size=64k"))
 
 
+def _rehearse_building() -> None:
+    """Do the like for what init alone does: a /dev that nobody sees, a look at the capabilities, a message with a descriptor."""
+    try:
+        tree = rootfs.Tree(mounts.create("tmpfs", "tmpfs", ["mode=755", "size=64k"]), mapped=False)
+        tree.dev = mounts.open_target(tree.root, "/dev", directory=True)
+        rootfs.make_devices(tree, [])
+        os.close(tree.dev)
+        os.close(tree.root)
+    except OSError:
+        pass  # the monitor tells, if it is needed
+    capabilities.limit_bounding((1 << 64) - 1)
+    capabilities.mask(["CAP_CHOWN"])
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        processes.send_fds(ours, b"{}", [ours.fileno()])
+        for fd in processes.recv_fds(theirs, 16, 1)[1]:
+            os.close(fd)
+
+
 def possible() -> bool:
     """Tell whether there may be one here: an ordinary user's namespaces depend on the container's own id map."""
     return os.geteuid() == 0
@@ -179,6 +198,7 @@ def _be_ready(channel: socket.socket) -> None:
     init.die_with_the_monitor(channel)
     init.raise_loopback()
     rehearse()
+    _rehearse_building()
     plan, early = _listen(channel)
     if not fits(plan.bundle):
         os._exit(0)

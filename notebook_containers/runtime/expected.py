@@ -48,7 +48,10 @@ class Expected:
         self.end(made=kind is None)
 
     def root(self, bundle: Path, mounts: Sequence[Mount]) -> None:
-        """Tell what its root will be; nobody else may write to that, and the mounts are not those of its bundle in the end."""
+        """Tell where its bundle will be, and what its root: first of all, for it takes longest.
+
+        These mounts must not be the bundle's very own: they may be made and thrown away.
+        """
         self._bundle = os.fspath(bundle)
         self._say(b"root", {"mounts": [mount.to_json() for mount in mounts]})
 

@@ -11,7 +11,7 @@ import os
 import signal as signals
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -265,10 +265,11 @@ class Runtime:
         return orphans.limits_of(state).pids() or namespaces.beside(state.pid)
 
     @limit_named()
-    def delete(self, id: str, *, force: bool = False) -> None:
+    def delete(self, id: str, *, force: bool = False, meanwhile: Callable[[], None] | None = None) -> None:
         """Forget a container that is over; with ``force`` kill it first. The bundle stays. Returns when its processes are gone.
 
-        Conflict when it is not over and ``force`` is not given; ContainerNotFound when there is none.
+        ``meanwhile`` is called when all but its monitor are, which is ending. Conflict when it is not over and ``force`` is not given;
+        ContainerNotFound when there is none.
         """
         directory = self._directory(id)
         state = read_state(directory)
@@ -280,6 +281,8 @@ class Runtime:
             if not force:
                 raise Conflict(f"container {id[:12]} is {state.status}", hint="stop it first, or force its removal")
             self._kill_for_ever(state)
+        if meanwhile is not None:
+            meanwhile()
         if not processes.wait_gone(state.monitor_pid, state.monitor_started, _GONE_S):
             raise stuck.error(id, [state.monitor_pid])
         if (directory / "borrowed").is_dir():

@@ -30,6 +30,7 @@ SOON, NEVER = b"soon", b"never"
 _HINTS = (SOON, NEVER, b"root", b"mounts", b"group", b"bundle")
 
 _MOST_BYTES, _MOST_FDS = 1 << 16, 4
+_START_S = 0.01
 _CREATE, _OTHER = b"c", b"o"  # what a spare says that it has taken
 
 
@@ -130,7 +131,7 @@ def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: b
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it waits, it lives no longer than the spawner
     if os.getppid() != spawner:
         return
-    word, fds, first = _await_message(server, _make_ahead(ahead.LASTS_S) if expecting and _is_idle(server) else None)
+    word, fds, first = _await_message(server, _make_ahead(ahead.LASTS_S) if expecting and _stays_idle(server) else None)
     if not word:
         return
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
@@ -144,8 +145,9 @@ def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: b
         execution.main(conn, fds[1:])
 
 
-def _is_idle(server: socket.socket) -> bool:
-    return not select.select([server], [], [], 0)[0]
+def _stays_idle(server: socket.socket) -> bool:
+    """Tell whether nobody asks for anything while the container before this one starts, which needs the processors more."""
+    return not select.select([server], [], [], _START_S)[0]
 
 
 def _await_message(server: socket.socket, first: ahead.Ahead | None) -> tuple[bytes, list[int], ahead.Ahead | None]:
