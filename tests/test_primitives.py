@@ -66,6 +66,8 @@ PLAIN_JSON = {
     "network/redirector.py": "what our own parent process sends",
     "network/answering.py": "what our own parent process sends",
     "network/resolver.py": "what our own engine sends, through a socket in a directory that is its user's alone",
+    "network/holder.py": "what our own parent process sends, and who has the right to enter the user's run directory",
+    "network/shared.py": "what our own holder answers",
     "engine/archiver.py": "what our own parent process sends",
     "engine/doctor.py": "what our own child process answers",
     "runtime/wire.py": "what a process of the same user sends, whose uid the kernel told (SO_PEERCRED)",

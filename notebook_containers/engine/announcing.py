@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.engine import launch
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
-from notebook_containers.engine.endpoints import parse
+from notebook_containers.engine.endpoints import parse, shared_bridges
 from notebook_containers.engine.network_words import DEFAULT
 from notebook_containers.network import naming
 from notebook_containers.network.directory import Member, Place
@@ -32,7 +32,8 @@ def announce(parts: Parts, document: ContainerDocument, state: ContainerState) -
     if state.status != "created" and naming.change(parts.run, member):
         return
     newcomer = Newcomer(member=member, pid=state.pid, while_pid=state.monitor_pid)
-    naming.join(parts.run, newcomer, lambda: _everyone(parts, document.id))
+    shared = shared_bridges(parts)
+    naming.join(parts.run, newcomer, lambda: _everyone(parts, document.id), inside=shared.sockets if shared else None)
 
 
 def withdraw(parts: Parts, document: ContainerDocument) -> None:

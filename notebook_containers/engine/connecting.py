@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.engine import actors, announcing, generated, launch
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
-from notebook_containers.engine.network_words import Attachment, is_own
+from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
 from notebook_containers.errors import Conflict, Unsupported
 from notebook_containers.lean import replace
 from notebook_containers.network import names
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 def connect(parts: Parts, networks: Networks, container_id: str, wanted: Attachment) -> None:
     """Put the container into a network; on failure it is as it was. See :meth:`Networks.connect`."""
-    _refuse_ordinary_user(parts)
     with parts.container_lock(container_id), networks.held(), ExitStack() as undo:
         name, document = _look(parts, container_id)
         _check_own_network(name, document)
+        _check_ordinary_user(parts, name, document, wanted.network)
         if any(place.network == wanted.network for place in document.wanted()):
             raise Conflict(f"container {name} is in network {wanted.network} already", hint="disconnect it first to change its place")
         changed = replace(document, attachments=(*document.wanted(), wanted))
@@ -56,7 +56,6 @@ def _attach(networks: Networks, document: ContainerDocument, endpoint: Endpoint,
 
 def disconnect(parts: Parts, networks: Networks, container_id: str, network: str) -> None:
     """Take the container out of a network. See :meth:`Networks.disconnect`."""
-    _refuse_ordinary_user(parts)
     with parts.container_lock(container_id), networks.held():
         name, document = _look(parts, container_id)
         if not any(place.network == network for place in document.wanted()):
@@ -81,9 +80,11 @@ def disconnect(parts: Parts, networks: Networks, container_id: str, network: str
         actors.leave(parts, changed, gone)
 
 
-def _refuse_ordinary_user(parts: Parts) -> None:
-    if parts.host.rootless:
-        raise Unsupported("networks of an ordinary user's container cannot be changed", hint="name its network when you make it")
+def _check_ordinary_user(parts: Parts, name: str, document: ContainerDocument, network: str) -> None:
+    """The default network of an ordinary user is in no namespace that containers share: it can neither be joined nor left for another."""
+    if parts.host.rootless and DEFAULT in (network, *(place.network for place in document.wanted())):
+        words = f"container {name}: an ordinary user's default network cannot be combined with others"
+        raise Unsupported(words, hint="make it in one of your networks: nbc run --network NAME")
 
 
 def _look(parts: Parts, container_id: str) -> tuple[str, ContainerDocument]:

@@ -7,7 +7,9 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from ipaddress import ip_network
+from typing import TYPE_CHECKING, Protocol
 
 from notebook_containers import network as net
 from notebook_containers.engine.documents import Endpoint
@@ -20,7 +22,11 @@ from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
 
+if TYPE_CHECKING:
+    from notebook_containers.network.shared import Held, SharedBridges
+
 _CLAIMS = 20
+_LOCK = "networks.lock"
 _ATTACHING = 4  # the kernel makes one link at a time
 
 
@@ -43,6 +49,22 @@ class NetworkDocument(Document):
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+class Bridges(Protocol):
+    """What makes bridges and takes them away: this process for root, the process that keeps an ordinary user's namespace for others."""
+
+    def ensure(self, config: NetworkConfig, /) -> tuple[str, ...]:
+        """Make the bridge and the firewall."""
+
+    def detach(self, config: NetworkConfig, /, *, container_id: str) -> None:
+        """Take a container's link away."""
+
+    def remove(self, config: NetworkConfig, /) -> None:
+        """Take the bridge away."""
+
+    def set_way_out(self, pid: int, interface: str, gateway: str, /) -> None:
+        """Choose a container's default route."""
+
+
 class Endpoints:
     """The places of an engine's containers in its networks."""
 
@@ -51,14 +73,31 @@ class Endpoints:
         self._ready: dict[str, OnceForAll] = {}
         self._attaching = threading.BoundedSemaphore(_ATTACHING)
 
+    @cached_property
+    def _shared(self) -> SharedBridges | None:
+        """Where an ordinary user's networks are; None for root, whose networks are the machine's."""
+        return shared_bridges(self._parts)
+
+    @property
+    def _bridges(self) -> Bridges:
+        return self._shared or net.bridge
+
+    @contextmanager
+    def namespaces(self, endpoints: Sequence[Endpoint]) -> Iterator[Held | None]:
+        """Give the namespaces that a container of an ordinary user must share to have these places; None when there are none to share."""
+        if self._shared is None or not any(place.address for place in endpoints):
+            yield None
+            return
+        with self._shared.held() as held:
+            yield held
+
     def lease(self, wanted: Attachment, container_id: str, *, interface: str = "eth0") -> Endpoint:
-        """Reserve the container's place in a network: an address on a bridge, none for an ordinary user.
+        """Reserve the container's place in a network: an address on a bridge, none in an ordinary user's default network.
 
         The bridge need not be there yet: see :meth:`making_ready`.
         """
         name = wanted.network
-        if self._parts.host.rootless:
-            self._known(name)
+        if self._parts.host.rootless and name == DEFAULT:
             return Endpoint(network=name, resolver=self._resolver())
         document = self._claimed(name)
         address = self._parts.store.records.lease_address(document.id, container_id, lambda taken: _choose(document, wanted, taken))
@@ -73,6 +112,7 @@ class Endpoints:
             prefix=ip_network(document.subnet).prefixlen,
             gateway=document.gateway,
             mac=wanted.mac or net.ipam.mac_for(address),
+            resolver="" if self._shared is None or document.internal else self._resolver(),
         )
 
     def _claimed(self, name: str) -> NetworkDocument:
@@ -82,7 +122,7 @@ class Endpoints:
         """
         for _ in range(_CLAIMS):
             document = self._document(name)
-            if name == DEFAULT or not document.chosen or os.path.exists(f"/sys/class/net/{document.link}"):
+            if self._shared is not None or name == DEFAULT or not document.chosen or os.path.exists(f"/sys/class/net/{document.link}"):
                 return document
             try:
                 net.bridge.ensure(config_of(document))
@@ -110,7 +150,7 @@ class Endpoints:
         def ensure() -> None:
             try:
                 for config in bridged:
-                    self._ready.setdefault(config.id, OnceForAll()).run(lambda config=config: net.bridge.ensure(config))  # type: ignore[misc]
+                    self._ready.setdefault(config.id, OnceForAll()).run(lambda config=config: self._bridges.ensure(config))  # type: ignore[misc]
             except BaseException as err:  # raised below, in the thread of the caller
                 failures.append(err)
 
@@ -147,9 +187,8 @@ class Endpoints:
         A carrier ends with the process ``while_pid`` (``pid`` when 0): a container's monitor, which outlives its restarts.
         ``reaches_host`` lets the container connect to services of this machine; without ``way_out`` the link is no default route.
         """
-        if self._parts.host.rootless:
-            if endpoint.resolver:
-                net.userland.start(pid, while_pid=while_pid)
+        if self._shared is not None:
+            self._attach_shared(self._shared, endpoint, pid=pid, container_id=container_id, while_pid=while_pid, way_out=way_out)
             return
         config, admitted = self._config_of(endpoint), self._parts.run / "admitted" / endpoint.address
         with self._attaching:
@@ -171,6 +210,24 @@ class Endpoints:
                 admitted.touch()
                 net.bridge.admit(config, container_id=container_id, address=endpoint.address)
 
+    def _attach_shared(
+        self, shared: SharedBridges, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int, way_out: bool
+    ) -> None:
+        if not endpoint.address:
+            if endpoint.resolver:
+                net.userland.start(pid, while_pid=while_pid)
+            return
+        shared.attach(
+            self._config_of(endpoint),
+            pid=pid,
+            container_id=container_id,
+            address=endpoint.address,
+            mac=endpoint.mac,
+            interface=endpoint.interface,
+            way_out=way_out,
+            while_pid=while_pid,
+        )
+
     def attach_all(
         self, endpoints: Sequence[Endpoint], *, pid: int, container_id: str, while_pid: int = 0, reaches_host: bool = False
     ) -> None:
@@ -181,13 +238,13 @@ class Endpoints:
 
     def detach(self, endpoint: Endpoint, container_id: str) -> None:
         """Take the container's link to a network away; that there is none is no error."""
-        net.bridge.detach(self._config_of(endpoint), container_id=container_id)
+        self._bridges.detach(self._config_of(endpoint), container_id=container_id)
 
     def choose_way_out(self, endpoints: Sequence[Endpoint], *, pid: int) -> None:
         """Make the gateway that ranks highest the default route of a running container, after its networks have changed."""
         place = self.way_out(endpoints)
         outward = place is not None and not self._config_of(place).internal
-        net.bridge.set_way_out(pid, place.interface if place and outward else "", place.gateway if place and outward else "")
+        self._bridges.set_way_out(pid, place.interface if place and outward else "", place.gateway if place and outward else "")
 
     def way_out(self, endpoints: Sequence[Endpoint]) -> Endpoint | None:
         """Return the endpoint whose gateway is the default route: the highest rank, of equals the first; None when all are internal."""
@@ -198,12 +255,7 @@ class Endpoints:
 
     def release(self, container_id: str, *, network_id: str | None = None) -> None:
         """Give the container's addresses back, in one network or in all."""
-        if not self._parts.host.rootless:
-            self._parts.store.records.release_addresses(container_id, network=network_id)
-
-    def _known(self, name: str) -> None:
-        if name != DEFAULT:
-            raise NetworkNotFound(f"no such network: {name}", hint="an ordinary user has bridge, host and none here")
+        self._parts.store.records.release_addresses(container_id, network=network_id)
 
     def _config_of(self, endpoint: Endpoint) -> NetworkConfig:
         return config_of(parse(self._parts.store.records.network(endpoint.network_id).document))
@@ -253,7 +305,7 @@ class Endpoints:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep every process from tidying networks away between a lease and the link that needs it."""
-        with open(self._parts.root / "networks.lock", "ab") as lock:
+        with open(self._parts.root / _LOCK, "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
@@ -262,12 +314,12 @@ class Endpoints:
 
         Called when an engine closes. Nothing happens while another process is attaching a container.
         """
-        if self._parts.host.rootless:
-            return
         with self._alone() as alone:
             for row in self._parts.store.records.networks() if alone else ():
                 config = config_of(parse(row.document))
-                if os.path.exists(f"/sys/class/net/{config.link}"):
+                if self._shared is not None:
+                    self._release_ended(row.id)  # the bridges go with the namespace that they are in
+                elif os.path.exists(f"/sys/class/net/{config.link}"):
                     self._release_ended(row.id)
                     if not self._parts.store.records.addresses(row.id):
                         net.bridge.remove(config)
@@ -285,13 +337,19 @@ class Endpoints:
     @contextmanager
     def _alone(self) -> Iterator[bool]:
         """Tell whether no process is attaching a container, and keep it so."""
-        with open(self._parts.root / "networks.lock", "ab") as lock:
+        with open(self._parts.root / _LOCK, "ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
             else:
                 yield True
+
+
+def shared_bridges(parts: Parts) -> SharedBridges | None:
+    """Return where an ordinary user's networks are; None for root, whose networks are the machine's."""
+    maps = parts.host.maps
+    return net.shared.SharedBridges(parts.run / "networks", parts.root / _LOCK, maps) if maps else None
 
 
 def parse(text: str) -> NetworkDocument:

@@ -15,12 +15,12 @@ from pathlib import Path
 from notebook_containers.build.execution import RunRequest
 from notebook_containers.engine import generated, installers, launch, memory, specgen, users
 from notebook_containers.engine.documents import Endpoint
-from notebook_containers.engine.network_words import Attachment, is_own
+from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
-from notebook_containers.errors import Error
+from notebook_containers.errors import Error, Unsupported
 from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.network import names
 from notebook_containers.oci.image import ContainerConfig
@@ -78,6 +78,8 @@ class RuntimeExecutor:
 
     def _lease(self, request: RunRequest, container_id: str) -> Endpoint | None:
         network = self._network(request)
+        if self.parts.host.rootless and is_own(network) and network != DEFAULT:
+            raise Unsupported(f"a build of an ordinary user cannot be in network {network}", hint="leave --network out, or use host")
         return self.networks.lease(Attachment(network=network), container_id) if is_own(network) else None
 
     @staticmethod

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from notebook_containers import network as net
 from notebook_containers.build.platforms import host_platform, platform_text
 from notebook_containers.engine import (
     actors,
@@ -31,7 +32,7 @@ from notebook_containers.engine import (
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.host import Host
-from notebook_containers.engine.network_words import DEFAULT
+from notebook_containers.engine.network_words import DEFAULT, is_own
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -84,7 +85,12 @@ def create(
         options=options,
         hostname=_host_name(parts, options, container_id),
         labels={**config.labels, **options.labels},
-        warnings=(*_platform_note(image, image_name), *_group_note(options), *specgen.notes(options, parts.host)),
+        warnings=(
+            *_platform_note(image, image_name),
+            *_group_note(options),
+            *specgen.notes(options, parts.host),
+            *_network_note(parts, options),
+        ),
     )
     with ExitStack() as choice, ExitStack() as undo:
         if options.userns == "auto":
@@ -148,6 +154,10 @@ def _platform_note(image: ImageRecord, name: str) -> tuple[str, ...]:
     if image.config.architecture in ("", own.architecture):
         return ()
     return (f"image {name} is for {image.config.os}/{image.config.architecture}, and this machine is {platform_text(own)}",)
+
+
+def _network_note(parts: Parts, options: ContainerOptions) -> tuple[str, ...]:
+    return net.userland.notes() if parts.host.rootless and is_own(options.network) else ()
 
 
 def _group_note(options: ContainerOptions) -> tuple[str, ...]:
@@ -329,7 +339,7 @@ def start(
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)
-        others = neighbours.Neighbours(parts, document.options)
+        others = neighbours.Neighbours(parts, document.options, held.enter_context(networks.namespaces(endpoints)))
         bundle = Bundle(path=parts.bundle_path(document.id))
         if others:
             bundle = write_bundle(parts, changed, describe(parts, changed, joined=others.paths))

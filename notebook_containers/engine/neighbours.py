@@ -6,8 +6,9 @@ its namespaces were joined it is checked that it lives still, for its number cou
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.namespace_words import JOIN, joined
@@ -18,6 +19,9 @@ from notebook_containers.lean import replace
 from notebook_containers.linux import namespaces, process as processes
 from notebook_containers.oci.documents import untrusted_json
 from notebook_containers.runtime.state import ContainerState
+
+if TYPE_CHECKING:
+    from notebook_containers.network.shared import Held
 
 Find: TypeAlias = Callable[[str], ContainerDocument]
 _FIELDS: Mapping[str, str] = {"network": "network", "pid": "pid_mode", "ipc": "ipc_mode", "uts": "uts_mode"}
@@ -69,9 +73,9 @@ def network_owner(parts: Parts, own: ContainerDocument) -> ContainerDocument:
 
 
 class Neighbours:
-    """The running containers whose namespaces one container is to share, by kind of namespace."""
+    """The running containers whose namespaces one container is to share, by kind; an ordinary user's networks are in a shared one too."""
 
-    def __init__(self, parts: Parts, options: ContainerOptions) -> None:
+    def __init__(self, parts: Parts, options: ContainerOptions, networks: Held | None = None) -> None:
         self._states = {kind: _running(parts, kind, other) for kind, other in joined(options).items()}
         if parts.host.rootless and len({state.id for state in self._states.values()}) > 1:
             raise InvalidArgument(
@@ -81,21 +85,30 @@ class Neighbours:
         if parts.host.rootless and self._states:
             # the right to join a namespace is the right of root in the user namespace that it belongs to
             self._states["user"] = next(iter(self._states.values()))
+        self._networks = networks
+        if networks and (user := self._states.get("user")) and not os.path.samefile(f"/proc/{user.pid}/ns/user", networks.user_namespace):
+            raise InvalidArgument(
+                "an ordinary user's container in a network can share namespaces with containers in a network only",
+                hint="put the other one into a network of yours too",
+            )
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return bool(self._states)
+        return bool(self._states or self._networks)
 
     @property
     def paths(self) -> dict[str, str]:
         """The namespaces' files, by kind."""
-        return {kind: f"/proc/{state.pid}/ns/{namespaces.FILES[kind]}" for kind, state in self._states.items()}
+        found = {kind: f"/proc/{state.pid}/ns/{namespaces.FILES[kind]}" for kind, state in self._states.items()}
+        return {**found, "user": self._networks.user_namespace} if self._networks else found
 
     def check(self) -> None:
         """Raise Conflict unless the processes that were looked up are still there.
 
         Called after their namespaces were joined by their numbers: who lives now had its number then too, so no stranger's were joined.
         """
+        if self._networks:
+            self._networks.check()
         for kind, state in self._states.items():
             if not processes.alive(state.pid, state.pid_started):
                 raise Conflict(f"container {state.id[:12]} ended while its {kind} namespace was joined", hint="start it, then try again")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from notebook_containers import network as net
 from notebook_containers.engine.endpoints import Endpoints, NetworkDocument, config_of, parse
 from notebook_containers.engine.network import Network
 from notebook_containers.engine.network_words import BUILT_IN, DEFAULT, attachment
@@ -88,15 +87,13 @@ class Networks(Endpoints):
         """Make a user-defined network; its subnet is chosen when none is named, so that it overlaps no other and no route of the host.
 
         ``ipam`` is docker-py's ``IPAMConfig``; ``subnet``, ``gateway``, ``ip_range`` and ``aux_addresses`` (name to address) say the same.
-        Raises Conflict when the name or the subnet is taken, InvalidArgument, Unsupported for an ordinary user.
+        Raises Conflict when the name or the subnet is taken, InvalidArgument, Unsupported for a driver that is not here.
         """
         from notebook_containers.engine.network_options import network_document
 
         check_name(name)
         if name in (*BUILT_IN, "default"):
             raise Conflict(f"network {name!r} always exists", hint="choose another name")
-        if self._parts.host.rootless:
-            raise Unsupported("user-defined networks need root here", hint="use the default network; published ports work")
         wanted = NetworkDocument(
             id=new_id(),
             name=name,
@@ -127,7 +124,7 @@ class Networks(Endpoints):
         except Conflict as err:
             names = self._holders(network.id)
             raise Conflict(f"network {network.name} is used by {', '.join(names)}", hint=f"stop it first: nbc stop {names[0]}") from err
-        net.bridge.remove(config_of(document))
+        self._bridges.remove(config_of(document))
         self._parts.emit("network", "destroy", network.id, {"name": network.name, "type": network.driver})
 
     def prune(self, filters: Mapping[str, object] | None = None) -> dict[str, object]:
@@ -214,10 +211,15 @@ class Networks(Endpoints):
         return [member.name for member in members(self._parts, network.id)] if network.id else []
 
     def check(self, options: ContainerOptions) -> None:
-        """Raise NetworkNotFound when a network that a new container is to be in does not exist."""
-        for place in options.attachments:
-            if place.network != DEFAULT and not self._parts.host.rootless:
-                self._document(place.network)
+        """Raise NetworkNotFound when a network that a new container is to be in does not exist, Unsupported for what a user cannot have."""
+        own = [place.network for place in options.attachments if place.network != DEFAULT]
+        for network in own:
+            self._document(network)
+        if own and self._parts.host.rootless:
+            if len(own) < len(options.attachments):
+                raise Unsupported("an ordinary user's default network cannot be combined with others", hint="name your own networks only")
+            if self._parts.host.kept_ids(options.userns):
+                raise Unsupported(f"--userns {options.userns} cannot be used in a network of your own", hint="use the default network")
 
     def _container_id(self, container: str | Container) -> str:
         return self._parts.store.records.find_container(container).id if isinstance(container, str) else container.id

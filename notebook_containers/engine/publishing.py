@@ -79,7 +79,7 @@ def carry(parts: Parts, document: ContainerDocument, sockets: Sequence[socket.so
             sockets,
             document.ports,
             pid=state.pid,
-            address=_address(document),
+            address=_address(parts, document),
             while_pid=state.monitor_pid,
             control=parts.run / "c" / document.id[:12],
             redirection=redirection,
@@ -87,14 +87,14 @@ def carry(parts: Parts, document: ContainerDocument, sockets: Sequence[socket.so
     return warnings
 
 
-def _address(document: ContainerDocument) -> str | None:
-    return next((place.address for place in document.endpoints if place.address), None)
+def _address(parts: Parts, document: ContainerDocument) -> str | None:
+    return None if parts.host.rootless else next((place.address for place in document.endpoints if place.address), None)
 
 
 def _redirection(parts: Parts, document: ContainerDocument, mappings: Sequence[PortMapping]) -> tuple[int | None, tuple[str, ...]]:
     """Lead what comes from other machines straight into the container; without that the forwarder carries it, as the gateway."""
-    address, open_ones = _address(document), net.redirect.possible(mappings)
-    if parts.host.rootless or address is None or not open_ones:
+    address, open_ones = _address(parts, document), net.redirect.possible(mappings)
+    if address is None or not open_ones:
         return None, ()
     try:
         if reasons := net.redirect.obstacles():
@@ -150,6 +150,6 @@ def _live(
         finally:
             if redirection is not None:
                 os.close(redirection)
-        if closed and (address := _address(document)) and not parts.host.rootless:
+        if closed and (address := _address(parts, document)):
             net.redirect.forget_mappings(address, closed)
     return replace(changed, warnings=tuple(dict.fromkeys((*changed.warnings, *warnings))))

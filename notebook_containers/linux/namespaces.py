@@ -81,7 +81,10 @@ def _middle(child: Callable[[], None], new: int, pairs: list[tuple[int, int]], w
     # A joined pid namespace holds children only, and a user namespace must be joined before others are made inside it: hence a process
     # between, whose child (CLONE_PARENT) is born as the caller's own.
     try:
-        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # the container must not be able to trace us while we are half inside (CVE-2016-9962)
+        if any(flags != syscalls.CLONE_NEWUSER for _, flags in pairs):
+            # Who is in there must not be able to trace us while we are half inside (CVE-2016-9962). A user namespace alone shows us to
+            # nobody, and whoever makes our links must be able to find our namespaces.
+            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         if before is not None:
             before()
         for fd, flags in pairs:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
         ipam as ipam,
         machine as machine,
         redirect as redirect,
+        shared as shared,
         userland as userland,
     )
 
-_ON_USE = ("bridge", "forward", "ipam", "machine", "redirect", "userland")
+_ON_USE = ("bridge", "forward", "ipam", "machine", "redirect", "shared", "userland")
 
 
 def __getattr__(name: str) -> object:

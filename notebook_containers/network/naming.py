@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from notebook_containers.errors import NetworkError
 from notebook_containers.lean import dataclass
@@ -27,6 +28,8 @@ _BACKLOG = 64
 _TIMEOUT_S = 10.0
 _DSTNAT_PRIORITY = -100
 
+Inside: TypeAlias = Callable[[int], tuple[socket.socket, socket.socket]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newcomer:
@@ -37,8 +40,10 @@ class Newcomer:
     while_pid: int
 
 
-def join(run: Path, newcomer: Newcomer, others: Callable[[], Iterable[Newcomer]]) -> None:
+def join(run: Path, newcomer: Newcomer, others: Callable[[], Iterable[Newcomer]], *, inside: Inside | None = None) -> None:
     """Name a container, and answer what it asks; ``others`` are those that a resolver started anew must be told of too.
+
+    ``inside`` makes the sockets in the network namespace of a process (:func:`sockets_inside`, which needs root's rights there).
 
     The resolver holds sockets inside, not the namespace's file: they go when ``while_pid`` ends. Raises NetworkError.
     """
@@ -46,11 +51,11 @@ def join(run: Path, newcomer: Newcomer, others: Callable[[], Iterable[Newcomer]]
         fresh = not _answers(run)
         if fresh:
             _start(run)
-        _hand_over(run, newcomer)
+        _hand_over(run, newcomer, inside or sockets_inside)
         for other in others() if fresh else ():
             if other.member.id != newcomer.member.id:
                 with suppress(OSError, NetworkError):  # it ends at this moment
-                    _hand_over(run, other)
+                    _hand_over(run, other, inside or sockets_inside)
 
 
 def change(run: Path, member: Member) -> bool:
@@ -84,11 +89,11 @@ def _start(run: Path) -> None:
         spawn("notebook_containers.network.answering", plan, descriptors=[control.fileno()], what=_WHAT)
 
 
-def _hand_over(run: Path, newcomer: Newcomer) -> None:
+def _hand_over(run: Path, newcomer: Newcomer, inside: Inside) -> None:
     with ExitStack() as closing:
         alive = os.pidfd_open(newcomer.while_pid)
         closing.callback(os.close, alive)
-        sockets = [closing.enter_context(sock) for sock in _inside(newcomer.pid)]
+        sockets = [closing.enter_context(sock) for sock in inside(newcomer.pid)]
         answer = _say(run, newcomer.member, [alive, *(sock.fileno() for sock in sockets)])
         if answer != "ok":
             raise NetworkError(f"{_WHAT}: {answer}")
@@ -102,8 +107,11 @@ def _say(run: Path, member: Member, descriptors: Sequence[int]) -> str:
         return client.recv(4096).decode("utf-8", "replace")
 
 
-def _inside(pid: int) -> tuple[socket.socket, socket.socket]:
-    """Make the sockets that a container asks at; with address translation, so that port 53 stays free for a name server of its own."""
+def sockets_inside(pid: int) -> tuple[socket.socket, socket.socket]:
+    """Make the sockets that a container asks at, for datagrams and for connections.
+
+    With address translation, so that port 53 stays free for a name server of its own.
+    """
 
     def make() -> tuple[socket.socket, socket.socket]:
         datagrams, streams = _bound(0)

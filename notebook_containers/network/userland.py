@@ -1,4 +1,7 @@
-"""What an ordinary user has for a network: no bridge, but published ports always, and a way out where pasta or slirp4netns is installed."""
+"""What an ordinary user has for a network: published ports always, and a way out where pasta or slirp4netns is installed.
+
+Containers that are to reach each other are in a network of the user's own: :mod:`.shared`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from notebook_containers.network.spawn import spawn
 
 _DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
 _DEVICE = "/dev/net/tun"
+_HINT = f"install passt (or slirp4netns) for outgoing connections; it needs to read and write {_DEVICE}"
 _PASTA_RESOLVER, _SLIRP_RESOLVER = "169.254.1.1", "10.0.2.3"
 
 
@@ -50,11 +54,16 @@ def describe() -> str:
     """Say in one line what network a container of an ordinary user gets on this machine."""
     ports = "ports published on this host work (by our own forwarder)"
     tool = find()
+    own = "in networks of the user's own they reach each other"
     if tool is None:
-        hint = f"install passt (or slirp4netns) for outgoing connections; it needs to read and write {_DEVICE}"
-        return f"an ordinary user's containers have loopback only, no bridge and no way out; {ports}; {hint}"
+        return f"an ordinary user's containers have no way out; {own}; {ports}; {_HINT}"
     reach = "the host's loopback and the cloud's metadata address cannot be reached, its other addresses can"
-    return f"an ordinary user's containers have no bridge, but reach the outside through {tool.name}; {ports}; {reach}"
+    return f"an ordinary user's containers reach the outside through {tool.name}; {own}; {ports}; {reach}"
+
+
+def notes() -> tuple[str, ...]:
+    """Return what a container of an ordinary user cannot have for want of a tool, in words; nothing with one."""
+    return () if find() else (f"no outgoing network: {_HINT}",)
 
 
 def start(pid: int, *, while_pid: int = 0) -> int:
