@@ -1,7 +1,9 @@
 """The stage: the whole benchmark, ours and the peers, runs in network, mount and process namespaces of its own.
 
 So nothing of the machine's links, firewall and mounts is touched, and whatever a peer forgets is gone at the end, also after Ctrl-C.
-The stage sees its own /run and /var/lib. Cgroups have no such fence: the machine is compared before and after, and the difference is said.
+The stage sees its own /run and /var/lib, and works on a file system of its own (ext4 with its journal, as Debian makes it): what else the
+machine writes, and how its own disk was formatted, is then not measured. Cgroups have no such fence: the machine is compared before and
+after, and the difference is said.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 from tests.bench.machine import traces
 
 _MOST_LINES = 20
+_DISK_BYTES = 24 << 30  # of which only what is written takes room
 _PLACE = "NBC_BENCH_PLACE"
 
 
@@ -41,7 +44,8 @@ def enter(arguments: Sequence[str], *, module: str = "tests.bench") -> int:
 
 
 def settle() -> None:
-    """Give the stage its own volatile directories: some peers write to fixed places, whatever they are told."""
+    """Give the stage its own disk and volatile directories: some peers write to fixed places, whatever they are told."""
+    print(f"file system: {_own_disk()}\n", flush=True)
     for directory in ("/run", "/dev/shm"):
         _mount("tmpfs", directory)
     _show_own_links()
@@ -50,6 +54,24 @@ def settle() -> None:
     os.mkdir(upper)
     os.mkdir(work)
     _mount("overlay", "/var/lib", f"lowerdir=/var/lib,upperdir={upper},workdir={work}")
+
+
+def _own_disk() -> str:
+    """Mount a new ext4 over the stage's directory, where there are loop devices, and say what is there now.
+
+    Without it rounds do not repeat: an ext4 that has no journal searches long for the inodes of files that were just deleted.
+    """
+    image = os.path.join(place(), "disk")
+    with open(image, "wb") as file:
+        file.truncate(_DISK_BYTES)
+    for words in (["mkfs.ext4", "-q", "-F", image], ["mount", "-o", "loop,noinit_itable", image, place()]):
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return f"the machine's own ({words[0]} is not installed)"
+        if done.returncode:
+            return f"the machine's own ({words[0]}: {done.stderr.strip()[:100]})"
+    return "ext4 of its own, on a loop device"
 
 
 def _show_own_links() -> None:
