@@ -92,7 +92,7 @@ class LayerStore:
         """Return the directory that holds the layer's tree as ``diff``."""
         return self._root / "layers" / diff_id.hex
 
-    def apply(self, stream: BinaryIO, *, expected: Digest | None = None) -> Layer:
+    def apply(self, stream: Readable, *, expected: Digest | None = None) -> Layer:
         """Make a layer of an uncompressed tar stream: blob, tree and record in one pass; a layer that is here already is returned.
 
         With ``expected`` nothing is read when that layer is here, and Corrupt is raised when the bytes are others. InvalidDocument for an
@@ -100,10 +100,11 @@ class LayerStore:
         """
         if expected is not None and self.has(expected):
             return self.get(expected)
+        from notebook_containers.store.flushing import Flushing
         from notebook_containers.store.pump import Pump, Tee
 
         with self.disk.lease(), self.staged() as directory:
-            with self.content.writer(expected=expected) as blob, Pump(blob.write) as pump:
+            with self.content.writer(expected=expected) as blob, Flushing(directory) as flushing, Pump(flushing.after(blob.write)) as pump:
                 unpacked = self._unpack(Tee(stream, pump), directory)
             descriptor = Descriptor(media_type=LAYER_TAR, digest=blob.digest, size=blob.size)
             return self.publish(directory, blob.digest, descriptor, blob.size, root=unpacked.root, warnings=unpacked.warnings)
@@ -237,6 +238,7 @@ class LayerStore:
     def _unpack_blob(self, source: Readable, blob: Descriptor, expected: Digest, directory: Path) -> tuple[Unpacked, int]:
         """Decompress, unpack and digest; return what was unpacked and the uncompressed size."""
         from notebook_containers.store.compression import uncompressed
+        from notebook_containers.store.flushing import Flushing
         from notebook_containers.store.pump import Pump, Tee
 
         digest, size = hashlib.new(expected.algorithm), 0
@@ -246,7 +248,7 @@ class LayerStore:
             size += len(piece)
             digest.update(piece)
 
-        with Pump(count) as pump:
+        with Flushing(directory) as flushing, Pump(flushing.after(count)) as pump:
             unpacked = self._unpack(Tee(uncompressed(source), pump), directory)
         if digest.hexdigest() != expected.hex:
             found = digest.hexdigest()[:12]

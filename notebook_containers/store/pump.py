@@ -1,4 +1,4 @@
-"""Hashing and writing beside parsing: a thread that takes byte pieces, in order."""
+"""Hashing, writing and packing beside parsing: threads that take or make byte pieces, in order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Self
 from notebook_containers.store.tar_reader import Readable
 
 _DEPTH = 8  # pieces of 1 MiB
+_POLL_S = 0.1
 _PIECE = 1 << 20
 
 
@@ -57,8 +58,6 @@ class Pump:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None and self._failure is None:
-            self._failure = value
-        if kind is not None and self._failure is None:
             self._failure = value  # what is queued is dropped
         with suppress(BaseException) if kind is not None else nullcontext():
             self.finish()
@@ -80,3 +79,54 @@ class Tee:
         """Read what is left."""
         while self.read(_PIECE):
             pass
+
+
+class Written:
+    """What ``work`` writes in a thread of its own, as a stream; for a ``with`` block, at whose end the work is over or given up.
+
+    Its exception is raised by ``read``.
+    """
+
+    def __init__(self, work: Callable[[Callable[[bytes], object]], object]) -> None:
+        self._work = work
+        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
+        self._left, self._whole, self._given_up = b"", False, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nbc-write", daemon=True)
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, nothing at the end."""
+        if not self._left and not self._whole:
+            item = self._queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            self._left, self._whole = item or b"", item is None
+        found, self._left = self._left[:size], self._left[size:]
+        return found
+
+    def _run(self) -> None:
+        try:
+            self._work(lambda piece: self._put(piece) if piece else None)
+            self._put(None)
+        except _GivenUp:
+            pass
+        except BaseException as err:  # raised again by who reads
+            with suppress(_GivenUp):
+                self._put(err)
+
+    def _put(self, item: bytes | BaseException | None) -> None:
+        while not self._given_up.is_set():
+            with suppress(queue.Full):
+                return self._queue.put(item, timeout=_POLL_S)
+        raise _GivenUp
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._given_up.set()
+        self._thread.join()
+
+
+class _GivenUp(Exception):
+    """Nobody reads any more."""

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from notebook_containers.store.content import BlobWriter, ContentStore
     from notebook_containers.store.operations import Operation
     from notebook_containers.store.pump import Pump
+    from notebook_containers.store.trees import PackRequest
 
 # What packs, compares and edits is imported where it is used: running a container, where milliseconds count, needs none of it.
 
@@ -134,15 +135,25 @@ class Snapshots:
         """
         directory = self._existing(key)
         with self._disk.lease(), self._layers.staged() as staged:
-            layer = self._pack(key, ignore, epoch, staged=staged)
+            layer = self._pack(self._request(key, ignore, epoch, take=staged / "diff"), staged)
             self._disk.discard(directory)
             return layer
 
     def copy(self, key: str, *, ignore: Collection[str] = (), epoch: int | None = None) -> Layer | None:
         """Make a layer of the snapshot as it is now, or None; it stays, and may be mounted and running meanwhile (better paused)."""
+        from notebook_containers.store.compression import Replayed
+        from notebook_containers.store.pump import Written
+
         self._existing(key)
-        with self._disk.lease():
-            return self._pack(key, ignore, epoch, staged=None)
+        request = self._request(key, ignore, epoch)
+
+        def pack(write: Callable[[bytes], object]) -> None:
+            with translated(request.upper):
+                self._files.pack(request, write)
+
+        with self._disk.lease(), Written(pack) as archive:
+            stream = Replayed(archive)  # packed and unpacked at once
+            return self._layers.apply(stream) if stream.start(1) else None
 
     def usage(self, key: str) -> int:
         """Return the bytes that the snapshot's own files take on the disk."""
@@ -250,17 +261,14 @@ class Snapshots:
     def _stack(self, layers: Sequence[Digest]) -> Stack:
         return Stack(lowers=self._visible(layers))
 
-    def _pack(self, key: str, ignore: Collection[str], epoch: int | None, *, staged: Path | None) -> Layer | None:
+    def _request(self, key: str, ignore: Collection[str], epoch: int | None, *, take: Path | None = None) -> PackRequest:
         from notebook_containers.store.trees import PackRequest
 
-        request = PackRequest(
-            upper=self._directory(key) / "upper",
-            below=self._trees(key),
-            root=_root_of(self._layers.get_all(self.layers(key))),
-            ignore=frozenset(ignore),
-            epoch=epoch,
-            take=staged / "diff" if staged else None,
-        )
+        root = _root_of(self._layers.get_all(self.layers(key)))
+        upper, below = self._directory(key) / "upper", self._trees(key)
+        return PackRequest(upper=upper, below=below, root=root, ignore=frozenset(ignore), epoch=epoch, take=take)
+
+    def _pack(self, request: PackRequest, staged: Path) -> Layer | None:
         with ExitStack() as stack:
             blob = _LateBlob(self._layers.content, stack)
             with translated(request.upper):
@@ -268,8 +276,6 @@ class Snapshots:
         if packed is None:
             return None
         descriptor = blob.descriptor()
-        if staged is None:
-            return self._layers.apply_blob(descriptor, expected=descriptor.digest)
         return self._layers.publish(staged, descriptor.digest, descriptor, descriptor.size, root=packed.root, warnings=packed.warnings)
 
 

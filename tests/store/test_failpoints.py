@@ -14,6 +14,7 @@ WITHOUT = {
     "disk._fsync_if_readable": "the store's own directory: there is nothing yet that could be half",
     "disk._make": "the same",
     "disk._to_trash": "its caller has one",
+    "flushing._run": "it only begins early what publishing syncs",
     "idmap._write": "the first opening by an ordinary user: one small file, synced and linked",
     "trees._move": "from one unfinished thing to another: publishing it comes after",
 }
