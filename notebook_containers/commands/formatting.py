@@ -142,6 +142,7 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="IMAGE ID", name="ID", text=_plain("image_id")),
         Column(heading="CREATED", name="CreatedSince", text=_time("created")),
         Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
+        Column(heading="PLATFORM", name="Platform", text=_plain("platform"), shown=False),
         Column(heading="SIZE", name="Size", text=_size("size")),
         Column(heading="UNIQUE SIZE", name="UniqueSize", text=_size("unique_size"), shown=False),
         Column(heading="SHARED SIZE", name="SharedSize", text=_size("shared_size"), shown=False),
@@ -279,8 +280,13 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="MOUNTPOINT", name="Mountpoint", text=_plain("mountpoint"), shown=False),
     ),
 }
-_DIGESTS = tuple(replace(column, shown=column.shown or column.name == "Digest") for column in _COLUMNS["images"])
-COLUMNS: Mapping[str, Sequence[Column]] = {**_COLUMNS, "digests": _DIGESTS}
+
+
+def _images_with(name: str) -> Sequence[Column]:
+    return tuple(replace(column, shown=column.shown or column.name == name) for column in _COLUMNS["images"])
+
+
+COLUMNS: Mapping[str, Sequence[Column]] = {**_COLUMNS, "digests": _images_with("Digest"), "platforms": _images_with("Platform")}
 
 
 def _shortened(subject: str) -> str:

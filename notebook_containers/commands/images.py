@@ -16,6 +16,7 @@ from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
 from notebook_containers.commands.results import Layers, Names, Result, Row, Table, Text, Tree
 from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Error, InvalidArgument
+from notebook_containers.oci.platforms import host_platform, normal, platform_text
 
 if TYPE_CHECKING:
     from notebook_containers.engine.image import Image
@@ -40,6 +41,7 @@ def image_rows(images: list[Image], *, full: bool = False) -> list[Row]:
                     "shared_size": shared,
                     "layers": len(image.layers),
                     "labels": dict(image.labels),
+                    "platform": image.record.platform,
                 }
             )
     return rows
@@ -73,7 +75,8 @@ def _images(
     rows = image_rows(found, full=no_trunc)
     if quiet:
         return Text(text="\n".join(dict.fromkeys(str(row["image_id"]) for row in rows)))
-    kind = "digests" if digests else "images"
+    foreign = {str(row["platform"]) for row in rows} - {"", platform_text(normal(host_platform()))}
+    kind = "digests" if digests else "platforms" if foreign else "images"
     if format:
         return Text(text=formatting.formatted(kind, rows, format))
     shown = rows if digests else [{key: value for key, value in row.items() if key != "digest"} for row in rows]

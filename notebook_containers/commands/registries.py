@@ -37,15 +37,17 @@ def _pull(image: str, *, all_tags: bool, platform: str | None, quiet: bool) -> R
     return Given(value=found if all_tags else found[0], text="\n".join(lines))
 
 
-def _push(image: str, *, all_tags: bool, compression_format: str, quiet: bool) -> Result:
+def _push(image: str, *, all_tags: bool, compression_format: str, platform: str | None, quiet: bool) -> Result:
     """Send an image (or with -a all tags of a repository) to its registry."""
+    if all_tags and platform:
+        raise InvalidArgument("-a sends all there is", hint="leave out --platform, or name one tag")
     images = face().engine.images
     with moving(face(), "push", image, quiet=quiet) as outcome:
         if all_tags:
             sent: Mapping[str, str] = images.push_all(image, compression=compression_format, progress=outcome.take)
         else:
             name = Reference.parse(image).tagged().familiar()
-            sent = {name: images.push(image, compression=compression_format, progress=outcome.take)}
+            sent = {name: images.push(image, compression=compression_format, platform=platform or "", progress=outcome.take)}
     if quiet:
         return Text(text="\n".join(sent))
     lines = [f"{name}: digest: {digest}" for name, digest in sent.items()]
@@ -195,6 +197,7 @@ COMMANDS: Mapping[str, click.Command] = {
             show_default=True,
             help="How layers made here are compressed.",
         ),
+        click.Option(["--platform"], metavar="OS/ARCH[/VARIANT]", help="This one alone of a name that is here for several platforms."),
         click.Option(["-q", "--quiet"], is_flag=True, help="Only the names."),
         _IMAGE,
     ),

@@ -14,8 +14,9 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Error, ImageNotFound, InvalidArgument
 from notebook_containers.network import names as network_names
 from notebook_containers.oci.image import Digest, ImageConfig
+from notebook_containers.oci.platforms import parse_platform
 from notebook_containers.oci.reference import Reference
-from notebook_containers.store.images import ImageRecord
+from notebook_containers.store.images import ImageRecord, PlatformNotHere
 
 if TYPE_CHECKING:
     from notebook_containers.build.calls import Look
@@ -60,10 +61,16 @@ class Images:
             records = selection.chosen(records, filters, self._parts.store.images.resolve)
         return sorted((Image(self._parts, r) for r in records), key=lambda i: i.created, reverse=True)
 
-    def obtain(self, name: str) -> ImageRecord:
-        """Return the record of a name: what the store has, else an embedded base image, made now; raises ImageNotFound."""
+    def obtain(self, name: str, platform: str = "") -> ImageRecord:
+        """Return the record of a name, for a platform if one is given: what the store has, else an embedded base image, made now.
+
+        Raises ImageNotFound, PlatformNotHere when the name is here for other platforms only.
+        """
+        wanted = parse_platform(platform) if platform else None
         try:
-            return self._parts.store.images.resolve(name)
+            return self._parts.store.images.for_platform(name, wanted)
+        except PlatformNotHere:
+            raise
         except ImageNotFound:
             from notebook_containers.engine import bases
 
@@ -236,9 +243,12 @@ class Images:
             return None
 
     def tag(self, source: str, name: str) -> Image:
-        """Give an image one more name."""
-        image = self.get(source)
-        image.tag(name)
+        """Give an image one more name, and what the name is here for other platforms with it."""
+        image, reference = self.get(source), Reference.parse(name).tagged()
+        platforms = self._parts.store.images.variants(source)
+        self._parts.store.images.tag(image.record.id, reference, like=Reference.parse(source) if platforms else None)
+        self._parts.emit_image("tag", image.id, reference.familiar())
+        image.reload()
         return image
 
     def pull(self, repository: str, tag: str | None = None, *, platform: str = "", progress: registries.Progress = None) -> Image:
@@ -253,9 +263,21 @@ class Images:
         records = registries.pull_all(self._parts, repository, platform=platform, progress=progress)
         return [Image(self._parts, record) for record in records]
 
-    def push(self, repository: str, tag: str | None = None, *, compression: str = "gzip", progress: registries.Progress = None) -> str:
-        """Send an image to its registry; returns the manifest digest there. ``compression`` of new layers: gzip, zstd or none."""
-        return str(registries.push(self._parts, _name(repository, tag), compression=compression, progress=progress))
+    def push(
+        self,
+        repository: str,
+        tag: str | None = None,
+        *,
+        compression: str = "gzip",
+        platform: str = "",
+        progress: registries.Progress = None,
+    ) -> str:
+        """Send an image to its registry; returns the digest there. ``compression`` of new layers: gzip, zstd or none.
+
+        A name that is here for several platforms goes as a whole, as an index; with ``platform`` that one image alone.
+        """
+        name = _name(repository, tag)
+        return str(registries.push(self._parts, name, compression=compression, platform=platform, progress=progress))
 
     def push_all(self, repository: str, *, compression: str = "gzip", progress: registries.Progress = None) -> Mapping[str, str]:
         """Send every tag of a repository that is here; returns name → manifest digest."""
@@ -293,16 +315,16 @@ class Images:
         saving.directory(self._parts, self._to_save(names, platform), Path(path), form=format, report=progress or silent)
 
     def _to_save(self, names: Sequence[str], platform: str) -> saving.Chosen:
-        from notebook_containers.engine.pulling import check_platform
-
         chosen: dict[Digest, tuple[ImageRecord, list[str]]] = {}
         for name in names:
-            record = self.obtain(name)
-            check_platform(record, name, platform)
-            by_id = record.id.hex.startswith(name.removeprefix("sha256:"))
-            entry = chosen.setdefault(record.id, (record, []))
-            self._parts.emit_image("save", record.id, name)
-            entry[1].extend(tag for tag in (record.tags if by_id else (Reference.parse(name).tagged().familiar(),)) if tag not in entry[1])
+            first = self.obtain(name, platform)
+            by_id = first.id.hex.startswith(name.removeprefix("sha256:"))
+            others = () if platform else self._parts.store.images.variants(name)
+            for record in (first, *(self._parts.store.images.get(each.image) for each in others if each.image != first.id)):
+                entry = chosen.setdefault(record.id, (record, []))
+                self._parts.emit_image("save", record.id, name)
+                tags = record.tags if by_id else (Reference.parse(name).tagged().familiar(),)
+                entry[1].extend(tag for tag in tags if tag not in entry[1])
         return list(chosen.values())
 
     def load(

@@ -43,7 +43,7 @@ _LAYER_KINDS = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD, "": LAYER_TAR}
 
 
 def load(parts: Parts, stream: BinaryIO, *, named: bool = True, platform: str = "", report: Report = silent) -> list[ImageRecord]:
-    """Read an archive from an uncompressed stream; return its images: of indexes the one for ``platform``, or for this machine.
+    """Read an archive from an uncompressed stream; return its images: of an index all that are in it, or the one for ``platform``.
 
     Every blob is hashed as it comes, and an image is recorded only when its config and layers are what its digests say. Not ``named``:
     the archive's names are passed over. ``report`` hears of each image and its layers, from several threads. InvalidDocument for what is
@@ -86,7 +86,8 @@ class _Loader:
                 return [self._dir()]
             if not isinstance(found, list) or not all(isinstance(entry, Mapping) for entry in found):
                 raise InvalidDocument("the archive's manifest.json is no list of images")
-            return [self._docker(entry) for entry in found if isinstance(entry, Mapping)]
+            if not self._has_platforms():
+                return [self._docker(entry) for entry in found if isinstance(entry, Mapping)]
         if self._held.has("index.json"):
             return self._layout()
         hint = "for a plain file system use: nbc import"
@@ -136,24 +137,51 @@ class _Loader:
     # the OCI image layout
 
     def _layout(self) -> list[ImageRecord]:
-        index = Index.from_json(untrusted_json(self._read("index.json"), what="index.json"))
         loaded: dict[Digest, ImageRecord] = {}
-        groups: dict[str, list[Descriptor]] = {}
-        for number, descriptor in enumerate(index.manifests):
-            marks = descriptor.annotations
-            name = marks.get(_IMAGE_NAME) or marks.get(_REF_NAME, "")
-            groups.setdefault(name or f" {number}", []).append(descriptor)
-        for name, entries in groups.items():
+        for name, entries in self._groups().items():
+            tags = _references([name] if ":" in name or "/" in name else [])
             chosen = self._chosen(entries, name.strip())
-            record = self._manifest(chosen, _references([name] if ":" in name or "/" in name else []))
-            loaded[record.id] = record
+            others = (
+                [] if self._wanted or not tags else [each for each in self._offered(entries) if each != chosen and self._is_whole(each)]
+            )
+            index = self._index(entries, [chosen, *others]) if others else b""
+            # the one that is used here comes last: the name is its
+            for each in (*others, chosen):
+                record = self._manifest(each, tags, index)
+                loaded[record.id] = record
         return list(loaded.values())
+
+    def _groups(self) -> Mapping[str, Sequence[Descriptor]]:
+        """Return the archive's entries by name; several of one name are platforms."""
+        groups: dict[str, list[Descriptor]] = {}
+        for number, descriptor in enumerate(Index.from_json(untrusted_json(self._read("index.json"), what="index.json")).manifests):
+            marks = descriptor.annotations
+            groups.setdefault(marks.get(_IMAGE_NAME) or marks.get(_REF_NAME, "") or f" {number}", []).append(descriptor)
+        return groups
+
+    def _has_platforms(self) -> bool:
+        """Tell whether the archive, which has docker's list too, says more in its index: that list knows no platforms."""
+        if not self._held.has("index.json"):
+            return False
+        return any(len(entries) > 1 or entries[0].media_type in (INDEX, DOCKER_INDEX) for entries in self._groups().values())
+
+    def _is_whole(self, entry: Descriptor) -> bool:
+        """Tell whether an entry of an index is in the archive with all its parts: an archive may have an index and one image of it."""
+        if not self._held.has(blob_path(entry.digest)):
+            return False
+        manifest = parse_manifest(self._blob(entry, "manifest"))
+        return all(self._held.has(blob_path(blob.digest)) for blob in (manifest.config, *manifest.layers))
+
+    def _index(self, entries: Sequence[Descriptor], images: Sequence[Descriptor]) -> bytes:
+        """Return the index that the images are of: the archive's own, else one of them."""
+        if len(entries) == 1 and entries[0].media_type in (INDEX, DOCKER_INDEX):
+            return self._blob(entries[0], "index")
+        plain = tuple(replace(each, annotations={}, platform=self._platform(each)) for each in images)
+        return Index(schema_version=2, media_type=INDEX, manifests=plain).to_bytes()
 
     def _chosen(self, entries: Sequence[Descriptor], name: str) -> Descriptor:
         """Return the manifest to load of entries that have one name (several are platforms), and of indexes; NotFound when none fits."""
-        manifests = [m for entry in entries for m in self._manifests(entry, depth=0)]
-        known = [replace(each, platform=self._platform(each)) for each in manifests]
-        offered = [each for each in known if each.platform is not None and each.platform.architecture != "unknown"]  # that is no image
+        offered = self._offered(entries)
         fitting = best(offered, self._wanted or host_platform())
         if fitting is not None:
             return fitting
@@ -164,6 +192,12 @@ class _Loader:
         raise NotFound(
             f"{name or 'the image'} is not in the archive for {wanted}", hint=f"it is there for {there}: give one with --platform"
         )
+
+    def _offered(self, entries: Sequence[Descriptor]) -> Sequence[Descriptor]:
+        """Return the images that entries lead to, each with its platform."""
+        manifests = [m for entry in entries for m in self._manifests(entry, depth=0)]
+        known = [replace(each, platform=self._platform(each)) for each in manifests]
+        return [each for each in known if each.platform is not None and each.platform.architecture != "unknown"]  # that is no image
 
     def _manifests(self, entry: Descriptor, *, depth: int) -> list[Descriptor]:
         if entry.media_type not in (INDEX, DOCKER_INDEX):
@@ -179,12 +213,12 @@ class _Loader:
         config = self._config(parse_manifest(self._blob(entry, "manifest")))
         return Platform(architecture=config.architecture, os=config.os, variant=config.variant)
 
-    def _manifest(self, descriptor: Descriptor, tags: Sequence[Reference]) -> ImageRecord:
+    def _manifest(self, descriptor: Descriptor, tags: Sequence[Reference], index: bytes) -> ImageRecord:
         data = self._blob(descriptor, "manifest")
         manifest = parse_manifest(data)
         for layer in manifest.layers:
             self._same(self._held.find(blob_path(layer.digest)), layer)
-        return self._image(data, manifest, self._config(manifest), tags)
+        return self._image(data, manifest, self._config(manifest), tags, index)
 
     def _config(self, manifest: Manifest) -> ImageConfig:
         return parse_config(self._blob(manifest.config, "config"))
@@ -201,7 +235,7 @@ class _Loader:
 
     # every kind
 
-    def _image(self, data: bytes, manifest: Manifest, config: ImageConfig, tags: Sequence[Reference]) -> ImageRecord:
+    def _image(self, data: bytes, manifest: Manifest, config: ImageConfig, tags: Sequence[Reference], index: bytes = b"") -> ImageRecord:
         own = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
         if self._wanted is not None and best([replace(manifest.config, platform=own)], self._wanted) is None:
             hint = f"it is there for {platform_text(normal(own))}"
@@ -216,7 +250,7 @@ class _Loader:
         blobs = tuple((blob.digest, blob.size) for blob in manifest.layers)
         self._report(TransferStarted(name=name, direction="load", platform=platform_text(normal(own)), blobs=blobs))
         changed = self._unpack(dict(zip(diff_ids, manifest.layers, strict=True)))
-        record = self._store.images.put_manifest(data, tags=tags if self._named else ())
+        record = self._store.images.put_manifest(data, tags=tags if self._named else (), index=index)
         self._report(TransferDone(name=name, manifest=record.manifest_digest, changed=changed))
         return record
 

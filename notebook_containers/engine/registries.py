@@ -42,13 +42,14 @@ def pull_all(parts: Parts, repository: str, *, platform: str = "", progress: Pro
     return records
 
 
-def push(parts: Parts, name: str, *, compression: str = "gzip", progress: Progress = None) -> Digest:
-    """Send one image."""
+def push(parts: Parts, name: str, *, compression: str = "gzip", platform: str = "", progress: Progress = None) -> Digest:
+    """Send one image, or the images of all platforms that the name is here for."""
     from notebook_containers.registry.progress import silent
     from notebook_containers.registry.push import push as send
 
     reference = Reference.parse(name).tagged()
-    digest = send(parts.store, reference, progress or silent, compression=compression)
+    wanted = parse_platform(platform) if platform else None
+    digest = send(parts.store, reference, progress or silent, compression=compression, platform=wanted)
     parts.emit_image("push", reference.familiar(), Reference.parse(name).familiar())
     return digest
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from notebook_containers.build import kept
 from notebook_containers.engine import launch
 from notebook_containers.engine.filters import dangling, prune_test
 from notebook_containers.engine.parts import Parts
-from notebook_containers.errors import Conflict, NotFound
+from notebook_containers.errors import Conflict, ImageNotFound, NotFound
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.images import ImageRecord
 
@@ -21,7 +22,7 @@ def remove(parts: Parts, name: str, *, force: bool, no_prune: bool) -> list[dict
     """
     record = parts.store.images.resolve(name)
     if not record.id.hex.startswith(name.removeprefix("sha256:")):
-        return _by_name(parts, record, Reference.parse(name).tagged(), force=force, no_prune=no_prune)
+        return _all_platforms(parts, record, name, force=force, no_prune=no_prune)
     repositories = {Reference.parse(tag).name for tag in record.tags}
     if len(repositories) > 1 and not force:
         raise Conflict(
@@ -33,6 +34,18 @@ def remove(parts: Parts, name: str, *, force: bool, no_prune: bool) -> list[dict
         raise Conflict(f"image {name} is used by container {running[0][1]}, which runs", hint=f"stop it first: nbc stop {running[0][1]}")
     _refuse_used(name, users, force=force)
     return delete(parts, record, no_prune=no_prune)
+
+
+def _all_platforms(parts: Parts, record: ImageRecord, name: str, *, force: bool, no_prune: bool) -> list[dict[str, str]]:
+    """Take the name away from the images of all platforms that it is here for."""
+    reference = Reference.parse(name).tagged()
+    others = [parts.store.images.get(each.image) for each in parts.store.images.variants(name) if each.image != record.id]
+    for other in others:
+        _refuse_used(name, _users(parts, other), force=force)
+    lines = _by_name(parts, record, reference, force=force, no_prune=no_prune)
+    for other in others:
+        lines += _by_name(parts, other, reference, force=force, no_prune=no_prune)
+    return [line for place, line in enumerate(lines) if line not in lines[:place]]
 
 
 def _by_name(parts: Parts, record: ImageRecord, reference: Reference, *, force: bool, no_prune: bool) -> list[dict[str, str]]:
@@ -47,7 +60,8 @@ def _by_name(parts: Parts, record: ImageRecord, reference: Reference, *, force: 
         if not users:
             return delete(parts, record, no_prune=no_prune)
     for each in going:
-        parts.store.images.untag(Reference.parse(each))
+        with suppress(ImageNotFound):  # another platform's image has lost the name for all
+            parts.store.images.untag(Reference.parse(each))
         parts.emit_image("untag", record.id, record.id)
     return [{"Untagged": each} for each in going]
 

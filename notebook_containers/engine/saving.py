@@ -37,6 +37,7 @@ from notebook_containers.oci.image import (
 )
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.progress import Meter, Report, TransferStarted, silent
+from notebook_containers.registry.pull import parse_index
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.tar_reader import Entry
 from notebook_containers.store.tar_writer import TarWriter
@@ -83,7 +84,7 @@ def archive(parts: Parts, images: Chosen, *, form: str, report: Report = silent)
     with parts.store.lease():
         saved = [_saved(parts, record, names) for record, names in images]
         meters = _meters(saved, report)
-        for file in _layout(saved, docker=form == "docker-archive"):
+        for file in _layout(saved, _lists(parts, saved), docker=form == "docker-archive"):
             size = parts.store.content.size(file.blob) if file.blob else len(file.data)
             tar.add(Entry(name=file.path, kind="f", size=size))
             for data in _bytes(parts, file, size, meters):
@@ -106,7 +107,7 @@ def directory(parts: Parts, images: Chosen, place: Path, *, form: str, report: R
     try:
         with parts.store.lease():
             saved = [_saved(parts, record, names) for record, names in images]
-            files = _flat(saved) if form == "docker-dir" else _layout(saved, docker=False)
+            files = _flat(saved) if form == "docker-dir" else _layout(saved, _lists(parts, saved), docker=False)
             meters = _meters(saved, report)
             for file in files:
                 _write(parts, staged, file, meters)
@@ -169,13 +170,29 @@ def _bytes(parts: Parts, file: _File, size: int, meters: Mapping[Digest, Meter])
     meter.phase("done", done=size)
 
 
-def _layout(images: Sequence[_Saved], *, docker: bool) -> Iterator[_File]:
+def _lists(parts: Parts, images: Sequence[_Saved]) -> Mapping[str, bytes]:
+    """Return the index of each name that several of the images have: as it came where all of it is saved unchanged, else a new one."""
+    made: dict[str, bytes] = {}
+    for name in dict.fromkeys(name for image in images for name in image.names):
+        entries = [_descriptor(image) for image in images if name in image.names]
+        if len(entries) < 2:
+            continue
+        top = next((each.top for each in parts.store.images.variants(name)), "")
+        data = parts.store.content.read(Digest(top)) if top else b""
+        whole = data and {e.digest for e in parse_index(data, name).manifests} == {e.digest for e in entries}
+        made[name] = data if whole else Index(schema_version=2, media_type=INDEX, manifests=tuple(entries)).to_bytes()
+    return made
+
+
+def _layout(images: Sequence[_Saved], lists: Mapping[str, bytes], *, docker: bool) -> Iterator[_File]:
     """Yield the files of an OCI image layout, blobs first; with docker's list of images, if asked."""
     for digest, data in {digest: data for image in images for digest, data in _blobs(image)}.items():
         yield _File(path=_path(digest), data=data) if data else _File(path=_path(digest), blob=digest)
-    yield _File(path="index.json", data=_json(_index(images).to_json()))
+    for data in dict.fromkeys(lists.values()):
+        yield _File(path=_path(Digest.of(data)), data=data)
+    yield _File(path="index.json", data=_json(_index(images, lists).to_json()))
     if docker:
-        yield _File(path="manifest.json", data=_json([_docker_entry(image) for image in images]))
+        yield _File(path="manifest.json", data=_json(list(_docker_entries(images))))
     yield _File(path="oci-layout", data=_json({"imageLayoutVersion": "1.0.0"}))
 
 
@@ -215,21 +232,40 @@ def _json(value: Mapping[str, JSON] | Sequence[JSON]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _index(images: Sequence[_Saved]) -> Index:
+def _descriptor(image: _Saved) -> Descriptor:
+    config = image.config
+    return Descriptor(
+        media_type=image.manifest.media_type or MANIFEST,
+        digest=image.manifest_digest,
+        size=len(image.data),
+        platform=Platform(architecture=config.architecture, os=config.os, variant=config.variant),
+    )
+
+
+def _index(images: Sequence[_Saved], lists: Mapping[str, bytes]) -> Index:
     entries: list[Descriptor] = []
     for image in images:
-        config = image.config
-        plain = Descriptor(
-            media_type=image.manifest.media_type or MANIFEST,
-            digest=image.manifest_digest,
-            size=len(image.data),
-            platform=Platform(architecture=config.architecture, os=config.os, variant=config.variant),
-        )
-        marks = [{_IMAGE_NAME: str(Reference.parse(n).tagged()), _REF_NAME: Reference.parse(n).tagged().tag} for n in image.names]
-        entries += [replace(plain, annotations=mark) for mark in marks] or [plain]
+        own = [name for name in image.names if name not in lists]
+        entries += [replace(_descriptor(image), annotations=_mark(name)) for name in own]
+        if not image.names:
+            entries.append(_descriptor(image))
+    for name, data in lists.items():
+        kind = parse_index(data, name).media_type or INDEX
+        entries.append(Descriptor(media_type=kind, digest=Digest.of(data), size=len(data), annotations=_mark(name)))
     return Index(schema_version=2, media_type=INDEX, manifests=tuple(entries))
 
 
-def _docker_entry(image: _Saved) -> dict[str, JSON]:
-    layers: list[JSON] = [_path(layer.digest) for layer in image.manifest.layers]
-    return {"Config": _path(image.id), "RepoTags": [*image.names] or None, "Layers": layers}
+def _mark(name: str) -> Mapping[str, str]:
+    named = Reference.parse(name).tagged()
+    return {_IMAGE_NAME: str(named), _REF_NAME: named.tag}
+
+
+def _docker_entries(images: Sequence[_Saved]) -> Iterator[dict[str, JSON]]:
+    """Yield docker's list, which knows no platforms: a name is the first image's that has it, and who has no other is left out."""
+    taken: set[str] = set()
+    for image in images:
+        names = [name for name in image.names if name not in taken]
+        taken.update(names)
+        if names or not image.names:
+            layers: list[JSON] = [_path(layer.digest) for layer in image.manifest.layers]
+            yield {"Config": _path(image.id), "RepoTags": [*names] or None, "Layers": layers}

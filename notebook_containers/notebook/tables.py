@@ -90,9 +90,11 @@ IMAGES = Table(
         "shared_size": "bytes",
         "layers": "count",
         "labels": "structure",
+        "platform": "text",
     },
 )
 DIGESTS = Table(name="digests", columns={"repository": "text", "tag": "text", "digest": "text", **IMAGES.columns})
+PLATFORMS = Table(name="platforms", columns=IMAGES.columns)
 HISTORY = Table(
     name="history",
     columns={
@@ -205,7 +207,7 @@ DOCTOR = Table(
 TABLES: Mapping[str, Table] = {
     t.name: t
     for t in (
-        *(PS, IMAGES, DIGESTS, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS),
+        *(PS, IMAGES, DIGESTS, PLATFORMS, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS),
         *(COMPOSE_PS, COMPOSE_IMAGES, COMPOSE_TOP, COMPOSE_LS),
         *(DF, CHECK, BUILDER, TARGETS, OUTLINE, STEPS, PORT, EVENTS, DOCTOR, SEARCH),
     )

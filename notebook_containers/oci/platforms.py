@@ -58,9 +58,15 @@ def normal(value: Platform) -> Platform:
 
 
 def best(entries: Sequence[Descriptor], wanted: Platform) -> Descriptor | None:
-    """Return the entry that fits best, the earlier of equals; an arm machine runs older variants of arm too; None when none fits."""
-    ranked = [(rank, index) for index, entry in enumerate(entries) if (rank := _rank(entry.platform, normal(wanted))) is not None]
-    return entries[min(ranked)[1]] if ranked else None
+    """Return the entry that fits best, as :func:`best_of`; None when none fits."""
+    place = best_of([entry.platform for entry in entries], wanted)
+    return None if place is None else entries[place]
+
+
+def best_of(offered: Sequence[Platform | None], wanted: Platform) -> int | None:
+    """Return the place of what fits best, the earlier of equals; an arm machine runs older variants of arm too; None when none fits."""
+    ranked = [(rank, place) for place, each in enumerate(offered) if (rank := _rank(each, normal(wanted))) is not None]
+    return min(ranked)[1] if ranked else None
 
 
 def _rank(offered: Platform | None, wanted: Platform) -> int | None:

@@ -165,7 +165,7 @@ class _Pull:
         names = [replace(reference, tag="", digest=str(top.digest))]
         if not reference.digest:
             names.insert(0, reference)
-        record = self._store.images.put_manifest(fetched.data, tags=names)
+        record = self._store.images.put_manifest(fetched.data, tags=names, index=b"" if top is fetched else top.data)
         self._report(TransferDone(name=reference.familiar(), manifest=top.digest, changed=self._changed))
         return record
 

@@ -8,18 +8,21 @@ registry has is mounted instead of sent.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import BinaryIO, Literal, TypeAlias
 
 from notebook_containers.errors import InvalidArgument, RegistryError
 from notebook_containers.lean import replace
-from notebook_containers.oci.image import LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, MANIFEST, Descriptor, Digest
+from notebook_containers.oci.documents import untrusted_json
+from notebook_containers.oci.image import INDEX, LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, MANIFEST, Descriptor, Digest, Index, Platform
+from notebook_containers.oci.platforms import parse_platform
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.ahead import ahead
 from notebook_containers.registry.attended import attended, side_by_side
 from notebook_containers.registry.client import Client
-from notebook_containers.registry.progress import Meter, Report, TransferDone, TransferStarted, silent
+from notebook_containers.registry.progress import Meter, Report, TransferDone, TransferNote, TransferStarted, silent
+from notebook_containers.registry.pull import parse_index
 from notebook_containers.registry.settings import Settings
 from notebook_containers.registry.upload import Upload, mount, push_manifest
 from notebook_containers.store.images import ImageRecord
@@ -34,19 +37,31 @@ _MOST_MOUNTS = 2
 
 
 def push(
-    store: Store, reference: Reference, report: Report = silent, *, compression: str = "gzip", settings: Settings | None = None
+    store: Store,
+    reference: Reference,
+    report: Report = silent,
+    *,
+    compression: str = "gzip",
+    platform: Platform | None = None,
+    settings: Settings | None = None,
 ) -> Digest:
-    """Send the image that has this name to the registry in the name, and return the digest of its manifest there.
+    """Send what has this name to the registry in the name, and return the digest that it has there.
 
+    A name that is here for several platforms is sent as a whole: each image, then the index of them; with ``platform`` that image alone.
     Raises ImageNotFound, RegistryError (refused, not there), InvalidArgument for an unknown compression.
     """
     reference = reference.tagged()
     if compression not in KINDS:
         raise InvalidArgument(f"compression {compression!r} is unknown", hint=f"use {', '.join(KINDS)}")
-    image = store.images.resolve(reference.familiar())
+    name = reference.familiar()
+    found = store.images.variants(name) if platform is None else ()
+    image = store.images.for_platform(name, platform)
     with Client(reference.registry, settings=settings or Settings.read(store.root)) as client, store.lease():
         work = _Push(store, client, reference, report, KINDS[compression])
-        digest = attended(lambda: work.run(image), work.cut, name="nbc-push")
+        if len(found) > 1:
+            images = {each.platform: store.images.get(each.image) for each in found}
+            return attended(lambda: work.run_all(images, found[0].top), work.cut, name="nbc-push")
+        digest = attended(lambda: work.run(image, reference.tag or reference.digest).digest, work.cut, name="nbc-push")
         store.images.add_digest(image.id, replace(reference, tag="", digest=str(digest)))
         return digest
 
@@ -63,7 +78,27 @@ class _Push:
         self._stop.set()
         self._client.transport.cut()
 
-    def run(self, image: ImageRecord) -> Digest:
+    def run_all(self, images: Mapping[str, ImageRecord], top: str) -> Digest:
+        """Send the images of an index, by platform, and the index itself: as it came, where all of it is here unchanged."""
+        entries = [replace(self.run(image, ""), platform=parse_platform(platform)) for platform, image in images.items()]
+        data = self._store.content.read(Digest(top)) if top else b""
+        left_out = _others(data, entries)
+        if not data or left_out:
+            data = Index(schema_version=2, media_type=INDEX, manifests=tuple(entries)).to_bytes()
+        if left_out:
+            self._report(
+                TransferNote(message=f"another index is pushed than was pulled: {left_out} of its entries are not here as they were")
+            )
+        kind = Index.from_json(untrusted_json(data, what="index")).media_type or INDEX
+        digest = push_manifest(self._client, self._repository, self._reference.tag or self._reference.digest, data, kind)
+        named = replace(self._reference, tag="", digest=str(digest))
+        for image in images.values():
+            self._store.images.add_variant(image.id, named, data)
+        self._report(TransferDone(name=self._reference.familiar(), manifest=digest, changed=self._changed))
+        return digest
+
+    def run(self, image: ImageRecord, place: str) -> Descriptor:
+        """Send one image, under a tag or digest, or under its own digest where ``place`` is empty; return what it is in the registry."""
         manifest, name = image.manifest, self._reference.familiar()
         data, kind = self._store.content.read(image.manifest_digest), manifest.media_type or MANIFEST
         parts = dict(zip(image.diff_ids, manifest.layers, strict=True))
@@ -78,9 +113,10 @@ class _Push:
         self._send_blob(manifest.config, Meter(silent, manifest.config.digest, manifest.config.size))
         if layers != manifest.layers:
             data, kind = replace(manifest, layers=layers, media_type=MANIFEST).to_bytes(), MANIFEST
-        digest = push_manifest(self._client, self._repository, self._reference.tag or self._reference.digest, data, kind)
-        self._report(TransferDone(name=name, manifest=digest, changed=self._changed))
-        return digest
+        digest = push_manifest(self._client, self._repository, place or Digest.of(data), data, kind)
+        if place:
+            self._report(TransferDone(name=name, manifest=digest, changed=self._changed))
+        return Descriptor(media_type=kind, digest=digest, size=len(data))
 
     def _task(self, diff_id: Digest, blob: Descriptor, meter: Meter) -> Callable[[], Descriptor]:
         return lambda: self._layer(diff_id, blob, meter)
@@ -170,3 +206,9 @@ class _Push:
     def _check(self) -> None:
         if self._stop.is_set():
             raise RegistryError(f"the push of {self._reference.familiar()} was stopped")
+
+
+def _others(index: bytes, here: Sequence[Descriptor]) -> int:
+    """Return how many entries of an index are not among these."""
+    digests = {entry.digest for entry in here}
+    return sum(entry.digest not in digests for entry in parse_index(index, "the name").manifests) if index else 0

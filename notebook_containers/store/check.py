@@ -43,6 +43,7 @@ def check(store: Store, *, quick: bool = False) -> list[Finding]:
         found = [
             *blobs,
             *(finding for image in store.images.list() for finding in _image(store, image)),
+            *_indexes(store),
             *_layers(store),
             *([] if quick else _trees(store, damaged)),
             *_volumes(store),
@@ -82,6 +83,12 @@ def _image(store: Store, image: ImageRecord) -> Iterator[Finding]:
     for diff_id in image.diff_ids:
         if not store.layers.has(diff_id):
             yield Finding(kind="layer-missing", subject=diff_id, detail=f"layer of image {name}")
+
+
+def _indexes(store: Store) -> Iterator[Finding]:
+    for digest, name in store.images.indexes().items():
+        if not store.content.has(digest):
+            yield Finding(kind="index-missing", subject=digest, detail=f"the index of {name}")
 
 
 def _layers(store: Store) -> Iterator[Finding]:

@@ -62,8 +62,8 @@ def reachable_layers(store: Store) -> set[Digest]:
 
 
 def reachable_blobs(store: Store) -> set[Digest]:
-    """Return the blobs that images (config, manifest) and recorded layers name."""
-    found = {layer.blob.digest for layer in store.layers.list()}
+    """Return the blobs that images (config, manifest), recorded layers and names (index) name."""
+    found = {layer.blob.digest for layer in store.layers.list()} | set(store.images.indexes())
     for image in store.images.list():
         found.update((image.id, image.manifest_digest))
     return found

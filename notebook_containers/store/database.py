@@ -70,6 +70,9 @@ _VOLATILE_SCHEMA = (
 )
 _ORPHANS = (
     "DELETE FROM names WHERE image NOT IN (SELECT id FROM images)",
+    "DELETE FROM variants WHERE image NOT IN (SELECT id FROM images)",
+    """INSERT INTO names (name, familiar, image)
+        SELECT name, familiar, min(image) FROM variants WHERE name NOT IN (SELECT name FROM names) GROUP BY name, familiar""",
     "DELETE FROM addresses WHERE network NOT IN (SELECT id FROM networks)",
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,24 +27,30 @@ from notebook_containers.oci.image import (
     Digest,
     ImageConfig,
     Manifest,
+    Platform,
     RootFS,
 )
+from notebook_containers.oci.platforms import best_of, normal, parse_platform, platform_text
 from notebook_containers.oci.reference import Reference
 from notebook_containers.store.content import ContentStore
 from notebook_containers.store.database import Value
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.layers import Layer, LayerStore
 from notebook_containers.store.records import Records
+from notebook_containers.store.variants import Variant, add_variant, copy_variants, key_of, settle_names, write_names
 
 MAX_LAYERS = 500
 _Seen: TypeAlias = "dict[str, tuple[Digest, int]]"
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{2,64})\Z")
 _COLUMNS = """SELECT i.id, i.manifest, i.created, i.size, i.layers, i.labels,
-    (SELECT group_concat(familiar, ' ') FROM (SELECT familiar FROM names WHERE image = i.id ORDER BY familiar)) FROM images i """
+    (SELECT group_concat(familiar, ' ') FROM (
+        SELECT familiar FROM names WHERE image = i.id UNION SELECT familiar FROM variants WHERE image = i.id ORDER BY familiar)),
+    (SELECT platform FROM variants WHERE image = i.id LIMIT 1) FROM images i """
 _BY_NAME = "WHERE i.id = (SELECT image FROM names WHERE name = ?)"
 # the digest wins over a tag beside it, and the name must be one that this very image has
 _BY_DIGEST = """WHERE i.id = (SELECT image FROM names WHERE name = ?1)
-    OR (i.manifest = ?2 AND EXISTS (SELECT 1 FROM names WHERE image = i.id AND substr(name, 1, length(?3)) = ?3)) LIMIT 1"""
+    OR (i.manifest = ?2 AND (EXISTS (SELECT 1 FROM names WHERE image = i.id AND substr(name, 1, length(?3)) = ?3)
+        OR EXISTS (SELECT 1 FROM variants WHERE image = i.id AND substr(name, 1, length(?3)) = ?3))) LIMIT 1"""
 _BY_PREFIX = "WHERE i.id >= ?1 AND i.id < ?1 || 'g' LIMIT 2"
 
 
@@ -52,8 +58,8 @@ _BY_PREFIX = "WHERE i.id >= ?1 AND i.id < ?1 || 'g' LIMIT 2"
 class ImageRecord:
     """An image as recorded; ``created`` in seconds since 1970 UTC (0: unknown), ``size`` the sum of the layers' uncompressed bytes.
 
-    ``tags`` are familiar names (``hello:latest``), ``digests`` familiar names with a digest (``debian@sha256:…``). ``manifest`` and
-    ``config`` are read from their blobs on first use.
+    ``tags`` are familiar names (``hello:latest``), ``digests`` familiar names with a digest (``debian@sha256:…``). ``platform`` is what it
+    runs on (``linux/arm64``) where it came with an index, else empty. ``manifest`` and ``config`` are read from their blobs on first use.
     """
 
     id: Digest
@@ -62,6 +68,7 @@ class ImageRecord:
     tags: tuple[str, ...]
     digests: tuple[str, ...]
     size: int
+    platform: str = ""
     _details: _Details = field(repr=False, compare=False)
 
     @property
@@ -119,6 +126,10 @@ class _Details:
         return parse_config(self._content.read(self._config_digest))
 
 
+class PlatformNotHere(ImageNotFound):
+    """The name is here, for other platforms only."""
+
+
 class Images:
     """Names and records of images; thread-safe, and safe for several processes at once."""
 
@@ -143,9 +154,10 @@ class Images:
             manifest_digest = self._content.write(manifest.to_bytes())
             return self._record(manifest.config.digest, manifest_digest, config, tags, newest_manifest=False)
 
-    def put_manifest(self, manifest_bytes: bytes, *, tags: Sequence[Reference] = ()) -> ImageRecord:
+    def put_manifest(self, manifest_bytes: bytes, *, tags: Sequence[Reference] = (), index: bytes = b"") -> ImageRecord:
         """Record a pulled or loaded image whose config blob and layers are in the store; ``tags`` may have digests instead of tags.
 
+        With the ``index`` that it is of it shares the names with the images of other platforms that came with the same one.
         Raises InvalidDocument for a doubtful manifest or config, StoreError when config or a layer is missing.
         """
         manifest = parse_manifest(manifest_bytes)
@@ -155,15 +167,21 @@ class Images:
                 counts = f"{len(manifest.layers)} layers and its config {len(config.rootfs.diff_ids)}"
                 raise InvalidDocument(f"manifest {Digest.of(manifest_bytes).short} has {counts}")
             manifest_digest = self._content.write(manifest_bytes)
-            return self._record(manifest.config.digest, manifest_digest, config, tags, newest_manifest=True)
+            top = self._content.write(index) if index else ""
+            return self._record(manifest.config.digest, manifest_digest, config, tags, newest_manifest=True, top=top)
 
-    def tag(self, image_id: Digest, reference: Reference) -> None:
-        """Give the image a name (``:latest`` without tag), taking it from the image that had it; raises ImageNotFound."""
+    def tag(self, image_id: Digest, reference: Reference, *, like: Reference | None = None) -> None:
+        """Give the image a name (``:latest`` without tag), taking it from the image that had it; raises ImageNotFound.
+
+        With ``like``, a name of the image, the platforms of that name come too.
+        """
         if reference.digest and not reference.tag:
             raise InvalidArgument(f"{reference.familiar()!r} has a digest: an image is tagged with name[:tag]")
         try:
             with self._records.transaction() as connection:
-                _write_names(connection, image_id, [replace(reference, digest="")])
+                write_names(connection, image_id, [replace(reference, digest="")])
+                if like is not None:
+                    copy_variants(connection, like, replace(reference, digest=""))
         except sqlite3.IntegrityError as err:
             raise self._not_found(image_id) from err
 
@@ -171,14 +189,59 @@ class Images:
         """Note that a registry has the image as ``name@digest``; idempotent; raises ImageNotFound."""
         try:
             with self._records.transaction() as connection:
-                _write_names(connection, image_id, [reference])
+                write_names(connection, image_id, [reference])
         except sqlite3.IntegrityError as err:
             raise self._not_found(image_id) from err
 
-    def untag(self, reference: Reference) -> None:
-        """Take the name away; the image stays, perhaps without any name; raises ImageNotFound when nothing has the name."""
+    def variants(self, name: str) -> Sequence[Variant]:
+        """Return the platforms that a name is here for, one image each; none for a name of one image alone, and for what is no name."""
+        with suppress(InvalidReference):
+            key = key_of(Reference.parse(name))
+            rows = self._records.query("SELECT platform, image, top FROM variants WHERE name = ? ORDER BY platform", (key,))
+            return [Variant(platform=str(platform), image=_trusted(str(image)), top=str(top)) for platform, image, top in rows]
+        return ()
+
+    def for_platform(self, name: str, platform: Platform | None) -> ImageRecord:
+        """Return the image that the name means for a platform (None: the one used here); PlatformNotHere says for which it is here."""
+        if platform is None:
+            return self.resolve(name)
+        found = self.variants(name)
+        place = best_of([parse_platform(each.platform) for each in found], platform)
+        if place is not None:
+            return self.get(found[place].image)
+        image = self.resolve(name)
+        own = Platform(architecture=image.config.architecture, os=image.config.os, variant=image.config.variant)
+        if not found and best_of([own], platform) is not None:
+            return image
+        there = ", ".join(each.platform for each in found) or platform_text(normal(own))
+        wanted = platform_text(normal(platform))
+        fetch = "" if name.startswith("localhost/") else f"; get the other with 'nbc pull --platform {wanted} {name}'"
+        raise PlatformNotHere(f"image {name} is not here for {wanted}", hint=f"it is here for {there}{fetch}")
+
+    def add_variant(self, image_id: Digest, name: Reference, index: bytes) -> None:
+        """Give the image the name as one of those of the index, which is kept; raises ImageNotFound."""
+        config = self.get(image_id).config
+        platform = normal(Platform(architecture=config.architecture, os=config.os, variant=config.variant))
+        with self._content.disk.lease():
+            top = self._content.write(index)
+            with self._records.transaction() as connection:
+                add_variant(connection, image_id, [name], platform=platform, top=top)
+
+    def indexes(self) -> Mapping[Digest, str]:
+        """Return the indexes that names have come with: digest → one of the names."""
+        rows = self._records.query("SELECT top, min(familiar) FROM variants WHERE top <> '' GROUP BY top")
+        return {_trusted(str(top)): str(name) for top, name in rows}
+
+    def forget_index(self, digest: Digest) -> None:
+        """Note that the index is lost: its images stay under their names, and a push makes another one."""
         with self._records.transaction() as connection:
-            gone = connection.execute("DELETE FROM names WHERE name = ?", (_key(reference.tagged()),)).rowcount
+            connection.execute("UPDATE variants SET top = '' WHERE top = ?", (digest,))
+
+    def untag(self, reference: Reference) -> None:
+        """Take the name away, from all platforms' images; they stay, perhaps without any name; ImageNotFound when nothing has the name."""
+        with self._records.transaction() as connection:
+            gone = connection.execute("DELETE FROM names WHERE name = ?", (key_of(reference),)).rowcount
+            connection.execute("DELETE FROM variants WHERE name = ?", (key_of(reference),))
         if not gone:
             raise self._not_found(reference.tagged().familiar())
 
@@ -225,6 +288,7 @@ class Images:
         """Forget the image and its names (``collect`` then frees what nothing else needs); raises ImageNotFound."""
         with self._records.transaction() as connection:
             gone = connection.execute("DELETE FROM images WHERE id = ?", (image_id,)).rowcount
+            settle_names(connection)
         if not gone:
             raise self._not_found(image_id)
 
@@ -242,11 +306,11 @@ class Images:
             values = [f"{reference.name}@{reference.digest}", reference.digest, f"{reference.name}:"]
             rows = self._records.query(_COLUMNS + _BY_DIGEST, values)
         else:
-            rows = self._records.query(_COLUMNS + _BY_NAME, [_key(reference.tagged())])
+            rows = self._records.query(_COLUMNS + _BY_NAME, [key_of(reference)])
         return self._image(rows[0]) if rows else None
 
     def _record(
-        self, image_id: Digest, manifest: Digest, config: ImageConfig, tags: Sequence[Reference], *, newest_manifest: bool
+        self, image_id: Digest, manifest: Digest, config: ImageConfig, tags: Sequence[Reference], *, newest_manifest: bool, top: str = ""
     ) -> ImageRecord:
         row = self._row(image_id, manifest, config)
         fp("images.before_record")
@@ -254,7 +318,11 @@ class Images:
             connection.execute("INSERT OR IGNORE INTO images (id, manifest, created, size, layers, labels) VALUES (?, ?, ?, ?, ?, ?)", row)
             if newest_manifest:
                 connection.execute("UPDATE images SET manifest = ? WHERE id = ?", (manifest, image_id))
-            _write_names(connection, image_id, tags)
+            if top:
+                platform = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+                add_variant(connection, image_id, tags, platform=normal(platform), top=top)
+            else:
+                write_names(connection, image_id, tags)
         return self.get(image_id)
 
     def _row(self, image_id: Digest, manifest: Digest, config: ImageConfig) -> tuple[Value, ...]:
@@ -269,7 +337,7 @@ class Images:
         return self._layers.get(diff_id).size
 
     def _image(self, row: tuple[Value, ...], seen: _Seen | None = None) -> ImageRecord:
-        image_id, manifest, created, size, layers, labels, names = row
+        image_id, manifest, created, size, layers, labels, names, platform = row
         image_id, manifest = _trusted(str(image_id)), _trusted(str(manifest))
         familiar = str(names).split(" ") if names else []
         return ImageRecord(
@@ -279,6 +347,7 @@ class Images:
             tags=tuple(name for name in familiar if "@" not in name),
             digests=tuple(name for name in familiar if "@" in name),
             size=size if isinstance(size, int) else 0,
+            platform=str(platform or ""),
             _details=_Details(
                 self._content,
                 manifest=manifest,
@@ -326,17 +395,6 @@ def seconds(created: str) -> float:
         moment = datetime.fromisoformat(created)
         return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
     return 0.0
-
-
-def _write_names(connection: sqlite3.Connection, image_id: Digest, references: Iterable[Reference]) -> None:
-    for reference in references:
-        named = reference.tagged()
-        row = (_key(named), (replace(named, tag="") if named.digest else named).familiar(), image_id)
-        connection.execute("INSERT OR REPLACE INTO names (name, familiar, image) VALUES (?, ?, ?)", row)
-
-
-def _key(reference: Reference) -> str:
-    return str(replace(reference, tag="") if reference.digest else reference)
 
 
 def _trusted(text: str) -> Digest:

@@ -15,11 +15,18 @@ from pathlib import Path
 from notebook_containers.store.disk import fsync_directory
 from notebook_containers.store.failpoints import fp
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 STEPS: Mapping[int, Sequence[str]] = {
     # who uses an image, and which build steps made a layer, are asked by every rmi, prune and repair
     1: ("CREATE INDEX containers_image ON containers(image)", "CREATE INDEX cache_diff_id ON cache(diff_id)"),
+    # one name for the images of several platforms (:mod:`.variants`)
+    2: (
+        """CREATE TABLE variants (
+            name TEXT NOT NULL, platform TEXT NOT NULL, image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+            familiar TEXT NOT NULL, top TEXT NOT NULL, PRIMARY KEY (name, platform)) WITHOUT ROWID""",
+        "CREATE INDEX variants_image ON variants(image)",
+    ),
 }
 """The version that a store has → what makes the next one of it."""
 

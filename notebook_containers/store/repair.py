@@ -120,6 +120,7 @@ class _Bench:
             "database": self._database,
             "blob-missing": self._blob,
             "blob-damaged": self._blob,
+            "index-missing": self._index,
             "layer-missing": self._layer,
             "tree-missing": self._tree,
             "tree-damaged": self._tree,
@@ -136,6 +137,9 @@ class _Bench:
     def _blob(self, subject: str) -> str:
         """Fetch a blob again, or pack it again from its tree when it was packed here."""
         digest = Digest(subject)
+        if digest in self._store.images.indexes():
+            self._store.content.remove(digest)
+            return self._index(subject)
         reasons: list[str] = []
         for image in self.images_with(subject):
             try:
@@ -152,6 +156,10 @@ class _Bench:
                     continue  # the archive came from elsewhere: its files cannot tell its bytes
                 return "packed again from its files"
         raise StoreError("; ".join(dict.fromkeys(reasons)) or "no image of a registry has it")
+
+    def _index(self, subject: str) -> str:
+        self._store.images.forget_index(Digest(subject))
+        return "its images stay under their names; a push makes another index of them"
 
     def _fetch(self, image: ImageRecord, digest: Digest) -> None:
         if digest == image.manifest_digest:
@@ -199,7 +207,7 @@ class _Bench:
 
 
 _ORDER = (
-    "database", "blob-missing", "blob-damaged", "row-damaged", "layer-missing", "tree-missing", "tree-damaged",
+    "database", "blob-missing", "blob-damaged", "row-damaged", "index-missing", "layer-missing", "tree-missing", "tree-damaged",
     "volume-missing", "volume-unrecorded",
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,35 @@ def test_a_platform_that_is_not_there(nbc: Nbc, image: str) -> None:
     assert done.status == 1
     assert done.line == f"nbc: image {image} does not exist for linux/s390x; it exists for linux/amd64"
     assert "is no platform" in nbc("pull", "--platform", "a/b/c/d", image).line
+
+
+def test_two_platforms_under_one_name(nbc: Nbc, image: str, registry: str, tmp_path: Path) -> None:
+    repository = image.rpartition(":")[0]
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("x"))
+    nbc.ok("import", "--platform", "linux/s390x", str(tmp_path / "x.tar"), f"{repository}:s390x")
+    for name in (image, f"{repository}:s390x"):
+        nbc.ok("push", name)
+    both = f"{repository}:both"
+    nbc.ok("manifest", "create", both, image, f"{repository}:s390x")
+    digest = nbc.ok("manifest", "push", both)
+    assert both not in nbc.ok("images")
+    nbc.ok("pull", "-q", both)
+    nbc.ok("pull", "-q", "--platform", "linux/s390x", both)
+    head, *lines = nbc.ok("images", repository).splitlines()
+    assert head.split() == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "PLATFORM", "SIZE"]
+    assert sorted(line.split()[1] for line in lines if " both " in line) == ["both", "both"]
+    assert {word for line in lines if " both " in line for word in line.split() if "/" in word} >= {"linux/amd64", "linux/s390x"}
+    assert nbc.ok("push", both).endswith(digest), "the list is pushed as it came"
+    assert nbc.ok("run", "--rm", both, "echo", "this machine's") == "this machine's"
+    done = nbc("run", "--rm", "--pull", "never", "--platform", "linux/arm64", both, "true")
+    hint = f"it is here for linux/amd64, linux/s390x; get the other with 'nbc pull --platform linux/arm64 {both}'"
+    assert done.line == f"nbc: image {both} is not here for linux/arm64; {hint}"
+    nbc.ok("save", "-o", str(tmp_path / "both.tar"), both)
+    nbc.ok("rmi", both)
+    assert nbc("rmi", both).status == 1, "it is gone for all platforms"
+    assert nbc.ok("load", "-q", "-i", str(tmp_path / "both.tar")).count(both) == 2
+    nbc.ok("rmi", both, f"{repository}:s390x")
 
 
 def test_login_from_standard_input_and_logout(nbc: Nbc, private: str, tmp_path: Path) -> None:

@@ -127,6 +127,43 @@ def test_manifests_of_one_name_side_by_side_are_platforms(own: Engine) -> None:
     assert loaded.attrs["Architecture"] == "s390x"
 
 
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
+def test_all_platforms_of_a_name_there_and_back(own: Engine, form: str) -> None:
+    layout = Layout()
+    data = layout.index(layout.image("s390x"), layout.image("amd64"))
+    top = json.loads(layout.files["index.json"])["manifests"][0]["digest"]
+    loaded = {image.attrs["Architecture"]: image.id for image in own.images.load(data)}
+    assert set(loaded) == {"amd64", "s390x"}
+    assert {image.tags for image in own.images.list()} == {("many:1",)}
+    saved = b"".join(own.images.save(["many:1"], format=form))
+    found = contents(saved)
+    assert [entry["digest"] for entry in json.loads(found["index.json"])["manifests"]] == [top], "the index is saved as it came"
+    if form == "docker-archive":
+        (entry,) = json.loads(found["manifest.json"])
+        assert (entry["Config"].rpartition("/")[2], entry["RepoTags"]) == (loaded["amd64"][7:], ["many:1"]), (
+            "docker's list knows no platforms"
+        )
+    lines = own.images.remove("many:1")
+    assert own.images.list() == []
+    assert [line for line in lines if "Untagged" in line] == [{"Untagged": "many:1"}]
+    assert {image.id for image in own.images.load(saved)} == set(loaded.values())
+    assert own.images.get("many:1").id == loaded["amd64"]
+    assert b"".join(own.images.save(["many:1"], format=form)) == saved
+    own.images.tag("many:1", "more:1")
+    assert b"s390x" in b"".join(own.images.save(["more:1"], platform="linux/s390x"))
+    with pytest.raises(NotFound, match="image more:1 is not here for linux/386") as caught:
+        own.containers.create("more:1", platform="linux/386", pull="never")
+    assert caught.value.hint.startswith("it is here for linux/amd64, linux/s390x; get the other with")
+
+
+def test_a_part_of_an_index_is_loaded_as_what_it_is(own: Engine) -> None:
+    layout = Layout()
+    absent = layout.image("arm64")
+    layout.files.pop(f"blobs/sha256/{str(absent['digest'])[7:]}")
+    (loaded,) = own.images.load(layout.index(absent, layout.image("amd64")))
+    assert (loaded.attrs["Architecture"], loaded.tags) == ("amd64", ("many:1",))
+
+
 def test_an_image_for_another_machine_alone_is_loaded(own: Engine) -> None:
     layout = Layout()
     (loaded,) = own.images.load(layout.index(layout.image("s390x")))
