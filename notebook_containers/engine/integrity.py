@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.engine import launch
 from notebook_containers.engine.documents import ContainerDocument
+from notebook_containers.engine.leaks import leaks, mend_leak
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.recover import is_lost, settle
 from notebook_containers.errors import ContainerNotFound, Error, ImageNotFound, InvalidDocument
@@ -82,7 +83,7 @@ def mend(parts: Parts, containers: Containers, *, quick: bool, force: bool) -> C
 def _engine_findings(parts: Parts) -> list[Finding]:
     rows = parts.store.records.containers()
     found = [finding for row in rows for finding in _container(parts, row)]
-    return [*found, *_run_directories(parts, rows), *_mounts(parts)]
+    return [*found, *_run_directories(parts, rows), *_mounts(parts), *leaks(parts)]
 
 
 def _container(parts: Parts, row: ContainerRow) -> Iterator[Finding]:
@@ -183,14 +184,16 @@ def _mend_one(parts: Parts, containers: Containers, finding: Finding, *, force: 
             if not settle(parts, containers.get(finding.subject), kill=force):
                 return Repair(finding=finding, done="it still runs: --force ends it", repaired=False)
             done = "its end is recorded, with exit code 137"
-        elif finding.kind == "cgroup-leaked":
+        elif finding.kind == "cgroup-leaked" and parts.bundle_path(finding.subject).is_dir():
             sweep(parts.bundle_path(finding.subject))
             done = "removed"
         elif finding.kind == "mount-leaked":
             syscalls.umount2(finding.subject, syscalls.MNT_DETACH)
             done = "unmounted; nothing below it was touched"
         else:
-            return Repair(finding=finding, done="remove the container, or use --force", repaired=False)
+            done = mend_leak(parts, finding)
+    except KeyError:
+        return Repair(finding=finding, done="remove the container, or use --force", repaired=False)
     except Error as err:
         return Repair(finding=finding, done=err.one_line(), repaired=False)
     except OSError as err:

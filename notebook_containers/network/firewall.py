@@ -84,13 +84,31 @@ def _replace(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> None:
     raise NetworkError("the firewall could not be set: somebody changes the rules all the time", hint="try again")
 
 
+def strange(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> str:
+    """Return in words what is wrong with the table, or an empty text: it is there without a bridge, missing, or has other rules."""
+    everything = links.all_links(kernel)
+    bridges = tuple(bridge for bridge in map(OwnBridge.of, everything) if bridge)
+    present = nft.comment_of(netfilter, TABLE) is not None
+    if not bridges or not present:
+        return "no network needs them" if present else "they are missing: containers are not kept apart" if bridges else ""
+    wanted = _count(_table(bridges, (), tuple(owned.admitted(everything)))[1])
+    found = _found(netfilter)
+    return "" if found == wanted else f"there are {found}, and {wanted} are needed"
+
+
+def _count(requests: Sequence[Request]) -> int:
+    return sum(request.what.startswith("firewall: rule") for request in requests)
+
+
+def _found(netfilter: NetlinkSocket) -> int:
+    return sum(chain.rules for chain in nft.base_chains(netfilter) if chain.table == TABLE and chain.family == "inet")
+
+
 def _is_current(netfilter: NetlinkSocket, comment: str, requests: Sequence[Request]) -> bool:
     present = nft.comment_of(netfilter, TABLE)
     if not requests or present is None:
         return not requests and present is None
-    wanted = sum(request.what.startswith("firewall: rule") for request in requests)
-    found = sum(chain.rules for chain in nft.base_chains(netfilter) if chain.table == TABLE and chain.family == "inet")
-    return present == comment and found == wanted
+    return present == comment and _found(netfilter) == _count(requests)
 
 
 def _comment(requests: Sequence[Request]) -> str:
