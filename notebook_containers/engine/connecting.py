@@ -46,7 +46,7 @@ def connect(parts: Parts, networks: Networks, container_id: str, wanted: Attachm
 
 
 def _attach(networks: Networks, document: ContainerDocument, endpoint: Endpoint, state: ContainerState) -> None:
-    with networks.making_ready([endpoint]):
+    with networks.making_ready([endpoint], lasting=True):
         pass
     reaches_host = names.HOST_GATEWAY in document.options.extra_hosts.values()
     networks.attach(

@@ -6,7 +6,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Protocol
@@ -72,6 +72,9 @@ class Endpoints:
         self._parts = parts
         self._ready: dict[str, OnceForAll] = {}
         self._attaching = threading.BoundedSemaphore(_ATTACHING)
+        self._watch: threading.Thread | None = None
+        self._watching = threading.Lock()
+        self._stop = os.eventfd(0)
 
     @cached_property
     def _shared(self) -> SharedBridges | None:
@@ -136,10 +139,11 @@ class Endpoints:
         return tuple(self.lease(place, container_id, interface=f"eth{number}") for number, place in enumerate(wanted))
 
     @contextmanager
-    def making_ready(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
+    def making_ready(self, endpoints: Sequence[Endpoint], *, lasting: bool = False) -> Iterator[None]:
         """Make the endpoints' bridges and firewall ready while the block runs, which waits for a monitor most of the time.
 
-        Ready when the block has ended; its own error goes before one of the network's.
+        Ready when the block has ended; its own error goes before one of the network's. From then on this process keeps watch over the
+        firewall, and for a ``lasting`` container, which outlives it, a process of its own.
         """
         bridged = [self._config_of(place) for place in endpoints if place.address]
         if not bridged:
@@ -151,6 +155,10 @@ class Endpoints:
             try:
                 for config in bridged:
                     self._ready.setdefault(config.id, OnceForAll()).run(lambda config=config: self._bridges.ensure(config))  # type: ignore[misc]
+                if self._shared is None:
+                    self._keep_watch()
+                if lasting and self._shared is None:
+                    net.guard.start(self._parts.run)
             except BaseException as err:  # raised below, in the thread of the caller
                 failures.append(err)
 
@@ -166,6 +174,24 @@ class Endpoints:
                 thread.join()
         if failures:
             raise failures[0]
+
+    def _keep_watch(self) -> None:
+        """Let a thread of this process keep the firewall whole while there is a bridge; one for the engine."""
+        with self._watching:
+            if self._watch is None or not self._watch.is_alive():
+                self._watch = threading.Thread(target=_watched, args=(self._stop,), name="nbc-firewall", daemon=True)
+                self._watch.start()
+
+    def close(self) -> None:
+        """End the watch of this process; twice is harmless."""
+        with self._watching:
+            if self._stop < 0:
+                return
+            os.eventfd_write(self._stop, 1)
+            if self._watch is not None:
+                self._watch.join()
+            os.close(self._stop)
+            self._stop = -1
 
     @staticmethod
     def _resolver() -> str:
@@ -350,6 +376,12 @@ def shared_bridges(parts: Parts) -> SharedBridges | None:
     """Return where an ordinary user's networks are; None for root, whose networks are the machine's."""
     maps = parts.host.maps
     return net.shared.SharedBridges(parts.run / "networks", parts.root / _LOCK, maps) if maps else None
+
+
+def _watched(stop: int) -> None:
+    """Keep watch; what goes wrong with that is found again, and said, when the next container is started."""
+    with suppress(OSError):
+        net.guard.watch(stop)
 
 
 def parse(text: str) -> NetworkDocument:

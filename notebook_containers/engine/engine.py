@@ -87,6 +87,7 @@ class Engine:
         """
         if tidy:
             self.networks.tidy()
+        self.networks.close()
         self._parts.runtime.close()
         self._parts.store.close()
 

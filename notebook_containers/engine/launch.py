@@ -344,7 +344,7 @@ def start(
         if others:
             bundle = write_bundle(parts, changed, describe(parts, changed, joined=others.paths))
         if endpoints or others or sockets:
-            with networks.making_ready(endpoints):
+            with networks.making_ready(endpoints, lasting=not attach):
                 made = undo.enter_context(parts.runtime.make(document.id, bundle))
                 undo.callback(forget, parts, document.id)
             others.check()

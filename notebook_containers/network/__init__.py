@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from notebook_containers.network import (
         bridge as bridge,
         forward as forward,
+        guard as guard,
         ipam as ipam,
         machine as machine,
         redirect as redirect,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         userland as userland,
     )
 
-_ON_USE = ("bridge", "forward", "ipam", "machine", "redirect", "shared", "userland")
+_ON_USE = ("bridge", "forward", "guard", "ipam", "machine", "redirect", "shared", "userland")
 
 
 def __getattr__(name: str) -> object:

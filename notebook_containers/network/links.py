@@ -117,10 +117,11 @@ def add_veth(name: str, *, bridge: Link, peer: str, peer_mac: str, peer_namespac
     return Request(_RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _ifinfo(up=True) + body, what=f"make link {name}")
 
 
-def set_link(index: int, *, alias: str = "") -> Request:
-    """Bring a link up, and give it an alias when one is named."""
+def set_link(index: int, *, alias: str = "", up: bool = True) -> Request:
+    """Bring a link up, or down, and give it an alias when one is named."""
     body = attribute(_IFLA_IFALIAS, alias.encode()) if alias else b""
-    return Request(_RTM_SETLINK, 0, _ifinfo(index, up=True) + body, what="bring a link up")
+    flags = _IFINFO.pack(socket.AF_UNSPEC, 0, index, _IFF_UP if up else 0, _IFF_UP)
+    return Request(_RTM_SETLINK, 0, flags + body, what=f"bring a link {'up' if up else 'down'}")
 
 
 def delete_link(index: int, name: str) -> Request:
