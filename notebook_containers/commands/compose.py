@@ -21,21 +21,42 @@ if TYPE_CHECKING:
 SERVICES = click.Argument(["services"], nargs=-1)
 
 
-def opened() -> ComposeProject:
-    """Open the project the group's options name, and say once what of it is not honoured."""
-    from notebook_containers.compose.project import open_project
+def opened(*, needs_file: bool = False) -> ComposeProject:
+    """Open the project the group's options name, and say once what of it is not honoured.
+
+    Without a file, a project that has containers is known by their labels, unless ``needs_file``: so another kernel finds it again.
+    """
+    from notebook_containers.compose.project import find_project, open_project
 
     here = face()
     parent = click.get_current_context().parent
     given = parent.params if parent else {}
     directory = here.cwd / str(given["project_directory"]) if given.get("project_directory") else None
-    file = here.cwd / str(given["file"]) if given.get("file") else None
-    base = directory or (None if file else here.cwd)
-    text = here.cell if here.cell is not None or file or directory else here.project_text
-    found = open_project(here.engine, text=text, file=file, directory=base, name=str(given.get("project_name") or here.project_name))
-    for text in found.project.notes:
-        here.note(text)
+    files, name = _words(given.get("file")), str(given.get("project_name") or "")
+    text = here.cell
+    if text is None and not files and not directory and here.project_text is not None and name in ("", here.project_name):
+        text, name = here.project_text, here.project_name
+    if text is None and not files and not needs_file:
+        known = find_project(here.engine, directory or here.cwd, name)
+        if known is not None:
+            return known
+    found = open_project(
+        here.engine,
+        text=text,
+        files=files,
+        directory=directory,
+        name=name,
+        profiles=_words(given.get("profile")),
+        env_files=_words(given.get("env_file")),
+        cwd=here.cwd,
+    )
+    for note in found.notes:
+        here.note(note)
     return found
+
+
+def _words(value: object) -> list[str]:
+    return [str(word) for word in value] if isinstance(value, tuple) else []
 
 
 def group_option(name: str) -> object:
@@ -62,7 +83,7 @@ def _config(*, services: bool) -> Result:
 
     import yaml
 
-    project = opened().project
+    project = opened(needs_file=True).project
     if services:
         return Names(names=[s.name for s in project.services])
     plain = {
@@ -90,9 +111,11 @@ VERBS: Mapping[str, str] = {verb: module for module, verbs in _MODULES.items() f
 
 GROUP = Verbs("compose", VERBS, help="Run the services of a compose file.")
 GROUP.params += [
-    click.Option(["-f", "--file"], help="The compose file (compose.yaml or docker-compose.yml here)."),
-    click.Option(["-p", "--project-name"], help="Name of the project (the directory's)."),
-    click.Option(["--project-directory"], help="Where relative paths start."),
+    click.Option(["-f", "--file"], multiple=True, help="A compose file (compose.yaml here or above); later ones change earlier ones."),
+    click.Option(["-p", "--project-name"], help="Name of the project (the file's word, or the directory's name)."),
+    click.Option(["--profile"], multiple=True, help="Have the services of this profile take part; * is every one."),
+    click.Option(["--env-file"], multiple=True, help="A file of variables, instead of .env."),
+    click.Option(["--project-directory"], help="Where relative paths start (the first file's directory)."),
     click.Option(["--parallel"], type=int, default=-1, help="How many things are done at once at most; -1 leaves it open."),
 ]
 GROUP.add_command(

@@ -15,7 +15,7 @@ def _build(services: tuple[str, ...], *, build_arg: tuple[str, ...], no_cache: b
     """Build the images of services that have a build section."""
     import os
 
-    here, project = face(), opened()
+    here, project = face(), opened(needs_file=True)
     args = {}
     for word in build_arg:
         name, equals, value = word.partition("=")
@@ -37,7 +37,7 @@ def _build(services: tuple[str, ...], *, build_arg: tuple[str, ...], no_cache: b
 
 def _pull(services: tuple[str, ...], *, ignore_pull_failures: bool, include_deps: bool, quiet: bool, policy: str | None, ignore_buildable: bool) -> Result:  # fmt: skip # noqa: ARG001, E501
     """Fetch the services' images."""
-    project = opened()
+    project = opened(needs_file=True)
     with shown(project, services, quiet=quiet) as told:
         project.pull(services, ignore_failures=ignore_pull_failures, include_deps=include_deps, only_missing=policy == "missing", told=told)
     return None
@@ -45,7 +45,7 @@ def _pull(services: tuple[str, ...], *, ignore_pull_failures: bool, include_deps
 
 def _push(services: tuple[str, ...], *, ignore_push_failures: bool, include_deps: bool, quiet: bool) -> Result:  # noqa: ARG001
     """Send the images of services that are built here to their registries."""
-    project = opened()
+    project = opened(needs_file=True)
     with shown(project, services, quiet=quiet) as told:
         digests = project.push(services, ignore_failures=ignore_push_failures, told=told)
     return Names(names=[f"{name}: digest: {digest}" for name, digest in digests.items()])

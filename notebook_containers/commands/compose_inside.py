@@ -43,7 +43,7 @@ def _run(service: str, command: tuple[str, ...], **given: object) -> Result:
     from notebook_containers.compose.images import Making
     from notebook_containers.compose.oneoff import Once
 
-    here, project = face(), opened()
+    here, project = face(), opened(needs_file=True)
     stdin, tty = _terminal(here, given)
     stdin, tty = stdin and not given["detach"], tty and not given["detach"]
     mode = "quiet" if given["quiet_build"] else "auto"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from notebook_containers.commands.compose import SERVICES, group_option, opened, shown
-from notebook_containers.commands.face import face
+from notebook_containers.commands.face import Face, face
 from notebook_containers.commands.results import Ended, Result, Text
 from notebook_containers.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from notebook_containers.compose.attached import Ending
     from notebook_containers.compose.logs import Said
+    from notebook_containers.compose.progress import Tell, Told
     from notebook_containers.compose.project import ComposeProject
     from notebook_containers.engine.container import Container
 
@@ -26,7 +27,7 @@ def _up(services: tuple[str, ...], **given: object) -> Result:
     """Make and start the containers; without -d their output follows until they end or are interrupted."""
     from notebook_containers.compose import attached
 
-    here, project = face(), opened()
+    here, project = face(), opened(needs_file=True)
     ending = _ending(given)
     exit_code_from = str(given["exit_code_from"] or "")
     attached.check(detach=bool(given["detach"]), ending=ending, exit_code_from=exit_code_from)
@@ -41,7 +42,7 @@ def _up(services: tuple[str, ...], **given: object) -> Result:
             return _watching(project, services, prune=True)
         wanted = [*_many(given["attach"])] or list(services)
         how = attached.Attached(
-            ending=ending, exit_code_from=exit_code_from, since=began, stop_timeout=_whole(given["timeout"]), told=_say_ends
+            ending=ending, exit_code_from=exit_code_from, since=began, stop_timeout=_whole(given["timeout"]), told=_noting(here)
         )
         code = attached.stay(project, _without(project, wanted, _many(given["no_attach"])), _line_writer(given), how)
     except KeyboardInterrupt:
@@ -87,10 +88,9 @@ def _ending(given: Mapping[str, object]) -> Ending:
     return "failure" if given["abort_on_container_failure"] else "all"
 
 
-def _say_ends(event: object) -> None:
-    line = getattr(event, "line", None)
-    if callable(line):
-        face().note(str(line()))
+def _noting(here: Face) -> Tell:
+    """Return who writes a line for each thing that is told, from any thread."""
+    return lambda event: here.write("stderr", f"{event.line()}\n".encode())
 
 
 def _line_writer(given: Mapping[str, object]) -> Callable[[Said], None]:
@@ -121,7 +121,7 @@ def _counts(words: Sequence[str]) -> dict[str, int]:
 
 def _create(services: tuple[str, ...], **given: object) -> Result:
     """Make the containers without starting them."""
-    _bring_up(opened(), services, {**given, "no_start": True})
+    _bring_up(opened(needs_file=True), services, {**given, "no_start": True})
     return None
 
 
@@ -200,7 +200,7 @@ def _rm(services: tuple[str, ...], *, force: bool, stop: bool, volumes: bool) ->
 
 def _scale(counts: tuple[str, ...], *, no_deps: bool) -> Result:
     """Have so many containers of a service: SERVICE=NUMBER."""
-    project, wanted = opened(), _counts(counts)
+    project, wanted = opened(needs_file=True), _counts(counts)
     with shown(project, list(wanted)) as told:
         project.scale(wanted, no_deps=no_deps, told=told)
     return None
@@ -218,7 +218,7 @@ def _wait(services: tuple[str, ...], *, down_project: bool) -> Result:
 
 def _watch(services: tuple[str, ...], *, no_up: bool, quiet: bool, prune: bool) -> Result:
     """Follow the files that develop.watch names: sync, rebuild, restart what they are of; until interrupted."""
-    project = opened()
+    project = opened(needs_file=True)
     if not no_up:
         with shown(project, services, quiet=quiet) as told:
             project.up(services, build=True, told=told)
@@ -228,9 +228,8 @@ def _watch(services: tuple[str, ...], *, no_up: bool, quiet: bool, prune: bool) 
 def _watching(project: ComposeProject, services: Sequence[str], *, prune: bool) -> Result:  # noqa: ARG001
     here = face()
 
-    def told(event: object) -> None:
-        line = getattr(event, "line", None)
-        here.write("stdout", f"{line() if callable(line) else event}\n".encode())
+    def told(event: Told) -> None:
+        here.write("stdout", f"{event.line()}\n".encode())
 
     try:
         project.watch(services, told=told)

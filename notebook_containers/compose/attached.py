@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from notebook_containers.compose.labels import Member
 from notebook_containers.compose.logs import Following, Said
 from notebook_containers.compose.progress import Tell, silent
-from notebook_containers.errors import Error, InvalidArgument
+from notebook_containers.errors import InvalidArgument
 from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class _Stay:
         def work() -> None:
             try:
                 act()
-            except Error:  # what does not stop is killed, so that the output ends
+            except Exception:
                 self._project.kill()
 
         self._stopping = threading.Thread(target=work, name="nbc-compose-stop")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.compose import labels
 from notebook_containers.compose.labels import Member
+from notebook_containers.compose.model import CONDITIONS, STARTED, Dependency, Project, Service, in_order
 from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
@@ -21,6 +22,26 @@ class Listed:
     status: str
     running: bool
     files: str
+
+
+def from_labels(engine: Engine, name: str) -> Project | None:
+    """Return a project as the labels of its containers tell it: services, images and what they depend on; None when it has none."""
+    found = [one for container in engine.containers.every() if (one := labels.member(container)) is not None and one.project == name]
+    services = {one.service: _service(one) for one in found if not one.one_off}
+    if not services:
+        return None
+    directory = labels.own_labels(found[0].container).get(labels.WORKING_DIR, "/")
+    return Project(name=name, services=in_order([services[key] for key in sorted(services)]), directory=directory)
+
+
+def _service(one: Member) -> Service:
+    words = labels.own_labels(one.container).get(labels.DEPENDS_ON, "").split(",")
+    needs = {}
+    for word in filter(None, words):
+        on, _, rest = word.partition(":")
+        condition, _, restart = rest.partition(":")
+        needs[on] = Dependency(condition=condition if condition in CONDITIONS else STARTED, restart=restart == "true")
+    return Service(name=one.service, image=one.container.image, depends_on=needs)
 
 
 def projects(engine: Engine) -> list[Listed]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from notebook_containers.compose import down, images, labels, loading, model, oneoff, order, places, timeline, up, waiting
+from notebook_containers.compose import down, finding, images, labels, listing, loading, model, oneoff, order, places, timeline, up, waiting
 from notebook_containers.compose.down import Unwanted
 from notebook_containers.compose.images import Making, View
 from notebook_containers.compose.labels import Member
@@ -398,3 +399,19 @@ def open_project(
     )
     loaded = loading.load(request)
     return ComposeProject(engine, loaded.project)
+
+
+def find_project(engine: Engine, directory: Path, name: str = "") -> ComposeProject | None:
+    """Return a project that has containers but no file here (of ``name``, else of the directory's), as their labels tell it; else None.
+
+    It can be looked at, stopped, started and taken down; what it was made from is not known any more.
+    """
+    try:
+        finding.found(directory.absolute())
+    except InvalidArgument:
+        wanted = name or os.environ.get(loading.NAME_VARIABLE) or loading.normal_name(directory.absolute().name)
+        if os.environ.get("COMPOSE_FILE"):
+            return None
+        project = listing.from_labels(engine, wanted)
+        return ComposeProject(engine, project) if project is not None else None
+    return None

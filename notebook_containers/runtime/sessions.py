@@ -255,6 +255,7 @@ class ExecSession(Session):
         self._connection = connection
         self._streams = streams
         self._stdin = stdin
+        self._ending = threading.Lock()
         self.on_detach: Callable[[], None] | None = None
         self._detached = False
         self._epoll = select.epoll()
@@ -314,9 +315,14 @@ class ExecSession(Session):
         if self.terminal:
             if self._stdin >= 0:
                 os.write(self._stdin, b"\x04")
-        elif self._stdin >= 0:
-            os.close(self._stdin)
-            self._stdin = -1
+        elif (fd := self._take_stdin()) >= 0:
+            os.close(fd)
+
+    def _take_stdin(self) -> int:
+        """Return the input's descriptor to one caller only: a thread that feeds it may end it while another lets go of everything."""
+        with self._ending:
+            fd, self._stdin = self._stdin, -1
+        return fd
 
     def resize(self, rows: int, cols: int) -> None:
         """Tell the terminal its size; nothing happens without one."""
@@ -341,6 +347,6 @@ class ExecSession(Session):
         self._epoll.close()
 
     def _let_go(self) -> None:
-        for fd in {*self._streams, self._stdin} - {-1}:
+        for fd in {*self._streams, self._take_stdin()} - {-1}:
             os.close(fd)
-        self._streams, self._stdin = {}, -1
+        self._streams = {}
