@@ -174,9 +174,10 @@ def _project(request: Request, tree: Node, directory: Path, variables: Variables
     active = {*request.profiles, *(word.strip() for word in (variables.get(_PROFILES) or "").split(",") if word.strip())}
     ordered = model.in_order(everyone)
     on = tuple(one for one in ordered if model.is_active(one, active))
-    off = tuple(one for one in ordered if one not in on)
+    off = tuple(one for one in ordered if not model.is_active(one, active))
     _check_active(tree, on, off)
-    kept = {section: _kept(tree, section, None if request.everything else on) for section in ("networks", "volumes", "secrets", "configs")}
+    wanted = used(on)
+    kept = {section: _kept(tree, section, None if request.everything else names) for section, names in wanted.items()}
     return model.Project(
         name=tree.fields["name"].text(),
         services=on,
@@ -205,13 +206,9 @@ def used(services: Iterable[model.Service]) -> dict[str, set[str]]:
     return found
 
 
-def _kept(tree: Node, section: str, services: Iterable[model.Service] | None) -> dict[str, Node]:
-    """Return the entries of a section that services use, every one for None."""
-    entries = {key: node for key, node in tree.fields[section].fields.items() if not key.startswith("x-")}
-    if services is None:
-        return entries
-    wanted = used(services)[section]
-    return {key: node for key, node in entries.items() if key in wanted}
+def _kept(tree: Node, section: str, wanted: set[str] | None) -> dict[str, Node]:
+    """Return the entries of a section that are wanted, every one for None."""
+    return {key: node for key, node in tree.fields[section].fields.items() if wanted is None or key in wanted}
 
 
 def _check_active(tree: Node, on: Iterable[model.Service], off: Iterable[model.Service]) -> None:

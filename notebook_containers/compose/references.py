@@ -81,10 +81,8 @@ class _Service:
         node, known = self._at(key), _section(self._root, section)
         for name, one in (node.fields if node else {}).items():
             if name not in known:
-                hint = (
-                    near(name, {**known, "default": node} if section == "networks" else known)
-                    + f"; they stand under {section}: in the file"
-                )
+                names = [*known, "default"] if section == "networks" else known
+                hint = near(name, names) + f"; they stand under {section}: in the file"
                 raise one.key_error(joined(f"{self._path}.{key}", name), f"there is no {what} {name!r}", hint=hint)
 
     def _named_sources(self, key: str, section: str, what: str) -> None:

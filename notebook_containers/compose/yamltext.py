@@ -13,7 +13,6 @@ import yaml
 
 from notebook_containers.compose.nodes import Fields, Node, Place, Text, Value, joined
 from notebook_containers.errors import ComposeError
-from notebook_containers.lean import replace
 
 MOST_CHARACTERS = 8 * 1024 * 1024
 MOST_NODES = 100_000
@@ -126,7 +125,7 @@ class _Composer:
             elif key in found:
                 raise place.error(where, "the key stands twice", hint=f"it stands in line {found[key].key.line} too")  # type: ignore[union-attr]
             else:
-                found[key] = replace(value, key=place)
+                found[key] = value.with_key(place)
         return {**merged, **found}
 
     def _alias(self, anchor: str, path: str, place: Place) -> Node:

@@ -55,7 +55,8 @@ class Project:
         wanted = {service.name for service in chosen}
         everyone = in_order((*self.services, *self.disabled))
         on = [s for s in everyone if s.name in wanted or is_active(s, active)]
-        off = [s for s in everyone if s not in on]
+        awake = {service.name for service in on}
+        off = [s for s in everyone if s.name not in awake]
         return replace(self, services=tuple(on), disabled=tuple(off), profiles=tuple(sorted(active)))
 
 
