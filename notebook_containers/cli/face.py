@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,16 +128,11 @@ class TerminalFace:
                 interrupts += 1
                 container.kill("SIGKILL" if interrupts > 2 else "SIGINT")
 
-    @contextmanager
-    def build_view(self, mode: str) -> Iterator[Callable[[Event], None]]:
-        """Show a build as plain lines on standard error, or nothing with ``quiet``."""
-        if mode == "quiet":
-            yield lambda _event: None
-            return
-        from notebook_containers.commands.progress import PlainBuildView
+    def build_view(self, mode: str) -> AbstractContextManager[Callable[[Event], None]]:
+        """Show a build on standard error, as ``--progress`` says."""
+        from notebook_containers.commands.build_views import build_view
 
-        with PlainBuildView(sys.stderr) as view:
-            yield view
+        return build_view(mode, sys.stderr)
 
     @contextmanager
     def project_view(self, board: Board, *, quiet: bool) -> Iterator[Callable[[Told], None]]:

@@ -33,6 +33,11 @@ class Block:
         self._out.flush()
         self._drawn = len(lines)
 
+    @property
+    def columns(self) -> int:
+        """How long a line may be now."""
+        return self._size()[0] - 1
+
     def clear(self) -> None:
         """Take it away."""
         self._out.write(self._back() + "\x1b[J")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
+from notebook_containers.commands.build_views import MODES
 from notebook_containers.commands.face import Face, face
 from notebook_containers.commands.given import nano_cpus
 from notebook_containers.commands.looking import QUIET
@@ -219,6 +220,7 @@ def _pair(option: str, word: str) -> tuple[str, str]:
 
 
 _CONTEXT_HELP = "A further context for FROM and --from: a directory, an address, docker-image://IMAGE or oci-layout://DIRECTORY."
+_PROGRESS = "How it is shown: lines, a terminal's block, nothing, or BuildKit's JSON."
 _CALLS = ("build", "check", "outline", "plan", "targets")
 
 COMMANDS: Mapping[str, click.Command] = {
@@ -253,7 +255,9 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["--graph"], is_flag=True, help="Show the plan as a picture: stages, what was cached, what ran at once."),
             click.Option(["--debug-shell"], is_flag=True, help="When a step fails, open a shell where it stopped."),
             click.Option(["--call"], type=click.Choice(_CALLS), help="What to do instead of building."),
-            click.Option(["--progress"], default="auto", show_default=True, help="auto, plain or quiet."),
+            click.Option(
+                ["--progress"], type=click.Choice(MODES), default="auto", show_default=True, envvar="BUILDKIT_PROGRESS", help=_PROGRESS
+            ),
             click.Option(["--iidfile"], help="Write the image id to this file."),
             QUIET,
             click.Argument(["context"], required=False),

@@ -84,7 +84,7 @@ class Face(Protocol):
         """
 
     def build_view(self, mode: str) -> AbstractContextManager[Callable[[Event], None]]:
-        """Return a view of a build's progress; ``mode`` is auto, plain or quiet."""
+        """Return a view of a build's progress; ``mode`` is a word of ``build_views.MODES``."""
 
     def project_view(self, board: Board, *, quiet: bool) -> AbstractContextManager[Callable[[Told], None]]:
         """Return a view of what is done with a project, to be called from any thread; of ``quiet`` only warnings are left."""

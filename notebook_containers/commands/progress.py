@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Literal, Self, TextIO
 
@@ -28,6 +28,7 @@ from notebook_containers.commands import figures
 from notebook_containers.commands.text import LineFilter, one_line, plain
 from notebook_containers.lean import dataclass, field
 
+_RULE = "-" * 20
 TAIL_LINES = 12
 """Lines of a step's output that are kept for showing; the whole output is not the view's business."""
 
@@ -159,6 +160,22 @@ class BuildState:
         return f"Building: {len(done)} of {figures.count(len(self.steps), 'step')} done, {figures.seconds(self.seconds)}"
 
 
+def remark(event: Warned | Hinted) -> str:
+    """Return a warning or a hint as one line."""
+    if isinstance(event, Hinted):
+        return f"HINT: line {event.line}: {one_line(event.message, limit=1000)}"
+    rule, where = f"{event.rule}: " if event.rule else "", f" (line {event.line})" if event.line else ""
+    return f"WARNING: {rule}{one_line(event.message, limit=1000)}{where}"
+
+
+def ending(state: BuildState) -> Iterator[str]:
+    """Yield what stays below the steps of a build that has ended: remarks, and of a failed step its line and its last output."""
+    yield from map(remark, state.warnings)
+    yield from map(remark, state.hints)
+    if state.failed is not None:
+        yield from (_RULE, *state.failed.shown_tail(), *state.failed.excerpt().splitlines(), _RULE)
+
+
 class PlainBuildView:
     """Writes each event as lines, as Docker's ``--progress plain`` does: ``#2 [2/4] RUN make``, ``#2 0.31 output``, ``#2 DONE 0.4s``."""
 
@@ -184,11 +201,8 @@ class PlainBuildView:
                 step = self.state.steps[event.index]
                 self._lines(step, step.finish_output())
                 self._write(event.index, f"ERROR: {one_line(event.message, limit=1000)}")
-            case Warned():
-                rule, where = f"{event.rule}: " if event.rule else "", f" (line {event.line})" if event.line else ""
-                self._out.write(f"WARNING: {rule}{one_line(event.message, limit=1000)}{where}\n")
-            case Hinted():
-                self._out.write(f"HINT: line {event.line}: {one_line(event.message, limit=1000)}\n")
+            case Warned() | Hinted():
+                self._out.write(remark(event) + "\n")
             case ImageDone() | PlanReady():
                 pass
         self._out.flush()
@@ -200,7 +214,7 @@ class PlainBuildView:
         self.state.end(error)
         failed = self.state.failed
         if failed is not None:
-            self._out.write(f"{'-' * 20}\n{failed.excerpt()}\n{'-' * 20}\n")
+            self._out.write(f"{_RULE}\n{failed.excerpt()}\n{_RULE}\n")
         if error is None or self.state.steps:  # before the first step the caller's one line says it all
             self._out.write(self.state.sentence() + "\n")
         self._out.flush()

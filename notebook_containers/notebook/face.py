@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from IPython.core.getipython import get_ipython
 
+from notebook_containers.commands import build_views
 from notebook_containers.commands.face import DETACH_KEYS, STREAMS
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.notebook.progress import build_view
@@ -165,11 +166,8 @@ class NotebookFace:
 
     @contextmanager
     def build_view(self, mode: str) -> Iterator[Callable[[Event], None]]:
-        """Show a build as one updating display, or nothing with ``quiet``."""
-        if mode == "quiet":
-            yield lambda _event: None
-            return
-        with build_view(get_ipython()) as view:
+        """Show a build as one updating display, unless ``mode`` wants it plain, raw or quiet."""
+        with build_view(get_ipython()) if mode in ("auto", "tty") else build_views.build_view(mode, sys.stdout) as view:
             yield view
 
     @contextmanager

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import pty
-import re
-import termios
-import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,6 +18,7 @@ from notebook_containers.registry.progress import (
     TransferNote,
     TransferStarted,
 )
+from tests.commands.screen import Screen
 
 ATTACK = "\x1b]52;c;eA==\x07\x1b[2Jevil\u202e"
 LAYERS = [Digest.of(str(number).encode()) for number in range(40)]
@@ -142,61 +137,6 @@ def test_a_file_is_told_nothing_of_what_fails_at_once() -> None:
     with pytest.raises(ValueError, match="refused"):
         fail()
     assert out.getvalue() == ""
-
-
-class Screen:
-    """A terminal of a size of its own, and what it shows in the end."""
-
-    def __init__(self, columns: int, lines: int) -> None:
-        self._master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (lines, columns))
-        self.out = os.fdopen(slave, "w")
-        self.columns = columns
-        self._raw = b""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        try:
-            while data := os.read(self._master, 65536):
-                self._raw += data
-        except OSError:
-            return  # the other end is closed
-
-    def close(self) -> None:
-        self.out.close()
-        self._reader.join()
-        os.close(self._master)
-
-    def text(self) -> list[str]:
-        """Play what was written, as a terminal would; fails for what it should not have been asked."""
-        rows: list[str] = [""]
-        row = 0
-        for piece in re.findall(r"\x1b\[\d*[A-Za-z]|\r\n|\r|\n|[^\x1b\r\n]+", self._raw.decode()):
-            if piece == "\r\n":
-                row += 1
-                rows += [""] * (row + 1 - len(rows))
-            elif piece == "\r":
-                pass
-            elif piece.startswith("\x1b") and piece.endswith("A"):
-                row -= int(piece[2:-1])
-                assert row >= 0, "above what was written here"
-            elif piece == "\x1b[J":
-                del rows[row:]
-                rows.append("")
-            elif piece != "\x1b[K":
-                assert len(piece) < self.columns
-                rows[row] = piece
-        return rows
-
-
-@pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Screen]:
-    monkeypatch.setenv("TERM", "xterm")
-    made = Screen(*request.param)
-    yield made
-    if not made.out.closed:
-        made.close()
 
 
 @pytest.mark.parametrize("screen", [(100, 24)], indirect=True)
