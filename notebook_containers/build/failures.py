@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from notebook_containers.build import plan
-from notebook_containers.errors import BuildError, StartFailed
+from notebook_containers.errors import BuildError, InvalidArgument, StartFailed
 
 _TAIL_BYTES = 16 * 1024
 _MOST_TEXT = 60
+_NOT_STARTED = 126
 
 _VERDICTS = {
     126: "126 says that the command was found and could not be executed",
@@ -43,10 +44,11 @@ def run_failed(step: plan.Step, status: int, tail: Tail) -> BuildError:
     return BuildError(message, hint=_VERDICTS.get(status, ""), line=step.line, output=tail.text(), exit_status=status)
 
 
-def start_failed(step: plan.Step, err: StartFailed) -> BuildError:
-    """Return the error of a RUN whose command could not be started."""
+def start_failed(step: plan.Step, err: StartFailed | InvalidArgument) -> BuildError:
+    """Return the error of a RUN whose command could not be started, or whose user is none."""
+    status = err.exit_status if isinstance(err, StartFailed) else _NOT_STARTED
     message = f"{_short(step.text)} (line {step.line}) could not be started: {err.message}"
-    return BuildError(message, hint=err.hint, line=step.line, exit_status=err.exit_status)
+    return BuildError(message, hint=err.hint, line=step.line, exit_status=status)
 
 
 def _short(text: str) -> str:

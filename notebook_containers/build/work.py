@@ -185,7 +185,7 @@ def _run(tools: Tools, step: plan.Step, request: RunRequest, index: int) -> None
     with _script(operation) as binds:
         try:
             status = tools.executor.run(replace(request, binds=(*request.binds, *binds)), output)
-        except StartFailed as err:
+        except (StartFailed, InvalidArgument) as err:
             raise start_failed(step, err) from err
     tools.progress.check()
     if status:

@@ -8,6 +8,8 @@ import pytest
 
 from notebook_containers.build.progress import Event, ImageDone, PlanReady, StepDone, StepFailed, StepOutput, StepStarted, Warned
 from notebook_containers.errors import BuildError, DockerfileError, ImageNotFound
+from notebook_containers.oci.image import ContainerConfig, ImageConfig
+from notebook_containers.oci.reference import Reference
 
 from .conftest import Builder
 
@@ -237,3 +239,13 @@ def test_a_layer_that_is_gone_is_made_again(builder: Builder) -> None:
     again = builder(HELLO)
     assert statuses(builder)[2] == (3, False, "its layer is no longer in the store")
     assert builder.read(again, "/greeting") == "hello from a layer\n"
+
+
+def test_a_base_that_says_no_path_gets_one(builder: Builder) -> None:
+    bare = ImageConfig(architecture="amd64", os="linux", config=ContainerConfig(env=("LANG=C",)))
+    layers = [builder.store.layers.get(diff_id) for diff_id in builder.store.images.resolve("base").diff_ids]
+    builder.store.images.put(bare, layers, tags=[Reference.parse("bare")])
+    result = builder("FROM bare\nRUN echo $PATH > /path\n")
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert result.image.config.config.env == (f"PATH={path}", "LANG=C")
+    assert builder.read(result, "/path") == f"{path}\n"

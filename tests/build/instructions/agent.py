@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -49,11 +50,12 @@ class Answer(TypedDict, total=False):
 
 def main(top: Path) -> None:
     with Engine(root=top / "root", run=top / "run") as engine:
-        for number, line in enumerate(sys.stdin):
-            print(json.dumps(answer(engine, top / f"context{number}", cast("Asked", json.loads(line)))), flush=True)
+        for line in sys.stdin:
+            print(json.dumps(answer(engine, top / "context", cast("Asked", json.loads(line)))), flush=True)
 
 
 def answer(engine: Engine, context: Path, asked: Asked) -> Answer:
+    shutil.rmtree(context, ignore_errors=True)
     context.mkdir()
     for name, text in asked["files"].items():
         path = context / name
@@ -80,7 +82,7 @@ def about(engine: Engine, built: BuildResult, events: list[Event], command: list
     return {
         "id": built.image.id,
         "config": {"author": document.get("author", ""), **document["config"]},
-        "history": [entry.created_by for entry in record.config.history],
+        "history": [entry.created_by for entry in record.config.history[base_steps(engine, built) :]],
         "layers": [entries(engine, number, built) for number in range(len(record.diff_ids))],
         "statuses": [step.status for step in built.steps],
         "reasons": [step.reason for step in built.steps],
@@ -88,6 +90,13 @@ def about(engine: Engine, built: BuildResult, events: list[Event], command: list
         "said": said(events),
         "printed": printed,
     }
+
+
+def base_steps(engine: Engine, built: BuildResult) -> int:
+    """How much of an image's history is that of the test's base image."""
+    base = engine.images.get("localhost/base").record
+    shared = built.image.record.diff_ids[: len(base.diff_ids)] == base.diff_ids
+    return len(base.config.history) if shared else 0
 
 
 def said(events: list[Event]) -> str:

@@ -44,7 +44,13 @@ class Built:
     @property
     def history(self) -> list[str]:
         """What made each step of the image, the base left out."""
-        return self.answer["history"][1:]
+        return self.answer["history"]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels, the base's own descriptions left out."""
+        found = cast("dict[str, str]", self.config.get("Labels", {}))
+        return {name: value for name, value in found.items() if not name.startswith("org.opencontainers.image.")}
 
     @property
     def layers(self) -> list[dict[str, Entry]]:
