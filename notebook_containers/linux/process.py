@@ -21,6 +21,7 @@ from notebook_containers.linux import syscalls
 
 TIOCGPTPEER = 0x5441
 _FD_BYTES = array.array("i").itemsize
+_LONGEST_COMMAND = 60
 
 
 def start_time(pid: int) -> int:
@@ -186,6 +187,17 @@ def name_of(pid: int) -> str:
             return file.read().decode("utf-8", "replace").strip()
     except OSError:
         return ""
+
+
+def command_of(pid: int) -> str:
+    """Return the first words of a process's command line, fit for one line of text, or an empty text when it cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read(4096).decode("utf-8", "replace").split("\0")[:5]
+    except OSError:
+        return ""
+    shown = " ".join([words[0].rpartition("/")[2], *words[1:]])
+    return "".join(c if c.isprintable() else "?" for c in shown).strip()[:_LONGEST_COMMAND]
 
 
 def stdio_to_null() -> None:

@@ -25,6 +25,7 @@ from notebook_containers.registry.patience import Stopped
 from notebook_containers.registry.progress import Meter, Report, TransferDone, TransferNote, TransferStarted, silent
 from notebook_containers.registry.settings import Settings
 from notebook_containers.store.images import ImageRecord, parse_config, parse_manifest
+from notebook_containers.store.locks import owners
 from notebook_containers.store.store import Store
 
 _MAX_INDEX_ENTRIES = 1000
@@ -223,7 +224,11 @@ class _Pull:
         return parse_config(self._store.content.read(blob.digest))
 
     def _layer(self, diff_id: Digest, blob: Descriptor, meter: Meter, *, proven: bool) -> None:
-        with self._store.disk.turn(f"{blob.digest.algorithm}-{blob.digest.hex}", self._stop):
+        def waiting(pids: Sequence[int]) -> None:
+            who = owners(pids) or "another process"
+            self._report(TransferNote(message=f"layer {diff_id.short} is being fetched by {who} too: waiting for that"))
+
+        with self._store.disk.turn(f"{blob.digest.algorithm}-{blob.digest.hex}", self._stop, waiting):
             if self._store.layers.has(diff_id):
                 if not proven:
                     self._sources.may_have(self._repository, blob.digest)

@@ -12,7 +12,9 @@ from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Descriptor, Digest
 from notebook_containers.store.collect import reachable_blobs, reachable_layers, unrecorded
 from notebook_containers.store.database import check_database
+from notebook_containers.store.disk import OWNED, start_time
 from notebook_containers.store.images import ImageRecord
+from notebook_containers.store.locks import owners
 from notebook_containers.store.store import Store
 
 
@@ -170,4 +172,13 @@ def _leftovers(store: Store) -> Iterator[Finding]:
     for folder in (store.disk.staging, store.disk.trash):
         for path in sorted(folder.iterdir()):
             if path.suffix != ".lock":
-                yield Finding(kind="leftover", subject=str(path), detail="of an operation that is running or died", garbage=True)
+                yield Finding(kind="leftover", subject=str(path), detail=_whose(path.name), garbage=True)
+
+
+def _whose(name: str) -> str:
+    """Say whose an unfinished or discarded thing is: the names of the unfinished have their maker's pid and start time."""
+    match = OWNED.match(name)
+    if match is None:
+        return "discarded, or of an operation that is running or died"
+    alive = start_time(int(match[1])) == int(match[2])
+    return f"unfinished, of {owners([int(match[1])])}, which runs" if alive else f"unfinished, of process {match[1]}, which is gone"

@@ -11,6 +11,7 @@ from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.images import ImageRecord
+from notebook_containers.store.locks import owners
 from notebook_containers.store.store import Store
 
 
@@ -31,8 +32,9 @@ class Reclaimed:
         """Return in words why nothing was freed, if so."""
         if not self.held:
             return []
-        who = f" (process {', '.join(map(str, self.held_by))})" if self.held_by else ""
-        return [f"layers were not freed yet: a pull, build or the like is running{who}; prune again when it has ended"]
+        who = owners(self.held_by)
+        running = f"{who} is pulling, building or the like" if who else "a pull, build or the like is running"
+        return [f"layers were not freed yet: {running}; prune again when it has ended"]
 
 
 def collect(store: Store, *, keep: Iterable[Digest] = (), wait_s: float = 0.5) -> Reclaimed:

@@ -25,6 +25,7 @@ from notebook_containers.errors import Error, StoreError
 from notebook_containers.lean import dataclass, field
 from notebook_containers.linux import exhausted, syscalls
 from notebook_containers.linux.delete import remove_tree
+from notebook_containers.store import locks
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.fullness import FULL, disk_full
 from notebook_containers.store.unlinking import Unlinking
@@ -35,8 +36,7 @@ _DIRECTORIES = (
 )
 _PASSING = ("tmp", "trash")
 _VOLATILE = "volatile-"
-_OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
-_TURN_POLL_S = 0.05
+OWNED = re.compile(r"[a-z]+-(\d+)-(\d+)-")
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ROOT_HINT = "set NBC_ROOT to a directory that you can write"
 
@@ -173,13 +173,14 @@ class Disk:
             yield
 
     @contextmanager
-    def turn(self, name: str, stop: threading.Event | None = None, waiting: Callable[[], object] | None = None) -> Iterator[None]:
+    def turn(self, name: str, stop: threading.Event | None = None, waiting: locks.Waiting | None = None) -> Iterator[None]:
         """Let one process and thread at a time do the thing called ``name``, which is safe as a file name; hold a lease around it.
 
-        ``waiting`` is called once when another is at it; ``stop`` ends the wait with StoreError. A dead owner's turn is over at once.
+        ``waiting`` is told once who is at it (pids); ``stop`` ends the wait with StoreError. A dead owner's turn is over at once.
         """
         path = self.staging / f"turn-{name}"
-        fd = _take_turn(path, stop, waiting)
+        with translated(path):
+            fd = locks.take_turn(path, stop, waiting)
         try:
             yield
         finally:
@@ -193,17 +194,13 @@ class Disk:
         """Yield True while nobody holds a lease and nobody can take one, or False when leases are still held after ``wait_s``."""
         deadline = time.monotonic() + wait_s
         with self._lock_file() as fd:
-            while not (got := _try_lock(fd)) and time.monotonic() < deadline:
+            while not (got := locks.try_lock(fd)) and time.monotonic() < deadline:
                 time.sleep(0.01)
             yield got
 
     def lease_holders(self) -> tuple[int, ...]:
         """Return the pids that hold a lease, as far as this process's pid namespace shows them (proc_locks(5))."""
-        inode = (self.root / "lease.lock").stat().st_ino
-        with suppress(OSError), open("/proc/locks", encoding="utf-8") as file:
-            rows = [line.split() for line in file]
-            return tuple(sorted({int(r[4]) for r in rows if "->" not in r and r[1] == "FLOCK" and r[5].endswith(f":{inode}")}))
-        return ()
+        return locks.holders((self.root / "lease.lock").stat().st_ino)
 
     def has_leftovers(self) -> bool:
         """Tell whether the trash holds anything (cheap: two directory reads)."""
@@ -228,7 +225,7 @@ class Disk:
         ``<word>-<pid>-<start time>-<random>`` after a living process.
         """
         for path in sorted(self.staging.iterdir()):
-            match = _OWNED.match(path.name)
+            match = OWNED.match(path.name)
             alive = match is not None and start_time(int(match[1])) == int(match[2])
             if not alive and path.suffix != ".lock":
                 self.discard(path)
@@ -368,37 +365,6 @@ def _make_root(root: Path) -> bool:
 def _fsync_if_readable(path: Path) -> None:
     with suppress(PermissionError):
         fsync_directory(path)
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _take_turn(path: Path, stop: threading.Event | None, waiting: Callable[[], object] | None) -> int:
-    """Return a locked descriptor of the file that the name leads to now."""
-    while True:
-        with translated(path):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while not _try_lock(fd):
-                if waiting is not None:
-                    waiting()
-                    waiting = None
-                if stop is not None and stop.wait(_TURN_POLL_S):
-                    raise StoreError("the wait for another process was stopped")
-                if stop is None:
-                    time.sleep(_TURN_POLL_S)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(fd)):
-                    return fd
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
 
 
 def _boot_id() -> str:

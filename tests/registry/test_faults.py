@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from notebook_containers.registry.addresses import bypasses_proxy
 from notebook_containers.registry.client import Client
 from notebook_containers.registry.listing import tags
 from notebook_containers.registry.patience import Patience, Stopped, retry_after
-from notebook_containers.registry.progress import BlobProgress, TransferEvent
+from notebook_containers.registry.progress import BlobProgress, TransferEvent, TransferNote
 from notebook_containers.registry.pull import pull
 from notebook_containers.registry.settings import Host, Settings, Timeouts
 from notebook_containers.registry.wire import Wire
@@ -302,6 +303,24 @@ def test_rel27_an_interrupt_ends_the_wait_for_another_process(tmp_path: Path, sc
     assert time.monotonic() - started < 1.5
     assert (process.returncode, out.split()) == (42, [b"1", b"0"])
     assert not server.asked(image.layer_path)
+
+
+def test_who_waits_for_anothers_layer_says_whose(tmp_path: Path, scripted: Serve) -> None:
+    server, image = scripted(), BigImage()
+    image.serve(server)
+    notes: list[str] = []
+    with Store.open(tmp_path / "store") as store, ThreadPoolExecutor() as pool, store.lease():
+
+        def hear(event: TransferEvent) -> None:
+            if isinstance(event, TransferNote):
+                notes.append(event.message)
+
+        with store.disk.turn(f"sha256-{image.layer.hex}"):
+            job = pool.submit(pull, store, Reference.parse(f"{server.host}/a:1"), None, hear)
+            wait_until(lambda: bool(notes))
+        job.result(timeout=60)
+    (note,) = notes
+    assert note.endswith(f" is being fetched by process {os.getpid()} (this one) too: waiting for that")
 
 
 def wait_until(true: Callable[[], bool]) -> None:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -88,7 +90,25 @@ def test_nothing_is_freed_while_an_operation_runs(store: Store, image: MakeImage
         reclaimed = collect(store, wait_s=0.02)
         assert (reclaimed.held, reclaimed.held_by, reclaimed.layers) == (True, (os.getpid(),), ())
         assert layers(store) == set(made.diff_ids)
+        who = f"process {os.getpid()} (this one)"
+        assert reclaimed.warnings() == [f"layers were not freed yet: {who} is pulling, building or the like; prune again when it has ended"]
+        with store.content.writer() as blob:
+            blob.write(b"half")
+            assert [each.detail for each in check(store) if each.kind == "leftover"] == [f"unfinished, of {who}, which runs"]
     assert collect(store).layers == made.diff_ids
+
+
+def test_the_owner_of_a_lease_is_named_with_its_command(store: Store) -> None:
+    code = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_SH); print(1, flush=True); sys.stdin.read()"
+    words = [sys.executable, "-I", "-c", code, str(store.root / "lease.lock")]
+    with store.lease():
+        pass  # the file is there
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        (warning,) = collect(store, wait_s=0.02).warnings()
+        assert f"process {owner.pid} ({Path(sys.executable).name} -I -c import fcntl" in warning
+        owner.communicate()
 
 
 def test_the_leavings_of_the_killed_are_freed(store: Store, run_python: RunPython) -> None:
