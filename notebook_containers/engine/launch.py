@@ -99,20 +99,18 @@ def create(
         directory = parts.bundle_path(container_id)
         directory.mkdir(mode=0o700, parents=True)
         undo.callback(_remove_tree, directory)
+        if expected is not None:
+            found = specgen.group(options, parts.host, container_id, devices=_devices(options, parts.host), block_io=_block_io(options))
+            expected.group(directory, *found)
         parts.store.snapshots.prepare(container_id, document.layers, volatile=options.auto_remove)
         undo.callback(parts.store.snapshots.remove, container_id)
         if expected is not None:
-            expected.root(directory, parts.store.snapshots.mounts(container_id, volatile=options.auto_remove))
+            expected.root(parts.store.snapshots.mounts(container_id, volatile=options.auto_remove))
         made: list[str] = []
         undo.callback(volumes.discard, made)
         mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(mounts))
-        spec = describe(parts, document)
-        if expected is not None:
-            expected.described(spec)
-        write_bundle(parts, document, spec)
-        if expected is not None:
-            expected.written()
+        write_bundle(parts, document, describe(parts, document), expected=expected)
         if not options.auto_remove:
             parts.store.disk.force(directory)
         undo.callback(_forget_record, parts, container_id)
@@ -204,7 +202,7 @@ def describe(parts: Parts, document: ContainerDocument, *, joined: Mapping[str, 
     return _spec(parts, document, directory, unknown if joined is None else joined)
 
 
-def write_bundle(parts: Parts, document: ContainerDocument, spec: Spec) -> Bundle:
+def write_bundle(parts: Parts, document: ContainerDocument, spec: Spec, *, expected: Expected | None = None) -> Bundle:
     """Write the bundle of a container over its snapshot."""
     options = document.options
     monitor = MonitorOptions(
@@ -221,7 +219,7 @@ def write_bundle(parts: Parts, document: ContainerDocument, spec: Spec) -> Bundl
         health=health.check(options, document.config),
     )
     root = parts.store.snapshots.mounts(document.id, volatile=options.auto_remove)
-    return Bundle.create(parts.bundle_path(document.id), spec, root, monitor)
+    return Bundle.create(parts.bundle_path(document.id), spec, root, monitor, expected=expected)
 
 
 def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Mapping[str, str]) -> Spec:

@@ -28,6 +28,7 @@ from notebook_containers.oci.runtime import (
     Mount,
     Namespace,
     Process,
+    Resources,
     Rlimit,
     Root,
     Spec,
@@ -225,23 +226,31 @@ def _tmpfs_mounts(options: ContainerOptions) -> Sequence[Mount]:
     ]
 
 
-def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
-    devices = [] if host.rootless else resolved.devices
-    bound = bool(resolved.maps)  # in a user namespace nodes cannot be made: they are bound, and the rules decide
+def group(
+    options: ContainerOptions, host: Host, container_id: str, *, devices: Sequence[tuple[Device, DeviceWord]], block_io: BlockIO | None
+) -> tuple[str, Resources]:
+    """Return the path of the container's cgroup and its limits."""
     # init makes the node inside the cgroup, which takes the m that the word may lack; it gives no access that the node does not
     rules = [
         DeviceRule(allow=True, type=node.type, major=node.major, minor=node.minor, access="".join(dict.fromkeys(f"{word.access}m")))
-        for node, word in devices
+        for node, word in (() if host.rootless else devices)
     ]
-    maps = _maps(options, resolved, host)
     parent = f"{CGROUP_PARENT}/{options.cgroup_parent}" if options.cgroup_parent else CGROUP_PARENT
+    return f"{parent}/{container_id}", resources(options, host, devices=rules, block_io=block_io)
+
+
+def _linux(options: ContainerOptions, resolved: Resolved, host: Host) -> Linux:
+    devices = [] if host.rootless else resolved.devices
+    bound = bool(resolved.maps)  # in a user namespace nodes cannot be made: they are bound, and the rules decide
+    maps = _maps(options, resolved, host)
+    path, limits = group(options, host, resolved.id, devices=devices, block_io=resolved.block_io)
     return Linux(
         namespaces=_namespaces(options, resolved, host),
         uid_mappings=_mappings(maps.uids) if maps else (),
         gid_mappings=_mappings(maps.gids) if maps else (),
         devices=() if bound else tuple(node for node, _word in devices),
-        cgroups_path=f"{parent}/{resolved.id}",
-        resources=resources(options, host, devices=rules, block_io=resolved.block_io),
+        cgroups_path=path,
+        resources=limits,
         rootfs_propagation="private",
         masked_paths=MASKED_PATHS if options.masked_paths else (),
         readonly_paths=READONLY_PATHS if options.masked_paths else (),

@@ -25,7 +25,6 @@ from notebook_containers.runtime import container, document, init, limits, rootf
 from notebook_containers.runtime.document import PlainBundle, Table
 
 KEPT_S, LASTS_S = 1.0, 10.0  # after a container was announced, and after one was made
-_MOST_BYTES = 1 << 16
 _MADE = ("pid", "network", "ipc", "uts")
 _POSSIBLE = frozenset((*_MADE, "mount", "cgroup"))
 _NEEDED = _POSSIBLE - {"cgroup"}
@@ -57,17 +56,15 @@ class Ahead:
 
     def hear(self, message: bytes) -> None:
         """Take in what the engine tells of the container (:class:`.expected.Expected`); of a second container nothing is heard."""
-        word, _, text = message.partition(b" ")
-        told = wire.parse(text)
-        bundle = document.text(told, "bundle")
-        if self._bundle not in ("", bundle):
+        word, bundle, text = _parts(message)
+        if self._begun or self._bundle not in ("", bundle):
             return
         self._bundle = bundle
-        if word == b"bundle":
-            self.begin(bundle)
-        elif word == b"group":
+        if word == b"group":
+            told = wire.parse(text)
             self._make_group(document.text(told, "path"), document.table(told, "resources"))
         else:
+            self._begun = word == b"bundle"
             self._pass_on(message)
 
     def _make_group(self, path: str, resources: Table) -> None:
@@ -78,7 +75,7 @@ class Ahead:
             self._leave_group()
         else:
             if self._group.locations:
-                self._pass_on(b"group " + json.dumps({"cgroup": self._group.path, "cgroupLocations": self._group.locations}).encode())
+                self._pass_on(b"group \n" + json.dumps({"cgroup": self._group.path, "cgroupLocations": self._group.locations}).encode())
 
     def _leave_group(self) -> None:
         group, self._group = self._group, None
@@ -96,7 +93,7 @@ class Ahead:
             self.drop()
         elif not self._begun:
             self._bundle, self._begun = bundle, True
-            self._pass_on(b"bundle " + os.fsencode(bundle))
+            self._pass_on(b"bundle %s\n" % os.fsencode(bundle))
 
     def _pass_on(self, message: bytes) -> None:
         try:
@@ -199,69 +196,94 @@ def _be_ready(channel: socket.socket) -> None:
     init.raise_loopback()
     rehearse()
     _rehearse_building()
-    plan, early = _listen(channel)
-    if not fits(plan.bundle):
-        os._exit(0)
-    plan.made = plan.own = _kinds(plan.bundle)
-    plan.root, plan.early = early.root, early.mounts
-    if early.entered:
-        plan.enter_cgroup = _nothing
-    init.take_steps(plan, _STEPS_INSIDE if early.entered else _STEPS)
+    init.take_steps(_listen(channel), _STEPS)
 
 
-class _Early:
-    """What was done before the bundle was known."""
+class _Plan(init.Plan):
+    """``new``: whether there is time to make the new filesystems one by one, before it is asked for.
 
-    __slots__ = ("entered", "mounts", "root")
+    ``entered``: it is in its cgroup. ``ordered``: it has its streams.
+    """
 
-    def __init__(self) -> None:
-        self.root, self.entered = -1, False
-        self.mounts: dict[int, int] = {}  # the number of a mount in the Spec → its descriptor
+    __slots__ = ("entered", "new", "ordered")
+
+    def __init__(self, bundle: PlainBundle, channel: socket.socket, *, new: bool, entered: bool) -> None:
+        super().__init__(bundle, channel, _nothing)
+        self.new, self.entered, self.ordered = new, entered, False
 
 
-def _listen(channel: socket.socket) -> tuple[init.Plan, _Early]:
-    """Do what can be done as the container becomes known, until its bundle is; ends this process when it will be no container's."""
-    early = _Early()
+def _listen(channel: socket.socket) -> _Plan:
+    """Take its cgroup and mount its root if they are told first, and wait for the bundle; ends this process when it is no container's."""
+    root, entered = -1, False
     try:
-        while message := channel.recv(_MOST_BYTES):
-            word, _, text = message.partition(b" ")
-            if word == b"bundle":
-                return init.Plan(PlainBundle(os.fsdecode(text)), channel, _nothing), early
-            told = wire.parse(text)
-            if word == b"root":
-                early.root = rootfs.open_root(list(document.tables(told, "mounts")))
-            elif word == b"mounts":
-                early.mounts = rootfs.make_filesystems(document.table(told, "new"))
-            elif word == b"group":
-                limits.restore(told).enter()
-                early.entered = True
+        while message := channel.recv(wire.MOST_HINT_BYTES):
+            word, path, text = _parts(message)
+            if word == b"group":
+                limits.restore(wire.parse(text)).enter()
+                entered = True
+            elif word == b"root":
+                root = rootfs.open_root(list(document.tables(wire.parse(text), "mounts")))
+            else:
+                bundle = PlainBundle.told(path, wire.parse(text)) if text else PlainBundle(path)
+                if not fits(bundle):
+                    break
+                plan = _Plan(bundle, channel, new=bool(text), entered=entered)
+                plan.root, plan.made, plan.own = root, _kinds(bundle), _kinds(bundle)
+                return plan
     except (OSError, ValueError):
         pass  # the monitor does it all again, and tells
     os._exit(0)
+
+
+def _parts(message: bytes) -> tuple[bytes, str, bytes]:
+    """Return the word, the bundle's path and the rest of a message."""
+    line, _, rest = message.partition(b"\n")
+    word, _, path = line.partition(b" ")
+    return word, os.fsdecode(path), rest
 
 
 def _nothing() -> None:
     return
 
 
-def _leave_the_mounts(_plan: init.Plan) -> None:
+def _make_filesystems(plan: _Plan) -> None:
+    if plan.new:
+        plan.early = rootfs.make_filesystems(list(document.tables(plan.config, "mounts")))
+
+
+def _leave_the_mounts(_plan: _Plan) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
 
 
-def _take_orders(plan: init.Plan) -> None:
-    """Wait for the monitor to have made the cgroup, and take the standard streams."""
-    message, plan.stdio = processes.recv_fds(plan.channel, 65536, 3)
+def _find_its_cgroup(plan: _Plan) -> None:
+    """Wait for the cgroup, if need be: it was made ahead, or is made when the container is asked for, and the streams come with it."""
+    if not plan.entered:
+        message = _take(plan)
+        plan.ordered = not message.startswith(b"group ")
+        plan.enter_cgroup = limits.restore(wire.parse(message if plan.ordered else _parts(message)[2])).enter
+
+
+def _take(plan: _Plan) -> bytes:
+    message, plan.stdio = processes.recv_fds(plan.channel, wire.MOST_HINT_BYTES, 3)
     if not message:
         os._exit(125)
     for number, fd in enumerate(plan.stdio):
         os.dup2(fd, number)
         os.close(fd)
-    if plan.enter_cgroup is not _nothing:
-        plan.enter_cgroup = limits.restore(wire.parse(message)).enter
+    return message
 
 
-_ALONE = (("leave the host's mounts", _leave_the_mounts), *init.FIRST_STEPS)
-_ORDERS = ("wait for the monitor", _take_orders)
-_STEPS = (*_ALONE, _ORDERS, *init.BUILDING_STEPS, *init.LAST_STEPS)
-_STEPS_INSIDE = (*_ALONE, *init.BUILDING_STEPS, _ORDERS, *init.LAST_STEPS)
-"""For who is in its cgroup already and need not wait to build everything."""
+def _take_streams(plan: _Plan) -> None:
+    if not plan.ordered:
+        _take(plan)
+
+
+_STEPS = (
+    ("mount", _make_filesystems),
+    ("leave the host's mounts", _leave_the_mounts),
+    *init.FIRST_STEPS,
+    ("find its cgroup", _find_its_cgroup),
+    *init.BUILDING_STEPS,
+    ("wait for the monitor", _take_streams),
+    *init.LAST_STEPS,
+)

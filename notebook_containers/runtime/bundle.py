@@ -15,6 +15,7 @@ from notebook_containers.oci.documents import Document, always, named, untrusted
 from notebook_containers.oci.runtime import Linux, Mount, Process, Resources, Spec
 from notebook_containers.runtime import document
 from notebook_containers.runtime.exhausted import limit_named
+from notebook_containers.runtime.expected import Expected
 
 RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
@@ -75,21 +76,26 @@ class Bundle:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, spec: Spec, rootfs: Sequence[Mount], options: MonitorOptions) -> Bundle:
+    def create(
+        cls, path: Path, spec: Spec, rootfs: Sequence[Mount], options: MonitorOptions, *, expected: Expected | None = None
+    ) -> Bundle:
         """Write the documents, over older ones if there are any; atomic for each document, the directories are made 0700.
 
-        InvalidArgument for an unknown restart policy or stop signal, Unsupported for a seccomp profile that cannot be compiled, DiskFull
-        or RuntimeFailure when the directory cannot be written.
+        Who is to start a container that is ``expected`` is told of them before. InvalidArgument for an unknown restart policy or stop
+        signal, Unsupported for a seccomp profile that cannot be compiled, DiskFull or RuntimeFailure when the directory cannot be written.
         """
         if options.restart not in RESTART_POLICIES:
             raise InvalidArgument(f"restart policy {options.restart!r} does not exist", hint=f"use one of {', '.join(RESTART_POLICIES)}")
         monitor = {**options.to_json(), "stopSignalNumber": signal_number(options.stop_signal)}
+        config, program = spec.to_json(), _program(spec)
         try:
             (path / (spec.root.path if spec.root else "rootfs")).mkdir(mode=0o700, parents=True, exist_ok=True)
+            if expected is not None:
+                expected.bundle(config, monitor, rootfs, program)
             document.write(os.fspath(path / "rootfs.json"), RootMounts(mounts=tuple(rootfs)).to_json())
             document.write(os.fspath(path / "monitor.json"), monitor)
-            _write_filter(path, spec)
-            document.write(os.fspath(path / "config.json"), spec.to_json())
+            _write_program(path, program)
+            document.write(os.fspath(path / "config.json"), config)
         except OSError as err:
             kind = DiskFull if err.errno in (28, 122) else RuntimeFailure
             raise kind(f"cannot write bundle {path}: {err.strerror}") from err
@@ -118,17 +124,21 @@ class Bundle:
         return Spec.from_json(untrusted_json((self.path / "config.json").read_bytes(), what="config.json"))
 
 
-def _write_filter(path: Path, spec: Spec) -> None:
+def _program(spec: Spec) -> bytes:
     profile = spec.linux.seccomp if spec.linux else None
-    target = path / "seccomp.bpf"
     if profile is None:
-        target.unlink(missing_ok=True)
-        return
+        return b""
     try:
-        program = _compile(json.dumps(profile, sort_keys=True))
+        return _compile(json.dumps(profile, sort_keys=True))
     except ValueError as err:
         raise Unsupported(f"the seccomp profile cannot be used: {err}") from err
-    if not target.exists() or target.read_bytes() != program:
+
+
+def _write_program(path: Path, program: bytes) -> None:
+    target = path / "seccomp.bpf"
+    if not program:
+        target.unlink(missing_ok=True)
+    elif not target.exists() or target.read_bytes() != program:
         temporary = path / "seccomp.bpf.tmp"
         temporary.write_bytes(program)
         temporary.replace(target)

@@ -5,6 +5,7 @@ The documents were written by :class:`notebook_containers.runtime.bundle.Bundle`
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 from collections.abc import Iterator
@@ -119,6 +120,14 @@ class PlainBundle:
         if table(table(self.config, "linux"), "seccomp"):
             with open(os.path.join(path, "seccomp.bpf"), "rb") as file:
                 self.seccomp = file.read()
+
+    @classmethod
+    def told(cls, path: str, value: Table) -> PlainBundle:
+        """Return a bundle that is not read but was told whole (:meth:`.expected.Expected.bundle`)."""
+        bundle = cls.__new__(cls)
+        bundle.path, bundle.config, bundle.options = path, table(value, "config"), table(value, "options")
+        bundle.root_mounts, bundle.seccomp = list(tables(value, "mounts")), binascii.a2b_base64(text(value, "seccomp"))
+        return bundle
 
     @classmethod
     def kept(cls, path: str, kept: str) -> PlainBundle:

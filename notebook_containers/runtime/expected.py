@@ -5,18 +5,16 @@ Nothing depends on it: what was told is used when it fits the container that is 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from notebook_containers.oci.runtime import Mount, Spec
-
-FILESYSTEMS = ("proc", "sysfs", "mqueue", "devpts", "tmpfs")
-"""What is mounted anew for each container, needs only the container's namespaces, and costs little."""
-
-_MOST_BYTES = 1 << 16
+from notebook_containers.oci.documents import JSON
+from notebook_containers.oci.runtime import Mount, Resources
+from notebook_containers.runtime import wire
 
 
 class Expectations:
@@ -47,25 +45,19 @@ class Expected:
     def __exit__(self, kind: object, *_rest: object) -> None:
         self.end(made=kind is None)
 
-    def root(self, bundle: Path, mounts: Sequence[Mount]) -> None:
-        """Tell where its bundle will be, and what its root: first of all, for it takes longest.
-
-        These mounts must not be the bundle's very own: they may be made and thrown away.
-        """
+    def group(self, bundle: Path, path: str, resources: Resources) -> None:
+        """Tell where its bundle will be, and which cgroup it will have, with which limits: first of all, for it takes longest."""
         self._bundle = os.fspath(bundle)
+        self._say(b"group", {"path": path, "resources": resources.to_json()})
+
+    def root(self, mounts: Sequence[Mount]) -> None:
+        """Tell what its root will be; these mounts must not be the bundle's very own, for they may be made and thrown away."""
         self._say(b"root", {"mounts": [mount.to_json() for mount in mounts]})
 
-    def described(self, spec: Spec) -> None:
-        """Tell which new filesystems and which cgroup it will have, with which limits."""
-        new = {str(number): mount.to_json() for number, mount in enumerate(spec.mounts) if mount.type in FILESYSTEMS}
-        self._say(b"mounts", {"new": new})
-        linux = spec.linux
-        if linux is not None and linux.cgroups_path:
-            self._say(b"group", {"path": linux.cgroups_path, "resources": linux.resources.to_json() if linux.resources else {}})
-
-    def written(self) -> None:
-        """Tell that its bundle is there."""
-        self._say(b"bundle", {})
+    def bundle(self, config: JSON, options: Mapping[str, object], mounts: Sequence[Mount], program: bytes) -> None:
+        """Tell all that is about to be written of its bundle: what its parts say, and its seccomp program."""
+        parts = {"config": config, "options": options, "mounts": [mount.to_json() for mount in mounts]}
+        self._say(b"bundle", {**parts, "seccomp": base64.b64encode(program).decode()})
 
     def end(self, *, made: bool) -> None:
         """Expect it no longer: it was ``made``, or it will not be. Idempotent."""
@@ -75,8 +67,8 @@ class Expected:
                 tell(b"never")
             self._busy.release()
 
-    def _say(self, word: bytes, value: dict[str, object]) -> None:
+    def _say(self, word: bytes, value: Mapping[str, object]) -> None:
         if self._tell is not None and self._bundle:
-            message = word + b" " + json.dumps({"bundle": self._bundle, **value}).encode()
-            if len(message) <= _MOST_BYTES:
+            message = b"%s %s\n%s" % (word, os.fsencode(self._bundle), json.dumps(value, separators=(",", ":")).encode())
+            if len(message) <= wire.MOST_HINT_BYTES:
                 self._tell(message)

@@ -26,6 +26,7 @@ _LINKS = (
 )
 _PROC_FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime", "slabinfo")
 _HOST_PLACES = {"sysfs": "/sys", "proc": "/proc", "mqueue": "/dev/mqueue"}
+_NEW = ("proc", "sysfs", "mqueue", "devpts", "tmpfs")
 _READ_ONLY = mounts.Options(["ro"])
 
 
@@ -107,12 +108,13 @@ def bind_early(entries: list[Table]) -> dict[int, int]:
     return found
 
 
-def make_filesystems(entries: Table) -> dict[int, int]:
-    """Return detached mounts of new filesystems, by the number that is the key of each of ``entries`` (the Spec's mounts)."""
+def make_filesystems(entries: list[Table]) -> dict[int, int]:
+    """Return detached mounts of the new filesystems among the Spec's mounts that need its namespaces only, by their numbers."""
     found = {}
-    for number in entries:
-        entry = document.table(entries, number)
-        found[int(number)] = mounts.create(document.text(entry, "type"), document.text(entry, "source"), document.texts(entry, "options"))
+    for number, entry in enumerate(entries):
+        kind = document.text(entry, "type")
+        if kind in _NEW:
+            found[number] = mounts.create(kind, document.text(entry, "source"), document.texts(entry, "options"))
     return found
 
 

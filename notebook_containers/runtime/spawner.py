@@ -27,9 +27,9 @@ from notebook_containers.runtime import ahead, exec as execution, supervise, wir
 
 READY = b"ready"
 SOON, NEVER = b"soon", b"never"
-_HINTS = (SOON, NEVER, b"root", b"mounts", b"group", b"bundle")
+_HINTS = (SOON, NEVER, b"group", b"root", b"bundle")
 
-_MOST_BYTES, _MOST_FDS = 1 << 16, 4
+_MOST_BYTES, _MOST_FDS = wire.MOST_HINT_BYTES, 4
 _START_S = 0.01
 _CREATE, _OTHER = b"c", b"o"  # what a spare says that it has taken
 

@@ -17,6 +17,7 @@ from notebook_containers.runtime.document import Table
 REQUEST, ANSWER, STDIN, STDOUT, STDERR, LOST, EXIT = 1, 2, 3, 4, 5, 6, 7
 STREAMS = {STDOUT: "stdout", STDERR: "stderr"}
 MAX_PAYLOAD = 4 * 1024 * 1024
+MOST_HINT_BYTES = 1 << 16  # of what is told of a container before it is asked for
 
 _HEADER = struct.Struct("!BI")
 _ERRORS: dict[str, type[errors.Error]] = {

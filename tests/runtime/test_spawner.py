@@ -16,6 +16,7 @@ from notebook_containers.errors import StartFailed
 from notebook_containers.linux import mounts, process as processes, syscalls
 from notebook_containers.oci.runtime import Mount, Pids, Process, Resources, Spec
 from notebook_containers.runtime.bundle import Bundle, RootMounts
+from notebook_containers.runtime.expected import Expected
 from tests import groups
 from tests.runtime.boxes import ENV, Box, collect, spec_for
 
@@ -218,8 +219,13 @@ def test_what_goes_wrong_in_one_is_told_by_its_step(box: Box) -> None:
 PARENT = f"nbc-test-spawner-{os.getpid()}"
 
 
-def root_of(bundle: Bundle) -> tuple[Mount, ...]:
-    return RootMounts.from_json(json.loads((bundle.path / "rootfs.json").read_text())).mounts
+def tell(expected: Expected, bundle: Bundle, spec: Spec) -> None:
+    root = RootMounts.from_json(json.loads((bundle.path / "rootfs.json").read_text())).mounts
+    assert spec.linux is not None
+    assert spec.linux.resources is not None
+    expected.group(bundle.path, spec.linux.cgroups_path, spec.linux.resources)
+    expected.root(root)
+    expected.bundle(spec.to_json(), json.loads((bundle.path / "monitor.json").read_text()), root, b"")
 
 
 def limited(spec: Spec, name: str) -> Spec:
@@ -233,12 +239,10 @@ def test_what_is_told_of_a_container_is_made_before_it_is_asked_for(box: Box) ->
     spec = limited(spec_for(["/bin/sh", "-c", "echo told >/file; cat /file; grep -c . /sys/fs/cgroup/pids/cgroup.procs"]), "told")
     with box.runtime.soon() as expected:
         identity, bundle = box.bundle(spec)
-        expected.root(bundle.path, root_of(bundle))
-        expected.described(spec)
+        tell(expected, bundle, spec)
         until(lambda: inits(box) and groups.named(lambda name: name == "told"))
         (init,) = inits(box)
         until(lambda: f"{PARENT}/told" in Path(f"/proc/{init}/cgroup").read_text())
-        expected.written()
         session = box.runtime.run(identity, bundle, attach=True)
         assert session is not None
         assert box.runtime.state(identity).pid == init
@@ -257,8 +261,7 @@ def test_what_was_told_for_nothing_leaves_nothing(box: Box, end: str) -> None:
     expected = box.runtime.soon()
     spec = limited(spec_for(["/bin/true"]), "nothing")
     _identity, bundle = box.bundle(spec)
-    expected.root(bundle.path, root_of(bundle))
-    expected.described(spec)
+    tell(expected, bundle, spec)
     until(lambda: inits(box) and groups.named(lambda name: name == "nothing"))
     (init,) = inits(box)
     started = processes.start_time(init)
@@ -285,8 +288,7 @@ def test_only_one_container_at_a_time_is_told_of(box: Box) -> None:
     with box.runtime.soon(), box.runtime.soon() as second:
         spec = limited(spec_for(["/bin/true"]), "second")
         _identity, bundle = box.bundle(spec)
-        second.root(bundle.path, root_of(bundle))
-        second.described(spec)
+        tell(second, bundle, spec)
         assert box.sh("echo one") == (0, "one\n")  # by now the spare would have made the group
     assert groups.named(lambda name: name == "second") == []
 
