@@ -17,6 +17,7 @@ from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.engine.parts import read_host
 from notebook_containers.errors import Conflict, ContainerError, ImageNotFound, InvalidArgument, StartFailed
 from notebook_containers.linux import cgroups
+from notebook_containers.store.images import PlatformNotHere
 from tests import groups
 from tests.home import BASE
 from tests.needs import need
@@ -138,13 +139,13 @@ def test_pull_and_platform(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> N
     assert asked == []
     assert inside(engine, "echo c", {"pull": "always"}) == ["c"]
     assert asked == [f"{BASE} "]
-    with pytest.raises(InvalidArgument, match="not for linux/s390x"):
+    with pytest.raises(PlatformNotHere, match="not here for linux/s390x"):
         inside(engine, "true", {"platform": "linux/s390x"})
     engine.images.tag(BASE, "example.org/thing:1")
     try:
         engine.containers.create("example.org/thing:1", ["true"], platform="linux/s390x", network="none")
         assert asked[-1] == "example.org/thing:1 linux/s390x"
-        with pytest.raises(InvalidArgument, match="not for linux/s390x"):
+        with pytest.raises(PlatformNotHere, match="not here for linux/s390x"):
             engine.containers.create("example.org/thing:1", ["true"], platform="linux/s390x", pull="never")
     finally:
         engine.images.remove("example.org/thing:1", force=True)
