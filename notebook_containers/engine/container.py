@@ -8,11 +8,12 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, overload
 
-from notebook_containers.engine import actors, execresult, generated, health, inspection, launch, network_words, users, volumes
+from notebook_containers.engine import actors, execresult, generated, health, inspection, launch, network_words, publishing, users, volumes
 from notebook_containers.engine.contents import Contents
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.execresult import ExecResult, ExecStream
 from notebook_containers.engine.parts import Parts
+from notebook_containers.engine.publishing import PortUrl
 from notebook_containers.engine.quantities import ago, human_duration, new_id
 from notebook_containers.engine.specgen import capability_set
 from notebook_containers.engine.telling import Telling
@@ -109,6 +110,14 @@ class Container(Contents, Usage, Telling):
     def ports(self) -> Sequence[PortMapping]:
         """The published ports while it lives: they are held between two of its runs too."""
         return self.document.ports if self.state.status in ("running", "paused", "restarting") else ()
+
+    def url(self, port: int | str, *, scheme: str = "http", path: str = "/") -> PortUrl:
+        """Return the address of a published port, as ``http://127.0.0.1:49153/``; ``port`` is the container's (80, "53/udp").
+
+        Displayed in a notebook it is a link, through jupyter-server-proxy where that is installed. Raises NotFound when the port is not
+        published, or the container does not run.
+        """
+        return publishing.url(self.name, self.ports, str(port), scheme=scheme, path=path)
 
     @property
     def warnings(self) -> Sequence[str]:

@@ -13,7 +13,7 @@ from notebook_containers import network as net
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.namespace_words import JOIN
 from notebook_containers.engine.parts import Parts
-from notebook_containers.errors import Conflict, InvalidArgument, NetworkError
+from notebook_containers.errors import Conflict, InvalidArgument, NetworkError, NotFound
 from notebook_containers.lean import replace
 from notebook_containers.network import ports
 from notebook_containers.network.ports import PortMapping
@@ -24,6 +24,28 @@ if TYPE_CHECKING:
 
 Held: TypeAlias = tuple[Sequence[socket.socket], tuple[PortMapping, ...]]
 _ENDING_S = 5.0
+
+
+class PortUrl(str):
+    """The address of a published port; ``host_ip`` and ``host_port`` are where it listens, ``path`` what follows."""
+
+    __slots__ = ("host_ip", "host_port", "path")
+
+    host_ip: str
+    host_port: int
+    path: str
+
+
+def url(name: str, published: Sequence[PortMapping], port: str, *, scheme: str, path: str) -> PortUrl:
+    """Return the address of a container's published port, seen from this machine; NotFound when it is not published."""
+    number, _, protocol = port.partition("/")
+    for mapping in published:
+        if (str(mapping.container_port), mapping.protocol) == (number, protocol or "tcp"):
+            here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(mapping.host_ip, mapping.host)  # noqa: S104  # compared, not bound
+            found = PortUrl(f"{scheme}://{here}:{mapping.host_port}/{path.lstrip('/')}")
+            found.host_ip, found.host_port, found.path = mapping.host_ip, mapping.host_port, path.lstrip("/")
+            return found
+    raise NotFound(f"port {port} of container {name} is not published", hint=f"publish it: nbc update -p {port} {name}")
 
 
 def wanted(document: ContainerDocument) -> tuple[PortMapping, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numbers
+import re
+import secrets
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -10,10 +12,13 @@ import pandas as pd
 
 from notebook_containers.commands import figures
 from notebook_containers.commands.text import one_line
+from notebook_containers.notebook import links
+from notebook_containers.notebook.html import html
 
 Formatter: TypeAlias = Callable[[object], str]
 
 _CELL_LIMIT = 60
+_MOST_LINKS = 8
 _BYTES = frozenset(
     {"size", "size_rw", "size_root_fs", "unique_size", "shared_size", "bytes_added", "reclaimable"}
     | {"mem_usage", "mem_limit", "net_rx", "net_tx", "block_read", "block_write"}
@@ -34,14 +39,19 @@ class Frame(pd.DataFrame):
     def _repr_html_(self) -> str | None:
         if not pd.get_option("display.notebook_repr_html"):
             return None
-        return self._readable().to_html(
+        marks = _Links()
+        formatters = self._formatters(_html_date)
+        if "ports" in formatters:
+            formatters["ports"] = marks.ports
+        written = self._readable().to_html(
             max_rows=pd.get_option("display.max_rows"),
             max_cols=pd.get_option("display.max_columns"),
             show_dimensions=self._is_cut(),
-            formatters=self._formatters(_html_date),
+            formatters=formatters,
             na_rep="",
             notebook=True,
         )
+        return marks.put(written)
 
     def __repr__(self) -> str:
         return self._readable().to_string(
@@ -68,6 +78,37 @@ class Frame(pd.DataFrame):
     def _formatters(self, date: Formatter) -> dict[str, Formatter]:
         columns = {str(name): _formatter(str(name), kind, date) for name, kind in zip(self.columns, self.dtypes, strict=True)}
         return {**columns, "__index__": date if isinstance(self.index, pd.DatetimeIndex) else _cell}
+
+
+class _Links:
+    """Published ports as links: pandas escapes every cell, so a cell is put in afterwards, for a mark that no cell's text can guess."""
+
+    def __init__(self) -> None:
+        self._mark = secrets.token_hex(6)  # short: pandas cuts long cells
+        self._made: list[str] = []
+
+    def ports(self, value: object) -> str:
+        """Return a mark in place of a cell with ports that a browser can open."""
+        if not isinstance(value, (list, tuple)) or not value:
+            return _cell(value)
+        more = f", … {len(value) - _MOST_LINKS} more" if len(value) > _MOST_LINKS else ""
+        self._made.append(", ".join(self._port(item) for item in value[:_MOST_LINKS]) + more)
+        return f"{self._mark}{len(self._made) - 1};"
+
+    @staticmethod
+    def _port(mapping: object) -> str:
+        if (
+            isinstance(mapping, Mapping)
+            and mapping.get("protocol") == "tcp"
+            and isinstance(number := mapping.get("host_port"), int)
+            and number
+        ):
+            return links.anchor(links.where(str(mapping.get("host_ip")), number), one_line(port(mapping)))
+        return html(_cell(mapping))
+
+    def put(self, written: str) -> str:
+        """Put the links in place of their marks."""
+        return re.sub(rf"{self._mark}(\d+);", lambda match: self._made[int(match[1])], written)
 
 
 def _formatter(name: str, kind: object, date: Formatter) -> Formatter:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from notebook_containers.commands.text import TEXT_LIMIT, plain
 
-_HTML = """b br caption code details div em figcaption figure img p pre progress small span strong summary table tbody td th thead tr"""
+_HTML = """a b br caption code details div em figcaption figure img p pre progress small span strong summary table tbody td th thead tr"""
 _SVG = """svg g rect path circle line text tspan title desc"""
 _TAGS = frozenset(f"{_HTML} {_SVG}".split())
 _EMPTY = frozenset({"br", "img"})

@@ -30,6 +30,7 @@ Verb = Callable[..., Awaitable[None] | None]
 # What an id, a name or a reference may consist of; the engine checks the grammar, this keeps out separators and control characters.
 CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
 IMAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:@-]|/(?![./])){0,1023}", re.ASCII)
+_PROXY = "jupyter_server_proxy"
 FALSE = frozenset({"", "0", "no", "false", "none"})
 MAX_GRACE_S = 3600
 TAIL, MAX_TAIL = 1000, 100_000
@@ -49,6 +50,12 @@ class EngineHandler(APIHandler):  # type: ignore[misc]  # jupyter_server has no 
     def initialize(self, shared: SharedEngine) -> None:
         """Keep the engine of this server."""
         self.shared = shared
+
+    @property
+    def proxied(self) -> bool:
+        """Whether this server shows what listens on this machine's ports (jupyter-server-proxy)."""
+        known = self.serverapp.extension_manager.extensions.get(_PROXY)
+        return known is not None and bool(known.enabled)
 
     async def answer(self, work: Callable[[Engine], object]) -> None:
         """Send what ``work`` returns: nothing for None (204), plain text for bytes, else JSON."""
@@ -123,7 +130,8 @@ class ContainersHandler(EngineHandler):
     async def get(self) -> None:
         """List containers, the newest first; without ``all`` only running ones."""
         everything = self.flag("all")
-        await self.answer(lambda engine: [shapes.container_row(each) for each in engine.containers.list(all=everything)])
+        proxied = self.proxied
+        await self.answer(lambda engine: [shapes.container_row(each, proxied=proxied) for each in engine.containers.list(all=everything)])
 
 
 class ContainerInspectHandler(EngineHandler):

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from notebook_containers.network.ports import PortMapping
 
 
-def container_row(container: Container) -> dict[str, object]:
-    """Return one row of ``GET /containers/json``."""
+def container_row(container: Container, *, proxied: bool) -> dict[str, object]:
+    """Return one row of ``GET /containers/json``; with ``proxied`` ports have a ``Link`` below the server's base address."""
     return {
         "Id": container.id,
         "Names": [f"/{container.name}"],
@@ -22,14 +22,16 @@ def container_row(container: Container) -> dict[str, object]:
         "State": container.status,
         "Status": container.status_text,
         "ExitCode": container.exit_code,
-        "Ports": [port(each) for each in container.ports],
+        "Ports": [port(each, proxied=proxied) for each in container.ports],
         "Labels": dict(container.labels),
     }
 
 
-def port(mapping: PortMapping) -> dict[str, object]:
-    """Return one published port of a container."""
+def port(mapping: PortMapping, *, proxied: bool) -> dict[str, object]:
+    """Return one published port of a container; ``Link`` is ours: where jupyter-server-proxy shows what listens there."""
+    here = mapping.protocol == "tcp" and mapping.host_ip in ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104  # compared, not bound
     return {
+        **({"Link": f"proxy/{mapping.host_port}/"} if proxied and here else {}),
         "IP": mapping.host_ip,
         "PrivatePort": mapping.container_port,
         "PublicPort": mapping.host_port,

@@ -290,3 +290,14 @@ def test_registries_in_cells(kernel: Kernel) -> None:
     assert kernel.run("%container_login -u me --password-stdin 127.0.0.1:1").ename in ("RegistryError", "InvalidArgument")
     code = "from notebook_containers.notebook.tables import TABLES; TABLES['search'].frame([]).columns.tolist()"
     assert kernel.ok(code).text == "['description', 'stars', 'official']"
+
+
+def test_a_published_ports_address_is_a_link(kernel: Kernel) -> None:
+    kernel.ok(f"%container_run -d --name web -p 80 {BASE} sleep 1000")
+    shown = kernel.ok("from notebook_containers import Engine\nengine = Engine()\nengine.containers.get('web').url(80)")
+    assert shown.text.startswith("'http://127.0.0.1:")
+    assert shown.result["text/html"].startswith('<a href="http://127.0.0.1:')
+    assert "<a href" in kernel.ok("%container_ps").result["text/html"]
+    kernel.ok("%container_update -p 81 web")
+    assert kernel.ok("len(engine.containers.get('web').ports)").text == "2"
+    kernel.ok("engine.close()")

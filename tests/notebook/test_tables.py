@@ -167,3 +167,16 @@ def test_a_thousand_rows_are_cut_and_counted() -> None:
 def test_importing_the_tables_imports_no_pandas() -> None:
     code = "import sys, notebook_containers.notebook.tables; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_published_ports_are_links_and_nothing_else_is() -> None:
+    ports = [
+        {"host_ip": "127.0.0.1", "host_port": 49153, "container_port": 80, "protocol": "tcp"},
+        {"host_ip": "127.0.0.1", "host_port": 53, "container_port": 53, "protocol": "udp"},
+        {"host_ip": '"><script>', "host_port": 1, "container_port": 1, "protocol": "tcp"},
+    ]
+    written = str(tables.ps_frame([row(ports=ports, names="<a href=x>")])._repr_html_())  # type: ignore[operator]
+    assert '<a href="http://127.0.0.1:49153/" target="_blank" rel="noopener noreferrer">127.0.0.1:49153→80/tcp</a>' in written
+    assert written.count("<a ") == 2
+    assert "<script" not in written
+    assert "127.0.0.1:53→53/udp" in written
