@@ -95,11 +95,11 @@ def _export(container: str, *, output: str | None) -> Result:
     """Write a container's whole file system as a tar archive."""
     here = face()
     found = here.engine.containers.get(container)
-    _write_stream(here, output, found.export)
+    write_stream(here, output, found.export)
     return None
 
 
-def _write_stream(here: Face, output: str | None, stream: Callable[[], Iterator[bytes]]) -> None:
+def write_stream(here: Face, output: str | None, stream: Callable[[], Iterator[bytes]]) -> None:
     """Write to a file, which appears when it is whole, or to standard output."""
     if output is None:
         _check_output()
@@ -140,7 +140,7 @@ def _commit(container: str, name: str | None, *, author: str, change: tuple[str,
 def _import(file: str, name: str | None, *, change: tuple[str, ...], message: str, platform: str, quiet: bool) -> Result:
     """Make an image of one layer from a tar archive: a file, or - for standard input."""
     here = face()
-    with _opened(here, file) as stream, here.transfer_view("import", name or file, quiet=quiet) as view:
+    with opened(here, file) as stream, here.transfer_view("import", name or file, quiet=quiet) as view:
         said = message or f"Imported from {file}"
         pieces = _counted(stream, view, file)
         image = here.engine.images.import_image(pieces, name, changes=list(change), message=said, platform=platform)
@@ -160,7 +160,7 @@ def _save(images: tuple[str, ...], *, output: str | None, format: str, platform:
     if output is None:
         _check_output()
     with here.transfer_view("save", ", ".join(images), quiet=quiet) as view:
-        _write_stream(here, output, lambda: here.engine.images.save(list(images), format=format, platform=platform, progress=view))
+        write_stream(here, output, lambda: here.engine.images.save(list(images), format=format, platform=platform, progress=view))
     return None
 
 
@@ -173,7 +173,7 @@ def _load(*, file: str | None, quiet: bool, no_names: bool, platform: str) -> Re
         with here.transfer_view("load", word, quiet=quiet) as view:
             images = engine.load_directory(local_path(here, word), named=not no_names, platform=platform, progress=view)
     else:
-        with _opened(here, word) as stream, here.transfer_view("load", word, quiet=quiet) as view:
+        with opened(here, word) as stream, here.transfer_view("load", word, quiet=quiet) as view:
             images = engine.load(_counted(stream, view, word), named=not no_names, platform=platform, progress=view)
     for image in images:
         for tag in image.tags:
@@ -197,7 +197,8 @@ def _counted(file: BinaryIO, report: Report, name: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(here: Face, word: str) -> Iterator[BinaryIO]:
+def opened(here: Face, word: str) -> Iterator[BinaryIO]:
+    """Open a local file to read, or standard input for ``-``; NotFound when it cannot be."""
     if word == "-":
         yield standard_input(here)
         return

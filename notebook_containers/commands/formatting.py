@@ -88,6 +88,14 @@ def _list(key: str) -> Callable[[Row], str]:
     return text
 
 
+def _count(key: str) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        value = row[key]
+        return str(len(value)) if isinstance(value, (list, tuple)) else "0"
+
+    return text
+
+
 def _command(row: Row) -> str:
     return f'"{row["command"]}"'
 
@@ -277,7 +285,12 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
     "volumes": (
         Column(heading="DRIVER", name="Driver", text=_plain("driver")),
         Column(heading="VOLUME NAME", name="Name", text=_plain("name")),
+        Column(heading="SIZE", name="Size", text=_size("size")),
         Column(heading="MOUNTPOINT", name="Mountpoint", text=_plain("mountpoint"), shown=False),
+        Column(heading="SCOPE", name="Scope", text=lambda _row: "local", shown=False),
+        Column(heading="LABELS", name="Labels", text=_labels, shown=False),
+        Column(heading="LINKS", name="Links", text=_count("containers"), shown=False),
+        Column(heading="CREATED AT", name="CreatedAt", text=_go_time("created"), shown=False),
     ),
 }
 

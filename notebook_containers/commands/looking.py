@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -146,7 +145,7 @@ def _inspect(names: tuple[str, ...], *, format: str | None, type: str | None, si
 
 
 def _document(name: str, kind: str | None, *, size: bool) -> Mapping[str, JSON]:
-    engine = face().engine
+    engine, missing = face().engine, None
     if kind in (None, "container"):
         try:
             found = engine.containers.get(name)
@@ -160,15 +159,22 @@ def _document(name: str, kind: str | None, *, size: bool) -> Mapping[str, JSON]:
         except (ImageNotFound, InvalidArgument) as err:
             if kind:
                 raise
-            with suppress(NotFound):
-                return engine.networks.get(name).attrs
-            raise NotFound(
-                f"no such object: {name}",
-                hint="no container, image or network has that name; see nbc ps -a, images, network ls",
-            ) from err
-    if kind == "network":
-        return engine.networks.get(name).attrs
-    raise InvalidArgument(f"--type {kind!r} is not understood", hint="use container, image or network")
+            missing = err
+    if kind in (None, "network"):
+        try:
+            return engine.networks.get(name).attrs
+        except NotFound:
+            if kind:
+                raise
+    if kind in (None, "volume"):
+        try:
+            return engine.volumes.get(name).attrs
+        except NotFound:
+            if kind:
+                raise
+            hint = "no container, image, network or volume has that name; see nbc ps -a, images, network ls, volume ls"
+            raise NotFound(f"no such object: {name}", hint=hint) from missing
+    raise InvalidArgument(f"--type {kind!r} is not understood", hint="use container, image, network or volume")
 
 
 def _diff(container: str, *, format: str | None) -> Result:
@@ -263,7 +269,7 @@ COMMANDS: Mapping[str, click.Command] = {
         _inspect,
         click.Option(["-f", "--format"], help="json, or a template such as '{{.State.Status}}'."),
         click.Option(["-s", "--size"], is_flag=True, help="Add the bytes of a container's file system."),
-        click.Option(["--type"], help="container or image."),
+        click.Option(["--type"], help="container, image, network or volume."),
         click.Argument(["names"], nargs=-1, required=True),
     ),
     "diff": _command("diff", _diff, FORMAT, _CONTAINER),

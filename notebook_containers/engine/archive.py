@@ -20,7 +20,7 @@ from notebook_containers.engine import launch
 from notebook_containers.engine.archiver import Table, Talk, table, text, texts
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.places import Place, Source
-from notebook_containers.errors import Conflict, RuntimeFailure
+from notebook_containers.errors import Conflict, NotFound, RuntimeFailure
 from notebook_containers.lean import dataclass, field
 from notebook_containers.linux import exhausted, namespaces, process as processes
 from notebook_containers.oci.documents import JSON
@@ -196,6 +196,19 @@ def export(parts: Parts, container_id: str) -> Iterator[bytes]:
         yield from Reading(archiver, PathStat(name="/", size=0, mode=0, mtime=0, link="", kind="d")).stream(".")
 
 
+def export_directory(parts: Parts, directory: Path, what: str) -> Iterator[bytes]:
+    """Yield an archive of all below a directory that containers write to, owners as they are inside; ``what`` names it in errors."""
+    with _directory_view(parts, directory) as view, Archiver(view, {"op": "get", "path": "/", "what": what}, reads=False) as archiver:
+        archiver.answer()
+        yield from Reading(archiver, PathStat(name="/", size=0, mode=0, mtime=0, link="", kind="d")).stream(".")
+
+
+def write_directory(parts: Parts, directory: Path, what: str, feed: Callable[[Place, Callable[[bytes], object]], object]) -> list[str]:
+    """Unpack an archive in such a directory, and nowhere else; return warnings."""
+    with _directory_view(parts, directory) as view:
+        return _write(view, {"op": "put", "path": "/", "what": what, "keep_kinds": True, "whole": True}, feed)
+
+
 def _stat(answer: Table) -> PathStat:
     found = table(answer, "stat")
     return PathStat(
@@ -228,7 +241,12 @@ def write(
     request: dict[str, JSON] = {"op": "put", "path": path, "as_root": as_root, "keep_kinds": keep_kinds}
     if source is not None:
         request["source"] = source.to_json()
-    with view_of(parts, container_id, writable=True) as view, Archiver(view, request, reads=True) as archiver:
+    with view_of(parts, container_id, writable=True) as view:
+        return _write(view, request, feed)
+
+
+def _write(view: View, request: Mapping[str, JSON], feed: Callable[[Place, Callable[[bytes], object]], object]) -> list[str]:
+    with Archiver(view, request, reads=True) as archiver:
         place = Place.from_json(table(archiver.answer(), "place"))
         archiver.send({"go": True})
         pipe = archiver.process.stdin
@@ -264,6 +282,24 @@ def view_of(parts: Parts, container_id: str, *, writable: bool = False) -> Itera
                 raise Conflict(f"container {container_id[:12]} is restarting", hint="stop it first, or try again")
             else:
                 yield _snapshot_view(parts, container_id, binds=True, writable=True)
+
+
+@contextmanager
+def _directory_view(parts: Parts, directory: Path) -> Iterator[View]:
+    """Yield how to see a directory of this machine, with the ids that an ordinary user's containers have."""
+    maps = parts.host.maps
+    pairs = (maps.uids, maps.gids) if maps is not None else ((), ())
+    uids, gids = (tuple(IDMapping(container_id=inside, host_id=first, size=count) for inside, first, count in lines) for lines in pairs)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as err:
+        raise NotFound(f"there is no directory {directory}", hint="was it removed?") from err
+    try:
+        request: dict[str, JSON] = {"root": fd, "mapped": maps is not None}
+        highest = maps.highest if maps else None
+        yield View(request=request, fds=(fd,), uids=uids, gids=gids, single_id=highest == 0, highest=highest)
+    finally:
+        os.close(fd)
 
 
 @contextmanager
@@ -343,7 +379,10 @@ def _snapshot_view(parts: Parts, container_id: str, *, binds: bool, writable: bo
 
 def _binds(spec: Spec) -> list[JSON]:
     wanted = [m for m in spec.mounts if m.type == "bind" and m.destination != "/sys" and not m.destination.startswith("/sys/")]
-    return [{"source": m.source, "target": m.destination, "options": list(m.options)} for m in wanted]
+    # an image's files, or what was written over a directory
+    wanted += [m for m in spec.mounts if m.type == "overlay" and not any(word.startswith("subpath=") for word in m.options)]
+    wanted.sort(key=lambda m: m.destination.count("/"))
+    return [{"type": m.type, "source": m.source, "target": m.destination, "options": list(m.options)} for m in wanted]
 
 
 def _highest(spec: Spec) -> int | None:

@@ -74,7 +74,7 @@ def _serve(talk: Talk, request: Table) -> list[str]:
                 return _put(talk, request, root, path)
             return _get(talk, request, root, path)
     except OSError as err:
-        raise explain(err, path) from err
+        raise explain(err, path, text(request, "what") or "the container") from err
 
 
 def _get(talk: Talk, request: Table, root: SafeRoot, path: str) -> list[str]:
@@ -106,7 +106,12 @@ def _put(talk: Talk, request: Table, root: SafeRoot, path: str) -> list[str]:
     owner = (0, 0) if request.get("as_root") else None
     highest = int(str(request["highest"])) if request.get("highest") else None
     rules = Rules(
-        layer=False, single_id=bool(request.get("single_id")), owner=owner, keep_kinds=bool(request.get("keep_kinds")), highest=highest
+        layer=False,
+        single_id=bool(request.get("single_id")),
+        owner=owner,
+        keep_kinds=bool(request.get("keep_kinds")),
+        highest=highest,
+        whole=bool(request.get("whole")),
     )
     with os.fdopen(0, "rb", 1 << 16) as archive:
         return list(unpack(TarReader(archive), root, rules, below=_plain(place.below)).warnings)
@@ -136,19 +141,18 @@ def _status(root: SafeRoot, path: str, real: str) -> Table:
 
 
 def _view(talk: Talk, view: Table) -> int:
-    """Return a descriptor of the container's root."""
+    """Return a descriptor of the container's root, or of a directory with the container's ids."""
     if (live := view.get("root")) is not None:
-        if (user := view.get("user")) is not None:
+        if view.get("mapped"):
+            _enter_ids(talk, syscalls.CLONE_NEWUSER)
+        elif (user := view.get("user")) is not None:
             syscalls.setns(int(str(user)), syscalls.CLONE_NEWUSER)
             _be_root()
         return int(str(live))
-    mapped = bool(view.get("mapped"))
-    syscalls.unshare(syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWUSER if mapped else 0))
-    if mapped:
-        talk.send({"unshared": True})
-        if not talk.receive():
-            raise errors.Unsupported("the ids of a user namespace cannot be mapped here", hint="see 'nbc doctor'")
-        _be_root()
+    if view.get("mapped"):
+        _enter_ids(talk, syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUSER)
+    else:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
     root = _mount(view)
     for bind in tables(view, "binds"):
@@ -156,6 +160,14 @@ def _view(talk: Talk, view: Table) -> int:
     if view.get("readonly"):
         mounts.change(root, mounts.Options(["ro"]))
     return root
+
+
+def _enter_ids(talk: Talk, flags: int) -> None:
+    syscalls.unshare(flags)
+    talk.send({"unshared": True})
+    if not talk.receive():
+        raise errors.Unsupported("the ids of a user namespace cannot be mapped here", hint="see 'nbc doctor'")
+    _be_root()
 
 
 def _be_root() -> None:
@@ -199,7 +211,7 @@ def _attach(tree: int, place: str) -> None:
 def _bind(root: int, bind: Table) -> None:
     """Mount one bind in the view; one that has no source or no place any more is left out: the container could not start with it either."""
     try:
-        tree = mounts.create("bind", text(bind, "source"), texts(bind, "options"))
+        tree = mounts.create(text(bind, "type"), text(bind, "source"), texts(bind, "options"))
     except FileNotFoundError:
         return
     try:
@@ -242,22 +254,22 @@ def tables(data: Mapping[str, JSON], key: str) -> list[Table]:
     return [dict(item) for item in value if isinstance(item, dict)] if isinstance(value, (list, tuple)) else []
 
 
-def explain(err: OSError, path: str) -> errors.Error:
-    """Return the error of ours that says what went wrong with a path in the container."""
+def explain(err: OSError, path: str, inside: str = "the container") -> errors.Error:
+    """Return the error of ours that says what went wrong with a path in the container, or in what else it is ``inside``."""
     reason = (os.strerror(err.errno) if err.errno else str(err)).lower()
     named = err.filename if isinstance(err.filename, str) and not err.filename.startswith("/proc/self/") else ""
     where = f"/{named.lstrip('/')}" if named.count("/") or not named or named == path.strip("/") else posixpath.join(path, named)
     where = path if where == "/" else where
     if err.errno in (errno.ENOENT, errno.ENOTDIR):
-        return errors.NotFound(f"there is no {where} in the container")
+        return errors.NotFound(f"there is no {where} in {inside}")
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
-        return errors.DiskFull(f"no space left for {where} in the container", hint="free space with 'nbc system prune'")
+        return errors.DiskFull(f"no space left for {where} in {inside}", hint="free space with 'nbc system prune'")
     if err.errno == errno.EROFS:
-        return errors.Conflict(f"{where} cannot be changed: it is mounted read-only in the container")
+        return errors.Conflict(f"{where} cannot be changed: it is mounted read-only in {inside}")
     if err.errno == errno.EBUSY:
         return errors.Conflict(f"{where} cannot be replaced: something is mounted there")
     if err.errno in (errno.ELOOP, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL):
-        return errors.InvalidArgument(f"{where} in the container cannot be used: {reason}")
+        return errors.InvalidArgument(f"{where} in {inside} cannot be used: {reason}")
     if err.errno in (errno.EPERM, errno.EACCES):
-        return errors.Unsupported(f"{where} in the container cannot be used: {reason}", hint="see 'nbc doctor'")
-    return errors.RuntimeFailure(f"{where} in the container cannot be used: {reason}")
+        return errors.Unsupported(f"{where} in {inside} cannot be used: {reason}", hint="see 'nbc doctor'")
+    return errors.RuntimeFailure(f"{where} in {inside} cannot be used: {reason}")

@@ -19,7 +19,7 @@ from notebook_containers.engine.specgen import capability_set
 from notebook_containers.engine.telling import Telling
 from notebook_containers.engine.usage import Usage
 from notebook_containers.engine.words import DEFAULT_PIDS_LIMIT, environment_list
-from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure, StartFailed
+from notebook_containers.errors import Conflict, InvalidArgument, RuntimeFailure, StartFailed, VolumeNotFound
 from notebook_containers.lean import replace
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.oci.documents import JSON, untrusted_json
@@ -271,11 +271,12 @@ class Container(Contents, Usage, Telling):
                 raise Conflict(
                     f"container {self.name} is {self.status}", hint=f"stop it first, or remove it with force (nbc rm -f {self.name})"
                 )
-            launch.remove(self._parts, self.id)
+            launch.remove(self._parts, self.id, [point.snapshot for point in self.document.mounts if point.snapshot])
         if v or self.document.options.auto_remove:
             for point in self.document.mounts:
-                if point.anonymous and not volumes.users(self._parts, point.volume):
-                    volumes.Volumes.destroy(self._parts, point.volume)
+                if point.anonymous:
+                    with suppress(Conflict, VolumeNotFound):  # another container has it
+                        volumes.Volumes.destroy(self._parts, point.volume)
 
     def rename(self, name: str) -> None:
         """Give it another name; raises Conflict when that is taken."""

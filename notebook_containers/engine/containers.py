@@ -71,7 +71,11 @@ class Containers:
             if replaces is not None:
                 options, taken = neighbours.taken_over(options, replaces.document, record.config.config.volumes)
                 inherited += taken
-            document = launch.create(self._parts, self._volumes, record, name, options, inherited=inherited, expected=expected)
+            wanted = [mount.source for mount in options.volumes if mount.kind == "image"]
+            images = {word: pulling.choose(self._images, word, policy=options.pull, progress=progress).diff_ids for word in wanted}
+            document = launch.create(
+                self._parts, self._volumes, record, name, options, inherited=inherited, images=images, expected=expected
+            )
         return Container(self._parts, self._networks, self._parts.store.records.container(document.id))
 
     def _document(self, name: str) -> ContainerDocument:

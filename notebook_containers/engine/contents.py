@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from notebook_containers.engine import actors
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.parts import Parts
+from notebook_containers.errors import VolumeNotFound
 from notebook_containers.oci.documents import JSON
 
 if TYPE_CHECKING:
     from notebook_containers.engine.image import Image
+    from notebook_containers.engine.volume import Volume
 
 
 class Contents:
@@ -25,6 +27,18 @@ class Contents:
     name: str
     document: ContainerDocument
     _parts: Parts
+
+    def volume(self, name: str) -> Volume:
+        """Return one of its volumes, by its name or by the place where it is mounted; VolumeNotFound names those that it has."""
+        from notebook_containers.engine.volume import Volume
+
+        places = {point.target.rstrip("/"): point.volume for point in self.document.mounts if point.volume}
+        found = places.get(name.rstrip("/"), name)
+        if found not in places.values():
+            has = ", ".join(f"{volume} at {place}" for place, volume in places.items())
+            hint = f"it has {has}" if has else "it has none; give it one with -v NAME:/place"
+            raise VolumeNotFound(f"container {self.name} has no volume {name!r}", hint=hint)
+        return Volume(self._parts, self._parts.store.volumes.get(found))
 
     def get_archive(self, path: str) -> tuple[Iterator[bytes], dict[str, JSON]]:
         """Return a path of the container as a tar stream, and its status in docker-py's shape; NotFound when there is none.

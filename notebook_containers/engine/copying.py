@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from notebook_containers.engine import archive
@@ -38,6 +39,12 @@ def put(parts: Parts, container_id: str, path: str, data: bytes | BinaryIO | Ite
     """Unpack an archive, compressed or not, in a directory of the container; returns warnings."""
     with plain(data) as stream:
         return archive.write(parts, container_id, path, lambda _place, write: _pour(stream, write))
+
+
+def put_in_directory(parts: Parts, directory: Path, what: str, data: bytes | BinaryIO | Iterator[bytes]) -> list[str]:
+    """Unpack an archive, compressed or not, in a directory that containers write to; ``what`` names it in errors."""
+    with plain(data) as stream:
+        return archive.write_directory(parts, directory, what, lambda _place, write: _pour(stream, write))
 
 
 def plain(data: bytes | BinaryIO | Iterator[bytes]) -> BinaryIO:

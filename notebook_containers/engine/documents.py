@@ -15,7 +15,11 @@ from notebook_containers.oci.image import ContainerConfig, Digest
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class MountPoint(Document):
-    """One mount of a container as it was made; ``kind`` is bind, volume or tmpfs."""
+    """One mount of a container as it was made; ``kind`` is bind, volume, tmpfs or image.
+
+    ``image`` is the name that was given for one. ``snapshot`` ends the key of the snapshot that the mount is of or keeps its changes in: an
+    image's layers, or what is written over the directory ``source``.
+    """
 
     kind: str
     source: str
@@ -26,6 +30,8 @@ class MountPoint(Document):
     propagation: str = ""
     recursive: bool = True
     subpath: str = ""
+    image: str = ""
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)

@@ -35,11 +35,23 @@ def prune_test(filters: Filters | None) -> Test:
 def dangling(filters: Filters | None) -> tuple[bool, Filters]:
     """Take ``dangling`` out of an image prune's filters; tell whether images with names go too (``dangling=false``)."""
     rest = {key: value for key, value in (filters or {}).items() if key != "dangling"}
-    words = [word.lower() for word in values((filters or {}).get("dangling", ()))]
+    given = values((filters or {}).get("dangling", ()))
+    return not all(truth("dangling", word) for word in given), rest
+
+
+def truth(key: str, given: object) -> bool:
+    """Return whether a filter's words say true; none of them does not. InvalidArgument for other words."""
+    words = [word.lower() for word in values(given)]
     for word in words:
         if word not in ("true", "false", "1", "0"):
-            raise InvalidArgument(f"filter dangling={word!r} is not understood", hint="write dangling=true or dangling=false")
-    return any(word in ("false", "0") for word in words), rest
+            raise InvalidArgument(f"filter {key}={word!r} is not understood", hint=f"write {key}=true or {key}=false")
+    return any(word in ("true", "1") for word in words)
+
+
+def has_label(labels: Mapping[str, str], word: str) -> bool:
+    """Tell whether there is the label ``NAME`` or ``NAME=VALUE``."""
+    name, equals, wanted = word.partition("=")
+    return name in labels and (not equals or labels[name] == wanted)
 
 
 def values(given: object) -> list[str]:
@@ -53,11 +65,10 @@ def _test(key: str, value: str) -> Test:
     if key == "until":
         moment = until(value)
         return lambda created, _labels: created < moment
-    name, equals, wanted = value.partition("=")
     if key == "label":
-        return lambda _created, labels: name in labels and (not equals or labels[name] == wanted)
+        return lambda _created, labels: has_label(labels, value)
     if key == "label!":
-        return lambda _created, labels: not (name in labels and (not equals or labels[name] == wanted))
+        return lambda _created, labels: not has_label(labels, value)
     raise InvalidArgument(f"filter {key!r} is not understood by prune", hint="use until=24h, label=NAME[=VALUE] or label!=NAME[=VALUE]")
 
 

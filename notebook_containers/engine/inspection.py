@@ -38,9 +38,10 @@ def container(parts: Parts, document: ContainerDocument, name: str, state: Conta
         "Mounts": [
             {
                 "Type": p.kind,
-                "Name": p.volume,
+                **({"Name": p.volume, "Driver": "local"} if p.volume else {"Name": ""}),
                 "Source": p.source,
                 "Destination": p.target,
+                "Mode": "ro" if p.read_only else "",
                 "RW": not p.read_only,
                 "Propagation": (p.propagation or "rprivate") if p.kind == "bind" else "",
             }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.mount_words import Volumes
 
 
 class ProcessKeywords(TypedDict, total=False):
@@ -82,7 +85,7 @@ class IsolationKeywords(TypedDict, total=False):
 class StorageKeywords(TypedDict, total=False):
     """What is mounted into it."""
 
-    volumes: Mapping[str, Mapping[str, str]] | Sequence[str] | None
+    volumes: Volumes | None
     mounts: Sequence[str | Mapping[str, object]] | None
     tmpfs: Mapping[str, str] | None
     volumes_from: Sequence[str] | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from notebook_containers.engine import (
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
 from notebook_containers.engine.host import Host
+from notebook_containers.engine.mount_points import Made, check_volumes, mount_points, mounted, volume_notes
 from notebook_containers.engine.network_words import DEFAULT, is_own
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
@@ -43,7 +44,8 @@ from notebook_containers.lean import replace
 from notebook_containers.linux import cgroups, seccomp
 from notebook_containers.network import names
 from notebook_containers.oci.documents import JSON, untrusted_json
-from notebook_containers.oci.runtime import BlockIO, Device, Mount, Spec
+from notebook_containers.oci.image import Digest
+from notebook_containers.oci.runtime import BlockIO, Device, Spec
 from notebook_containers.runtime import outside
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions
 from notebook_containers.runtime.expected import Expected
@@ -63,11 +65,13 @@ def create(
     options: ContainerOptions,
     *,
     inherited: Sequence[MountPoint] = (),
+    images: Mapping[str, Sequence[Digest]] | None = None,
     expected: Expected | None = None,
 ) -> ContainerDocument:
     """Write a new container's snapshot, bundle and record, with the mounts it ``inherited``; raises Conflict when the name is taken.
 
-    The record comes last: who is killed before it leaves only garbage. The caller holds the store's lease.
+    ``images`` are the layers of those that it mounts, by the names given. The record comes last: who is killed before it leaves only
+    garbage. The caller holds the store's lease.
     """
     if parts.host.rootless and options.network != "host" and names.HOST_GATEWAY in options.extra_hosts.values():
         raise Unsupported("--add-host NAME:host-gateway is not possible for an ordinary user's network", hint="use --network host")
@@ -106,15 +110,16 @@ def create(
         undo.callback(parts.store.snapshots.remove, container_id)
         if expected is not None:
             expected.root(parts.store.snapshots.mounts(container_id, volatile=options.auto_remove))
-        made: list[str] = []
-        undo.callback(volumes.discard, made)
-        mounts = volumes.mount_points(options, config.volumes, document.layers, made=made, inherited=inherited)
-        document = replace(document, mounts=tuple(mounts))
+        made = Made()
+        undo.callback(made.undo, parts, volumes)
+        points = mount_points(parts, volumes, document, images or {}, made=made, inherited=inherited)
+        document = replace(document, mounts=tuple(points), warnings=(*document.warnings, *volume_notes(parts, points)))
         write_bundle(parts, document, describe(parts, document), expected=expected)
         if not options.auto_remove:
             parts.store.disk.force(directory)
         undo.callback(_forget_record, parts, container_id)
         name = _reserve(parts, document)
+        check_volumes(parts, document.mounts)
         choice.close()
         undo.pop_all()
     actors.introduce(parts, document, name)
@@ -227,12 +232,11 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Ma
     host, maps = parts.host, parts.host.container_maps(options.userns, first_id=document.first_id)
     shown = (outside.IDMAP,) if document.first_id else ()
     kept = host.kept_ids(options.userns)
-    word = options.user or ("" if kept else config.user)
 
     def read(path: str) -> bytes | None:
         return parts.store.snapshots.read_file(document.layers, path)
 
-    identity = users.identity(word, read, maps, caller=kept)
+    identity = users.of_container(parts, document)
     home = options.working_dir or config.working_dir or "/"
     passwd = users.passwd_with_caller(read, *kept, home=home) if kept else None
     extra = users.groups(options.group_add, read, maps)
@@ -241,7 +245,7 @@ def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Ma
     if pretending:
         files += installers.apt_file(parts.store.snapshots, document.layers, directory)
     files = [replace(mount, options=(*mount.options, *shown)) for mount in files]
-    binds = [_bind(point, shown if point.kind == "volume" else ()) for point in document.mounts]
+    binds = [mounted(parts, point, shown if point.kind == "volume" else ()) for point in document.mounts]
     capabilities = frozenset(specgen.capability_set(options, parts.host))
     resolved = specgen.Resolved(
         id=document.id,
@@ -300,20 +304,6 @@ def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object
         raise InvalidArgument(f"seccomp profile {word!r} cannot be used: {err}") from err
 
 
-def _bind(point: MountPoint, more: tuple[str, ...]) -> Mount:
-    words = [
-        *more,
-        "rbind" if point.recursive else "bind",
-        point.propagation or "rprivate",
-        "nosuid",
-        "nodev",
-        "ro" if point.read_only else "rw",
-    ]
-    if point.subpath:
-        words.append(f"subpath={point.subpath}")
-    return Mount(destination=point.target, type="bind", source=point.source, options=tuple(words))
-
-
 def start(
     parts: Parts, networks: Networks, document: ContainerDocument, *, attach: bool = False, stdin: bool = False
 ) -> tuple[ContainerDocument, Session | None]:
@@ -337,6 +327,7 @@ def start(
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
         undo.callback(marker.unlink, missing_ok=True)
+        check_volumes(parts, document.mounts)
         others = neighbours.Neighbours(parts, document.options, held.enter_context(networks.namespaces(endpoints)))
         bundle = Bundle(path=parts.bundle_path(document.id))
         if others:
@@ -408,8 +399,10 @@ def forget(parts: Parts, container_id: str) -> None:
         parts.runtime.delete(container_id, force=True)
 
 
-def remove(parts: Parts, container_id: str) -> None:
+def remove(parts: Parts, container_id: str, more: Iterable[str] = ()) -> None:
     """Take everything of a container away: processes, addresses, record, writable layer, bundle; the caller holds its lock.
+
+    ``more`` are the keys of other snapshots that are its own.
 
     The record goes first, so that a crash leaves only garbage, which the next collection frees.
     """
@@ -420,7 +413,7 @@ def remove(parts: Parts, container_id: str) -> None:
 
     def remove_rest() -> None:
         parts.store.records.remove_container(container_id)  # and its addresses, in one transaction
-        parts.store.snapshots.remove(container_id, beside=[parts.bundle_path(container_id)])
+        parts.store.snapshots.remove(container_id, *more, beside=[parts.bundle_path(container_id)])
 
     try:
         parts.runtime.delete(container_id, force=True, meanwhile=remove_rest)

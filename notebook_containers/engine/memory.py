@@ -21,11 +21,17 @@ def fresh_directory(run: Path) -> Path:
 
     What dead processes left there is removed first. Raises Unsupported when there is no memory filesystem to write to.
     """
+    place = lasting_directory(run)
+    _sweep(place)
+    return place / f"nbc-secret-{os.getpid()}-{start_time(os.getpid())}-{os.urandom(8).hex()}"
+
+
+def lasting_directory(run: Path) -> Path:
+    """Return a directory in memory that this user can write to: ``run`` where that is, else /dev/shm; Unsupported when neither is."""
     for place in (run, _SHARED_MEMORY):
         if _in_memory(place) and os.access(place, os.W_OK):
-            _sweep(place)
-            return place / f"nbc-secret-{os.getpid()}-{start_time(os.getpid())}-{os.urandom(8).hex()}"
-    raise Unsupported(f"secrets need a filesystem in memory, and neither {run} nor {_SHARED_MEMORY} is one", hint="set NBC_RUN to a tmpfs")
+            return place
+    raise Unsupported(f"a filesystem in memory is needed, and neither {run} nor {_SHARED_MEMORY} is one", hint="set NBC_RUN to a tmpfs")
 
 
 def _sweep(place: Path) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from notebook_containers.engine.quantities import parse_bytes
 from notebook_containers.errors import InvalidArgument, Unsupported
 from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.documents import Document
 
+if TYPE_CHECKING:
+    from notebook_containers.engine.volume import Volume
+
+Volumes: TypeAlias = "Mapping[str, object] | Mapping[Path, object] | Mapping[Volume, object] | Mapping[str | Path, object] | Sequence[str]"
+"""What ``volumes=`` takes: sources mapped to ``{"bind": …, "mode": …}`` or to ``"/inside[:mode]"``, or texts of ``-v``."""
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}\Z")
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _TMPFS = re.compile(r"(size|mode|uid|gid|nr_inodes|nr_blocks)=[0-9]+[kmgKMG%]?\Z", re.ASCII)
@@ -18,12 +25,17 @@ _TMPFS_WORDS = (
     "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "noatime", "relatime", "strictatime", "nodiratime", "diratime",
 )  # fmt: skip
 _HINT = "write type=bind,source=/host/path,target=/inside[,readonly]"
-_KEYS = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
-_FLAGS = frozenset({"readonly", "volume-nocopy", "bind-nonrecursive", "bind-create-src"})
+_KEYS = {
+    "src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite", "u": "chown",
+    "volume-subpath": "subpath", "image-subpath": "subpath",
+}  # fmt: skip
+_FLAGS = frozenset({"readonly", "readwrite", "chown", "volume-nocopy", "bind-nonrecursive", "bind-create-src"})
+_SEVERAL = ("volume-label", "volume-opt")
 _OF_KIND: Mapping[str, frozenset[str]] = {
-    "bind": frozenset({"source", "bind-propagation", "bind-nonrecursive", "bind-recursive", "bind-create-src"}),
-    "volume": frozenset({"source", "volume-nocopy", "volume-subpath", "volume-label", "volume-driver"}),
+    "bind": frozenset({"source", "chown", "bind-propagation", "bind-nonrecursive", "bind-recursive", "bind-create-src"}),
+    "volume": frozenset({"source", "chown", "subpath", "volume-nocopy", "volume-driver", *_SEVERAL}),
     "tmpfs": frozenset({"tmpfs-size", "tmpfs-mode"}),
+    "image": frozenset({"source", "subpath", "readwrite"}),
 }
 _RECURSION = {"enabled": "", "disabled": "disabled", "readonly": ""}
 _COMMON = frozenset({"type", "target", "readonly", "consistency"})
@@ -31,10 +43,12 @@ _COMMON = frozenset({"type", "target", "readonly", "consistency"})
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class VolumeMount(Document):
-    """One mount that was asked for: ``source`` is an absolute host path (bind), a volume name, or empty (anonymous volume).
+    """One mount that was asked for: ``source`` is an absolute host path (bind), a volume name, empty (anonymous volume) or an image's name.
 
     ``must_exist`` refuses a host path that is not there (else it is made). ``recursion`` is empty (mounts below come along, and are
-    read-only with it) or ``disabled`` (they stay away). ``subpath`` is a place in a volume.
+    read-only with it) or ``disabled`` (they stay away). ``subpath`` is a place in a volume or image. With ``own`` all files are given to
+    the container's user first; with ``overlay`` what is written is seen by the container alone, and goes with it. ``labels`` and
+    ``options`` are for a volume that is made.
     """
 
     kind: str
@@ -46,7 +60,10 @@ class VolumeMount(Document):
     recursion: str = ""
     no_copy: bool = False
     subpath: str = ""
+    own: bool = False
+    overlay: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_volume(text: str, *, cwd: Path | None = None) -> VolumeMount:
@@ -59,15 +76,18 @@ def parse_volume(text: str, *, cwd: Path | None = None) -> VolumeMount:
     return _volume_mount(parts[0], parts[1], parts[2] if len(parts) == 3 else "", text, cwd)
 
 
-def _volume_mount(source: str, target: str, mode: str, text: str, cwd: Path | None) -> VolumeMount:
+def _volume_mount(source: str, target: str, mode: str, text: str, cwd: Path | None, *, path: bool = False) -> VolumeMount:
     check_target(target, text)
-    kind = "bind" if source.startswith(("/", ".", "~")) else "volume"
+    kind = "bind" if path or source.startswith(("/", ".", "~")) else "volume"
     if kind == "bind":
         source = str((cwd or Path.cwd()).joinpath(Path(source).expanduser()).resolve())
     elif source and not NAME.match(source):
         raise InvalidArgument(f"{source!r} is no volume name", hint="a host directory is written with a leading / or ./")
     mount = VolumeMount(kind=kind, source=source, target=target)
-    for word in filter(None, mode.split(",")):
+    words = [word for word in mode.split(",") if word]
+    if {"ro", "rw"} <= set(words):
+        raise InvalidArgument(f"{text!r} is both read-only and writable", hint="choose ro or rw")
+    for word in words:
         mount = _with_mode(mount, word, text)
     return mount
 
@@ -91,24 +111,47 @@ def _with_mode(mount: VolumeMount, word: str, text: str) -> VolumeMount:
         return replace(mount, propagation=word)
     if word == "nocopy" and mount.kind == "volume":
         return replace(mount, no_copy=True)
+    if word == "U":
+        return replace(mount, own=True)
+    if word == "O" and mount.kind == "bind":
+        return replace(mount, overlay=True)
     raise InvalidArgument(
-        f"volume option {word!r} in {text!r} is not supported", hint="use ro, rw, nocopy (volumes) or rslave, rshared (host directories)"
+        f"volume option {word!r} in {text!r} is not supported",
+        hint="use ro, rw, U, nocopy (volumes), O, rslave or rshared (host directories)",
     )
 
 
-def volumes(given: Mapping[str, Mapping[str, str]] | Sequence[str] | None) -> tuple[VolumeMount, ...]:
-    """Return the mounts of docker-py's mapping (source to ``bind`` and ``mode``) or of ``-v`` texts."""
+def volumes(given: Volumes | None) -> tuple[VolumeMount, ...]:
+    """Return the mounts of docker-py's mapping (source to ``bind`` and ``mode``) or of ``-v`` texts.
+
+    A source may be a :class:`~pathlib.Path`, which always means a directory of this machine, or a volume; what it is mapped to may be the
+    place inside alone, as ``"/data"`` or ``"/data:ro"``.
+    """
     if given is None:
         return ()
     if not isinstance(given, Mapping):
         return tuple(parse_volume(str(entry)) for entry in given)
-    return tuple(_mapped_volume(str(source), value) for source, value in given.items())
+    return tuple(_mapped_volume(source, value) for source, value in given.items())
 
 
-def _mapped_volume(source: str, value: object) -> VolumeMount:
-    if not isinstance(value, Mapping) or not isinstance(value.get("bind"), str):
-        raise InvalidArgument(f"volume {source!r} has no 'bind'", hint='write {"/host/path": {"bind": "/inside", "mode": "ro"}}')
-    return _volume_mount(source, value["bind"], str(value.get("mode", "rw")), f"{source}:{value['bind']}", None)
+def _mapped_volume(given: object, value: object) -> VolumeMount:
+    source, path = _source(given)
+    if isinstance(value, (str, os.PathLike)):
+        target, _, mode = os.fspath(value).partition(":")
+    elif isinstance(value, Mapping) and isinstance(value.get("bind"), (str, os.PathLike)):
+        target, mode = os.fspath(value["bind"]), str(value.get("mode") or "rw")
+    else:
+        hint = 'write {"/host/path": {"bind": "/inside", "mode": "ro"}} or {"/host/path": "/inside:ro"}'
+        raise InvalidArgument(f"volume {source!r} has no 'bind'", hint=hint)
+    return _volume_mount(source, target, mode, f"{source}:{target}", None, path=path)
+
+
+def _source(given: object) -> tuple[str, bool]:
+    """Return a mapping's key as text, and whether it is surely a path."""
+    if isinstance(given, os.PathLike):
+        return str(os.fspath(given)), True
+    name = getattr(given, "name", given)  # a volume, of docker-py's shape or ours
+    return str(name), False
 
 
 def mounts(given: Sequence[str | Mapping[str, object]] | None) -> tuple[tuple[VolumeMount, ...], dict[str, str]]:
@@ -134,14 +177,14 @@ def _fields(text: str) -> dict[str, str]:
         key = _KEYS.get(key.strip().lower(), key.strip().lower())
         if not equals and key not in _FLAGS:
             raise InvalidArgument(f"--mount {text!r}: {word!r} has no value", hint=_HINT)
-        if key == "volume-label":
+        if key in _SEVERAL:
             value = "\n".join([*filter(None, [values.get(key)]), value])
         elif key in values:
             raise InvalidArgument(f"--mount {text!r}: {key} is given twice")
         values[key] = value if equals else "true"
     kind = values.get("type", "volume")
     if kind not in _OF_KIND:
-        raise Unsupported(f"--mount type={kind} is not supported", hint="use type=bind, volume or tmpfs")
+        raise Unsupported(f"--mount type={kind} is not supported", hint="use type=bind, volume, tmpfs or image")
     for key in values:
         if key not in _COMMON | _OF_KIND[kind]:
             raise InvalidArgument(f"--mount {text!r}: {key} does not go with type={kind}", hint=_HINT)
@@ -169,21 +212,35 @@ def _mount(values: Mapping[str, str], text: str) -> VolumeMount:
         raise InvalidArgument(f"--mount {text!r}: the source is not an absolute path of this machine", hint=_HINT)
     if kind == "volume" and source and not NAME.match(source):
         raise InvalidArgument(f"--mount {text!r}: {source!r} is no volume name", hint="a host directory needs type=bind")
+    if kind == "image" and not source:
+        raise InvalidArgument(f"--mount {text!r}: no image is named", hint="write type=image,source=IMAGE,target=/inside")
     if values.get("volume-driver", "local") != "local":
         raise Unsupported(f"--mount volume-driver={values['volume-driver']} is not supported", hint="volumes are local directories")
-    labels = [entry.partition("=") for entry in values.get("volume-label", "").split("\n") if entry]
     return VolumeMount(
         kind=kind,
         source=str(Path(source).resolve()) if kind == "bind" else source,
         target=_target(values, text),
-        read_only=_truth(values, "readonly", text),
+        read_only=_read_only(values, text),
         must_exist=kind == "bind" and not _truth(values, "bind-create-src", text),
         propagation=_propagation(values, text),
         recursion="disabled" if _truth(values, "bind-nonrecursive", text) else _recursion(values, text),
         no_copy=_truth(values, "volume-nocopy", text),
-        subpath=_subpath(values.get("volume-subpath", ""), text),
-        labels={name: value for name, _, value in labels},
+        subpath=_subpath(values.get("subpath", "").removeprefix("/" if kind == "image" else ""), text),
+        own=_truth(values, "chown", text),
+        labels=_pairs(values, "volume-label"),
+        options=_pairs(values, "volume-opt"),
     )
+
+
+def _read_only(values: Mapping[str, str], text: str) -> bool:
+    """An image is read-only unless it is asked for otherwise."""
+    if values.get("type") == "image" and "readonly" not in values:
+        return not _truth(values, "readwrite", text)
+    return _truth(values, "readonly", text)
+
+
+def _pairs(values: Mapping[str, str], key: str) -> dict[str, str]:
+    return {name: value for name, _, value in (entry.partition("=") for entry in values.get(key, "").split("\n") if entry)}
 
 
 def _propagation(values: Mapping[str, str], text: str) -> str:
@@ -202,7 +259,7 @@ def _recursion(values: Mapping[str, str], text: str) -> str:
 
 def _subpath(word: str, text: str) -> str:
     if word.startswith("/") or ".." in word.split("/") or "\0" in word:
-        raise InvalidArgument(f"--mount {text!r}: volume-subpath={word} is no relative path inside the volume")
+        raise InvalidArgument(f"--mount {text!r}: the subpath {word} is no relative path inside", hint="write subpath=a/b, without ..")
     return "/".join(part for part in word.split("/") if part not in ("", "."))
 
 
@@ -233,6 +290,7 @@ def _mount_text(entry: Mapping[str, object]) -> str:
 _OBJECT: Mapping[str, Mapping[str, str]] = {
     "BindOptions": {"Propagation": "bind-propagation", "NonRecursive": "bind-nonrecursive", "CreateMountpoint": "bind-create-src"},
     "VolumeOptions": {"NoCopy": "volume-nocopy", "Subpath": "volume-subpath", "Labels": "volume-label", "DriverConfig": "volume-driver"},
+    "ImageOptions": {"Subpath": "image-subpath"},
     "TmpfsOptions": {"SizeBytes": "tmpfs-size", "Mode": "tmpfs-mode"},
 }
 
@@ -248,11 +306,23 @@ def _members(entry: Mapping[str, object], group: str, names: Mapping[str, str]) 
             found += [(word, f"{key}={text}") for key, text in value.items()]
         elif member == "DriverConfig" and isinstance(value, Mapping):
             found += [(word, str(value["Name"]))] if value.get("Name") else []
+            given = value.get("Options")
+            found += [("volume-opt", f"{k}={v}") for k, v in given.items()] if isinstance(given, Mapping) else []
         elif member == "Mode" and isinstance(value, int):
             found.append((word, f"{value:o}"))
         elif value not in (None, False, ""):
             found.append((word, "true" if value is True else str(value)))
     return found
+
+
+def check_places(volumes: Sequence[VolumeMount], memory: Iterable[str]) -> None:
+    """Raise InvalidArgument when two mounts are asked for at one place."""
+    seen: set[str] = set()
+    for target in (*(mount.target for mount in volumes), *memory):
+        place = "/" + "/".join(part for part in target.split("/") if part not in ("", "."))
+        if place in seen:
+            raise InvalidArgument(f"two mounts are asked for at {place}", hint="choose another place for one of them")
+        seen.add(place)
 
 
 def tmpfs(given: Mapping[str, str] | None) -> dict[str, str]:

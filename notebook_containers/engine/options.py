@@ -115,6 +115,8 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
     no_new_privileges, seccomp, masked = words.security(given.get("security_opt"))
     network = network_words.mode(given)
     mounts, memory_mounts = mount_words.mounts(given.get("mounts"))
+    volumes, memory = (*mount_words.volumes(given.get("volumes")), *mounts), mount_words.tmpfs(given.get("tmpfs"))
+    mount_words.check_places(volumes, (*memory, *memory_mounts))
     restart, restart_max = words.restart(given.get("restart_policy"), auto_remove=given.get("auto_remove", False))
     options = ContainerOptions(
         name=words.container_name(given.get("name")),
@@ -129,9 +131,9 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
         tty=given.get("tty", False),
         stdin_open=given.get("stdin_open", False),
         init=bool(given.get("init")),
-        volumes=(*mount_words.volumes(given.get("volumes")), *mounts),
+        volumes=volumes,
         volumes_from=mount_words.volumes_from(given.get("volumes_from")),
-        tmpfs={**mount_words.tmpfs(given.get("tmpfs")), **memory_mounts},
+        tmpfs={**memory, **memory_mounts},
         read_only=given.get("read_only", False),
         ports=words.ports(given.get("ports")),
         publish_all=given.get("publish_all_ports", False),

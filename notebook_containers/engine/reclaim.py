@@ -33,34 +33,20 @@ def prune(engine: Engine, *, all: bool, volumes: bool, filters: Mapping[str, obj
     ``volumes``: also anonymous volumes that no container has; named ones go only by their name.
     """
     boxes = engine.containers.prune(filters)
-    anonymous, freed = _prune_volumes(engine) if volumes else ((), 0)
+    anonymous = engine.volumes.prune() if volumes else {"VolumesDeleted": [], "SpaceReclaimed": 0}
     images = engine.images.prune(filters, all=all)
     return Reclaimed(
         containers=_words(boxes["ContainersDeleted"]),
         images=_words(images["ImagesDeleted"]),
-        volumes=anonymous,
+        volumes=_words(anonymous["VolumesDeleted"]),
         networks=() if filters else _prune_networks(engine),
-        bytes=int(str(boxes["SpaceReclaimed"])) + int(str(images["SpaceReclaimed"])) + freed,
+        bytes=int(str(boxes["SpaceReclaimed"])) + int(str(images["SpaceReclaimed"])) + int(str(anonymous["SpaceReclaimed"])),
         warnings=_words(images["Warnings"]),
     )
 
 
 def _words(value: object) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else ()
-
-
-def _prune_volumes(engine: Engine) -> tuple[tuple[str, ...], int]:
-    from notebook_containers.store.usage import tree_bytes
-
-    gone, freed = [], 0
-    for volume in engine.volumes.list():
-        if len(volume.name) == 64 and all(digit in "0123456789abcdef" for digit in volume.name):  # named by nobody
-            size = tree_bytes(volume.path.parent, closed=engine._parts.store.trees.usage)
-            with suppress(Conflict, NotFound):
-                engine.volumes.remove(volume.name)
-                gone.append(volume.name)
-                freed += size
-    return tuple(gone), freed
 
 
 def _prune_networks(engine: Engine) -> tuple[str, ...]:

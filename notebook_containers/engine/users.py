@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.linux.idmaps import IdMaps
+
+if TYPE_CHECKING:
+    from notebook_containers.engine.documents import ContainerDocument
+    from notebook_containers.engine.parts import Parts
 
 _NUMBER = re.compile(r"[0-9]{1,10}\Z", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?\Z", re.ASCII)
@@ -50,6 +54,14 @@ def resolve(text: str, read: Reader) -> Identity:
         return Identity(uid=uid, gid=number, groups=(number,), home=home)
     extra = sorted({_in_range(g[2], "group") for g in members if name and name in g[3].split(",")} - {gid})
     return Identity(uid=uid, gid=gid, groups=(gid, *extra), home=home)
+
+
+def of_container(parts: Parts, document: ContainerDocument) -> Identity:
+    """Return the identity that a container runs as: its ``--user``, else its image's, else the caller's with keep-id."""
+    kept = parts.host.kept_ids(document.options.userns)
+    word = document.options.user or ("" if kept else document.config.user)
+    maps = parts.host.container_maps(document.options.userns, first_id=document.first_id)
+    return identity(word, lambda path: parts.store.snapshots.read_file(document.layers, path), maps, caller=kept)
 
 
 def identity(text: str, read: Reader, maps: IdMaps | None, *, caller: tuple[int, int] | None = None) -> Identity:

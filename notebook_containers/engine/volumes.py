@@ -1,21 +1,18 @@
-"""``engine.volumes``: named volumes, and the mounts a container's options and image ask for."""
+"""``engine.volumes``: named volumes; docker-py's verbs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
-from notebook_containers.engine.documents import ContainerDocument, MountPoint
-from notebook_containers.engine.mount_words import VolumeMount
-from notebook_containers.engine.options import ContainerOptions
+from notebook_containers.engine import volume_backing
+from notebook_containers.engine.filters import has_label, prune_test, truth, values
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
+from notebook_containers.engine.volume import Volume
+from notebook_containers.engine.volume_options import ANONYMOUS, backing
 from notebook_containers.engine.words import check_name
 from notebook_containers.errors import Conflict, Error, InvalidArgument, Unsupported, VolumeNotFound
-from notebook_containers.oci.documents import untrusted_json
-from notebook_containers.oci.image import Digest
-from notebook_containers.store.volumes import Volume
 
 
 class Volumes:
@@ -24,35 +21,89 @@ class Volumes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def create(self, name: str | None = None, *, labels: Mapping[str, str] | None = None) -> Volume:
-        """Make a volume (or return the one of that name, as Docker does)."""
+    def create(
+        self,
+        name: str | None = None,
+        driver: str | None = None,
+        driver_opts: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """Make a volume (or return the one of that name, as Docker does); ``driver_opts`` are those of Docker's ``local`` driver.
+
+        Without a name it gets one of 64 digits and Docker's label of anonymous volumes. Raises Conflict for a volume that has other
+        options, InvalidArgument for options that are none, Unsupported for a driver or file system that there is not here.
+        """
+        options = {str(key): str(value) for key, value in (driver_opts or {}).items()}
+        if driver not in (None, "", "local"):
+            raise Unsupported(f"there is no volume driver {driver!r}", hint="use local, which has -o type, device and o")
+        wanted = backing(options)
         chosen = check_name(name) if name else new_id()
         try:
-            return self._parts.store.volumes.get(chosen)
+            found = self.get(chosen)
         except VolumeNotFound:
-            volume = self._parts.store.volumes.create(chosen, labels=dict(labels or {}))
-            self._parts.emit("volume", "create", chosen, {"driver": "local"})
-            return volume
+            volume_backing.check(self._parts, wanted)
+            return self._make(chosen, {**(labels or {}), **({} if name else {ANONYMOUS: ""})}, options)
+        if options and found.options != options:
+            hint = f"look at it (nbc volume inspect {chosen}), or choose another name"
+            raise Conflict(f"volume {chosen} exists with other options", hint=hint)
+        return found
+
+    def _make(self, name: str, labels: Mapping[str, str], options: Mapping[str, str]) -> Volume:
+        volume = Volume(self._parts, self._parts.store.volumes.create(name, labels=labels, options=options))
+        self._parts.emit("volume", "create", name, {"driver": "local"})
+        return volume
 
     def get(self, name: str) -> Volume:
         """Return a volume; raises VolumeNotFound."""
-        return self._parts.store.volumes.get(name)
+        return Volume(self._parts, self._parts.store.volumes.get(name))
 
-    def list(self) -> Sequence[Volume]:
-        """Return every volume."""
-        return self._parts.store.volumes.list()
+    def list(self, filters: Mapping[str, object] | None = None) -> Sequence[Volume]:
+        """Return the volumes, by name; ``filters``: dangling (no container has it), driver, label, name (a part of it)."""
+        found = [Volume(self._parts, record) for record in self._parts.store.volumes.list()]
+        return selected(found, filters) if filters else found
 
-    def remove(self, name: str) -> None:
-        """Delete a volume and the bytes in it; raises Conflict while a container has it."""
-        holders = users(self._parts, name)
-        if holders:
-            raise Conflict(f"volume {name} is used by container {holders[0]}", hint=f"remove it first: nbc rm {holders[0]}")
-        self.destroy(self._parts, name)
+    def users(self) -> Mapping[str, Sequence[str]]:
+        """Return the names of the containers, running or not, that have each volume that any has."""
+        return volume_backing.all_users(self._parts)
+
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Delete a volume and the bytes in it; raises Conflict while a container has it, VolumeNotFound unless ``force``."""
+        try:
+            self.destroy(self._parts, name)
+        except VolumeNotFound:
+            if not force:
+                raise
+
+    def prune(self, filters: Mapping[str, object] | None = None) -> dict[str, object]:
+        """Delete volumes that no container has: anonymous ones only, unless the filters say ``all``; others: label, label!.
+
+        Returns docker-py's ``VolumesDeleted`` and ``SpaceReclaimed``. InvalidArgument for another filter.
+        """
+        if "until" in (filters or {}):
+            raise InvalidArgument("filter 'until' is not understood by volume prune", hint="use all=true, label=NAME[=VALUE] or label!=…")
+        rest = {key: value for key, value in (filters or {}).items() if key != "all"}
+        every = truth("all", (filters or {}).get("all", ()))
+        fits = prune_test(rest)
+        gone, freed = [], 0
+        for volume in self.list():
+            if (every or volume.anonymous) and fits(volume.created, volume.labels):
+                size = volume.size()
+                with suppress(Conflict, VolumeNotFound):
+                    self.remove(volume.name)
+                    gone.append(volume.name)
+                    freed += size
+        self._parts.emit("volume", "prune", "", {"reclaimed": freed})
+        return {"VolumesDeleted": gone, "SpaceReclaimed": freed}
 
     @staticmethod
     def destroy(parts: Parts, name: str) -> None:
-        """Delete a volume that the caller knows to be free."""
-        parts.store.volumes.remove(name)
+        """Delete a volume, unless a container has it (Conflict); a directory that it was bound to stays."""
+
+        def check() -> None:
+            if holders := volume_backing.users(parts, name):
+                raise Conflict(f"volume {name} is used by container {holders[0]}", hint=f"remove it first: nbc rm {holders[0]}")
+
+        parts.store.volumes.remove(name, check=check, release=lambda record: volume_backing.release(parts, record))
         parts.emit("volume", "destroy", name, {"driver": "local"})
 
     def discard(self, names: Iterable[str]) -> None:
@@ -61,96 +112,18 @@ class Volumes:
             with suppress(Error):
                 self.remove(name)
 
-    def mount_points(
-        self,
-        options: ContainerOptions,
-        declared: Iterable[str],
-        layers: Sequence[Digest],
-        *,
-        made: MutableSequence[str],
-        inherited: Sequence[MountPoint] = (),
-    ) -> Sequence[MountPoint]:
-        """Return the mounts for a new container: the caller's, others' that are not covered by them, and an anonymous volume for each
-        VOLUME of the image that neither covers.
 
-        A volume that is new is filled with what the image has at that path, and its name is added to ``made`` as soon as it exists.
-        """
-        points = [self._point(mount, layers=layers, made=made) for mount in options.volumes]
-        covered = {p.target for p in points} | set(options.tmpfs)
-        points += [point for point in inherited if point.target not in covered]
-        covered |= {p.target for p in points}
-        for target in sorted(declared):
-            clean = "/" + "/".join(part for part in target.split("/") if part not in ("", ".", ".."))
-            if clean not in covered and clean != "/":
-                points.append(self._point(VolumeMount(kind="volume", source="", target=clean), layers=layers, made=made))
-        return sorted(points, key=lambda p: p.target.count("/"))
-
-    def _point(self, mount: VolumeMount, *, layers: Sequence[Digest], made: MutableSequence[str]) -> MountPoint:
-        if mount.kind == "bind":
-            return self._bind(mount)
-        fresh = not mount.source or not any(v.name == mount.source for v in self.list())
-        volume = self.create(mount.source or None, labels=mount.labels)
-        if fresh:
-            made.append(volume.name)
-            if not mount.no_copy:
-                self._parts.store.snapshots.copy_out(layers, mount.target, volume.path)
-        return MountPoint(
-            kind="volume",
-            source=str(volume.path),
-            target=mount.target,
-            volume=volume.name,
-            read_only=mount.read_only,
-            anonymous=not mount.source,
-            subpath=mount.subpath,
-        )
-
-    def _bind(self, mount: VolumeMount) -> MountPoint:
-        source = Path(mount.source)
-        if not source.exists():
-            if mount.must_exist:
-                raise InvalidArgument(f"--mount source {source} does not exist", hint="make it first, or use -v, which makes it")
-            try:
-                source.mkdir(parents=True)
-            except OSError as err:
-                raise InvalidArgument(f"volume source {source} does not exist and cannot be made: {err.strerror}") from err
-        if mount.propagation.removeprefix("r") in ("shared", "slave"):
-            self._check_shared(source, mount.propagation)
-        return MountPoint(
-            kind="bind",
-            source=mount.source,
-            target=mount.target,
-            read_only=mount.read_only,
-            propagation=mount.propagation,
-            recursive=mount.recursion != "disabled",
-        )
-
-    def _check_shared(self, source: Path, word: str) -> None:
-        """Refuse a propagation that could not happen, as Docker does."""
-        if self._parts.host.rootless and word.endswith("shared"):
-            raise Unsupported(f"{word} needs root: mounts made by an ordinary user's container are its own", hint="rslave works")
-        fields = _propagation_of(source)
-        if not any(field.startswith(("shared:", "master:")) for field in fields):
-            raise InvalidArgument(
-                f"{word}: {source} lies on a mount that shares nothing",
-                hint="make it shared first: mount --make-rshared MOUNTPOINT",
-            )
-
-
-def _propagation_of(path: Path) -> list[str]:
-    """Return the propagation fields (proc_pid_mountinfo(5), "optional fields") of the mount that ``path`` lies on."""
-    best, found = -1, []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        words = line.partition(" - ")[0].split(" ")
-        point = words[4].encode().decode("unicode_escape")
-        if path.is_relative_to(point) and len(point) >= best:
-            best, found = len(point), words[6:]
-    return found
-
-
-def users(parts: Parts, name: str) -> Sequence[str]:
-    """Return the names of the containers that have this volume."""
-    return [row.name for row in parts.store.records.containers() if any(m.volume == name for m in _document(row.document).mounts)]
-
-
-def _document(text: str) -> ContainerDocument:
-    return ContainerDocument.from_json(untrusted_json(text.encode(), what="container record"))
+def selected(volumes: Sequence[Volume], filters: Mapping[str, object]) -> list[Volume]:
+    """Return the volumes that pass ``ls --filter``: every key must fit, and of its values one (of label's each), as Docker does it."""
+    tests: Mapping[str, Callable[[Volume, list[str]], bool]] = {
+        "dangling": lambda v, words: any(truth("dangling", word) is not bool(v.containers()) for word in words),
+        "driver": lambda v, words: v.driver in words,
+        "label": lambda v, words: all(has_label(v.labels, word) for word in words),
+        "label!": lambda v, words: not any(has_label(v.labels, word) for word in words),
+        "name": lambda v, words: any(word in v.name for word in words),
+    }
+    for key in filters:
+        if key not in tests:
+            raise InvalidArgument(f"filter {key!r} is not understood by volumes", hint="use dangling, driver, label or name")
+    wanted = [(tests[key], values(given)) for key, given in filters.items()]
+    return [volume for volume in volumes if all(test(volume, words) for test, words in wanted)]

@@ -88,10 +88,13 @@ def sizes(images: Sequence[ImageRecord]) -> dict[Digest, tuple[int, int]]:
 
 
 def unrecorded(store: Store) -> list[Path]:
-    """Return the writable layers and container directories that no container's record names: of what runs now, or of the killed."""
+    """Return the writable layers and container directories that no container's record names: of what runs now, or of the killed.
+
+    A snapshot's key is the container's id, with a number behind it for what else it has mounted.
+    """
     known = {row.id for row in store.records.containers()}
     places = [store.root / "snapshots", store.root / "containers"]
-    return [place / name for place in places for name in sorted(os.listdir(place)) if name not in known]
+    return [place / name for place in places for name in sorted(os.listdir(place)) if name.partition("-")[0] not in known]
 
 
 def drop_unrecorded(store: Store) -> None:

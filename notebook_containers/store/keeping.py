@@ -21,7 +21,8 @@ class Rules:
     ``layer``: names that begin with ``.wh.`` are deletions and become overlay's own form. ``single_id``: only one user id exists here,
     so owners cannot be kept (and devices not made). ``highest``: the last id that exists, None for all; who is beyond becomes root.
     ``owner``: give everything to this (uid, gid). ``userxattr``: overlay's attributes are in the user name space. ``keep_kinds``: a
-    directory may not take the place of something else, nor the reverse.
+    directory may not take the place of something else, nor the reverse. ``whole``: the archive's own ``.`` gives the directory that it is
+    unpacked in its mode and owner.
     """
 
     layer: bool
@@ -30,6 +31,7 @@ class Rules:
     owner: tuple[int, int] | None = None
     highest: int | None = None
     keep_kinds: bool = False
+    whole: bool = False
 
 
 class Warnings:

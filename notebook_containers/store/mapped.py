@@ -115,6 +115,23 @@ class MappedTrees:
         answer = self._ask({"op": "read_file", "trees": _paths(trees), "path": path, "max_bytes": max_bytes})
         return None if answer is None else base64.b64decode(str(answer))
 
+    def read_live(self, directory: Path, path: str, max_bytes: int) -> bytes:
+        """Return a regular file of a directory that others may be changing; in this process where nothing is closed to it."""
+        with suppress(PermissionError):
+            return self._here.read_live(directory, path, max_bytes)
+        answer = self._ask({"op": "read_live", "directory": str(directory), "path": path, "max_bytes": max_bytes})
+        return base64.b64decode(str(answer))
+
+    def names_live(self, directory: Path, path: str) -> list[str]:
+        """List a directory of a tree that others may be changing."""
+        with suppress(PermissionError):
+            return self._here.names_live(directory, path)
+        return list(_texts(self._ask({"op": "names_live", "directory": str(directory), "path": path})))
+
+    def own(self, directory: Path, uid: int, gid: int) -> None:
+        """Give a directory with all below to an owner."""
+        self._ask({"op": "own", "directory": str(directory), "owner": [uid, gid]})
+
     def find(self, trees: Sequence[Path], directory: str, name: str) -> tuple[int, int, int, str] | None:
         """Return mode, uid, gid and link text of a name in merged trees."""
         answer = self._ask({"op": "find", "trees": _paths(trees), "directory": directory, "name": name})

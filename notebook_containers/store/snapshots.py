@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # What packs, compares and edits is imported where it is used: running a container, where milliseconds count, needs none of it.
 
+_MOST_LINKS = 40
 _REMEMBERED_FILES, _REMEMBERED_BYTES = 64, 1 << 16
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}\Z")
 
@@ -73,6 +74,18 @@ class Snapshots:
         work = _work(directory, volatile=volatile)
         options = [_lowers(trees), f"upperdir={_escape(directory / 'upper')}", f"workdir={_escape(work)}", *FIXED_OPTIONS]
         return (self._overlay([*options, *(["volatile"] if volatile else [])]),)
+
+    def over(self, key: str, directory: Path) -> Mount:
+        """Return what to mount to see a directory of this machine with the snapshot, one of no layers, over it: all changes go there."""
+        own = self._existing(key)
+        words = [f"lowerdir={_escape(directory)}", f"upperdir={_escape(own / 'upper')}", f"workdir={_escape(own / 'work')}"]
+        return self._overlay([*words, *FIXED_OPTIONS])
+
+    def show_as(self, key: str, attributes: tuple[int, int, int]) -> None:
+        """Give the snapshot's root a mode, user and group: what its topmost directory shows."""
+        upper = self._existing(key) / "upper"
+        with translated(upper):
+            self._files.give(upper, attributes)
 
     def view(self, layers: Sequence[Digest]) -> tuple[Mount, ...]:
         """Return what to mount on an empty directory to see the layers (at least one), read-only."""
@@ -161,12 +174,12 @@ class Snapshots:
         with translated(upper):
             return self._files.usage(upper)
 
-    def remove(self, key: str, *, beside: Sequence[Path] = ()) -> None:
-        """Take the snapshot away; nothing happens when there is none. It must not be mounted, and nothing durable may name it any more.
+    def remove(self, *keys: str, beside: Sequence[Path] = ()) -> None:
+        """Take snapshots away; nothing happens when there is none. They must not be mounted, and nothing durable may name them any more.
 
         ``beside`` are other trees of the store that go the same way.
         """
-        self._disk.retire(self._directory(key), *beside)
+        self._disk.retire(*(self._directory(key) for key in keys), *beside)
 
     def exists(self, key: str) -> bool:
         """Say whether there is a snapshot of that key."""
@@ -221,7 +234,7 @@ class Snapshots:
         from notebook_containers.store.operations import CopyTree, LayersView
 
         trees = [layer.tree for layer in self._layers.get_all(layers)]
-        found = self._files.find(trees, path, "")
+        found = self._files.find(trees, path, "") or self._files.find(trees, self._through_links(trees, path), "")
         if found is None:
             return False
         fill = CopyTree(source=LayersView(layers=tuple(layers)), path=path, destination="/")
@@ -232,6 +245,25 @@ class Snapshots:
         return True
 
     # inside
+
+    def _through_links(self, trees: Sequence[Path], path: str) -> str:
+        """Return where a path leads, links followed inside the trees; where it leads to nothing, the path itself."""
+        todo, at, links = path.split("/")[::-1], list[str](), 0
+        while todo and links <= _MOST_LINKS:
+            part = todo.pop()
+            if part == "..":
+                at[-1:] = []
+            elif part not in ("", "."):
+                found = self._files.find(trees, "/".join(at), part)
+                if found is None:
+                    return path
+                if stat.S_ISLNK(found[0]):
+                    links += 1
+                    at = [] if found[3].startswith("/") else at
+                    todo += found[3].split("/")[::-1]
+                else:
+                    at.append(part)
+        return path if todo else "/".join(at)
 
     def _directory(self, key: str) -> Path:
         if not _KEY.match(key):

@@ -81,6 +81,15 @@ class Trees(Protocol):
     def read_file(self, trees: Sequence[Path], path: str, max_bytes: int) -> bytes | None:
         """Return a regular file of merged trees; None when there is none, OSError EFBIG when it is longer."""
 
+    def read_live(self, directory: Path, path: str, max_bytes: int) -> bytes:
+        """Return a regular file of a directory that others may be changing; see :func:`.live.read`."""
+
+    def names_live(self, directory: Path, path: str) -> list[str]:
+        """List a directory of a tree that others may be changing."""
+
+    def own(self, directory: Path, uid: int, gid: int) -> None:
+        """Give a directory with all below to an owner."""
+
     def find(self, trees: Sequence[Path], directory: str, name: str) -> tuple[int, int, int, str] | None:
         """Return mode, uid, gid and link text of a name in merged trees; ``name`` is empty for the directory itself."""
 
@@ -192,6 +201,27 @@ class LocalTrees:
         """Return a regular file of merged trees."""
         with Merged(trees, userxattr=self._userxattr) as merged:
             return merged.read_file(path, max_bytes=max_bytes)
+
+    @staticmethod
+    def read_live(directory: Path, path: str, max_bytes: int) -> bytes:
+        """Return a regular file of a directory that others may be changing."""
+        from notebook_containers.store import live
+
+        return live.read(directory, path, max_bytes)
+
+    @staticmethod
+    def names_live(directory: Path, path: str) -> list[str]:
+        """List a directory of a tree that others may be changing."""
+        from notebook_containers.store import live
+
+        return live.names(directory, path)
+
+    def own(self, directory: Path, uid: int, gid: int) -> None:
+        """Give a directory with all below to an owner; with one id everything is its own already."""
+        from notebook_containers.store import live
+
+        if not self._single:
+            live.own(directory, uid, gid)
 
     def find(self, trees: Sequence[Path], directory: str, name: str) -> tuple[int, int, int, str] | None:
         """Return mode, uid, gid and link text of a name in merged trees."""

@@ -245,7 +245,7 @@ class _Unpacker:
     def _root_entry(self, entry: Entry) -> None:
         if entry.kind != "d":
             raise InvalidDocument("the archive's root is not a directory")
-        if self._rules.layer:
+        if self._rules.layer or self._rules.whole:
             self._directories[""] = entry
             self._top = (entry.mode, *self._keeping.owner(entry))
 

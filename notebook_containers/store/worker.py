@@ -98,6 +98,9 @@ class _Desk:
             "usage": lambda r: self._trees.usage(_path(r["upper"])),
             "pack": self._pack,
             "read_file": self._read_file,
+            "read_live": self._read_live,
+            "names_live": lambda r: self._trees.names_live(_path(r["directory"]), str(r["path"])),
+            "own": lambda r: self._trees.own(_path(r["directory"]), *_numbers(r["owner"])),
             "find": lambda r: self._trees.find(_paths(r["trees"]), str(r["directory"]), str(r["name"])),
             "names": lambda r: self._trees.names(_paths(r["trees"]), str(r["directory"])),
             "edit": self._edit,
@@ -148,6 +151,11 @@ class _Desk:
         most = request["max_bytes"]
         data = self._trees.read_file(_paths(request["trees"]), str(request["path"]), most if isinstance(most, int) else 0)
         return None if data is None else base64.b64encode(data).decode()
+
+    def _read_live(self, request: Table) -> object:
+        most = request["max_bytes"]
+        data = self._trees.read_live(_path(request["directory"]), str(request["path"]), most if isinstance(most, int) else 0)
+        return base64.b64encode(data).decode()
 
     def _edit(self, request: Table) -> None:
         from notebook_containers.store.edit import perform

@@ -348,7 +348,7 @@ def test_volumes_and_networks(nbc: Nbc, tmp_path: Path) -> None:
     nbc.ok("run", "--rm", "--network", "none", "-v", "data:/d", BASE, "sh", "-c", "echo kept > /d/x")
     assert nbc.ok("run", "--rm", "--network", "none", "-v", "data:/d:ro", BASE, "cat", "/d/x") == "kept"
     assert nbc.ok("volume", "ls", "-q") == "data"
-    assert nbc.ok("volume", "ls").splitlines()[0].split() == ["DRIVER", "VOLUME", "NAME"]
+    assert nbc.ok("volume", "ls").splitlines()[0].split() == ["DRIVER", "VOLUME", "NAME", "SIZE"]
     mountpoint = json.loads(nbc.ok("volume", "inspect", "data"))[0]["Mountpoint"]
     assert (Path(mountpoint) / "x").read_text() == "kept\n"
     assert nbc.ok("volume", "rm", "data") == "data"

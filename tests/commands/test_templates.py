@@ -94,13 +94,23 @@ def test_a_template_that_would_never_end_is_stopped() -> None:
         filling.fill("{{range .}}{{range $}}x{{end}}{{end}}", many)
 
 
-ROWS = [{"driver": "local", "name": "one", "mountpoint": "/m/one"}, {"driver": "local", "name": "a-much-longer-name", "mountpoint": "/m"}]
+def volume_row(name: str, mountpoint: str, size: int) -> dict[str, object]:
+    common: dict[str, object] = {"driver": "local", "created": 0.0, "containers": ["web"], "labels": {"b": "2", "a": "1"}}
+    return {**common, "name": name, "mountpoint": mountpoint, "size": size}
+
+
+ROWS = [volume_row("one", "/m/one", 4096), volume_row("a-much-longer-name", "/m", 0)]
 
 
 def test_tables_have_dockers_columns() -> None:
-    assert formatting.formatted("volumes", ROWS, "table") == ("DRIVER    VOLUME NAME\nlocal     one\nlocal     a-much-longer-name")
+    assert formatting.formatted("volumes", ROWS, "table") == (
+        "DRIVER    VOLUME NAME          SIZE\nlocal     one                  4.1kB\nlocal     a-much-longer-name   0B"
+    )
     assert formatting.formatted("volumes", ROWS, "table {{.Name}}\\t{{upper .Driver}}") == (
         "VOLUME NAME          DRIVER\none                  LOCAL\na-much-longer-name   LOCAL"
     )
     assert formatting.formatted("volumes", ROWS, "{{.Name}}:{{.Driver}}") == "one:local\na-much-longer-name:local"
-    assert formatting.formatted("volumes", ROWS[:1], "json") == '{"Driver":"local","Mountpoint":"/m/one","Name":"one"}'
+    assert formatting.formatted("volumes", ROWS[:1], "json") == (
+        '{"CreatedAt":"1970-01-01 00:00:00 +0000 UTC","Driver":"local","Labels":"a=1,b=2","Links":"1",'
+        '"Mountpoint":"/m/one","Name":"one","Scope":"local","Size":"4.1kB"}'
+    )

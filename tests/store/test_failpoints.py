@@ -17,6 +17,7 @@ WITHOUT = {
     "flushing._run": "it only begins early what publishing syncs",
     "idmap._write": "the first opening by an ordinary user: one small file, synced and linked",
     "trees._move": "from one unfinished thing to another: publishing it comes after",
+    "volumes._write_options": "the same",
 }
 
 
