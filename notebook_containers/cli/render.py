@@ -14,6 +14,7 @@ from notebook_containers.commands.results import (
     Graphed,
     Layers,
     Names,
+    Networked,
     Planned,
     Result,
     Row,
@@ -52,6 +53,8 @@ def show(result: Result) -> int:
             return code
         case Graphed(graph=graph):
             _print(graph.as_text())
+        case Networked(topology=topology):
+            _print(topology.as_text())
         case Planned(plan=plan):
             _print(plan.as_text())
         case Built(image=image, plan=plan):

@@ -1,4 +1,4 @@
-"""Verbs on networks: ls, inspect, create, connect, disconnect, rm, prune."""
+"""Verbs on networks: graph, ls, inspect, create, connect, disconnect, rm, prune."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.given import many, number, text
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
-from notebook_containers.commands.results import Documents, Names, Result, Row, Table, Text
+from notebook_containers.commands.results import Documents, Names, Networked, Result, Row, Table, Text
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.engine.filters import from_words
 from notebook_containers.engine.words import label_map
@@ -63,6 +63,16 @@ def _inspect(networks: tuple[str, ...], *, format: str | None, verbose: bool) ->
     if format:
         return Names(names=[formatting.document_template(format, d) for d in documents], failures=failures)
     return Documents(documents=documents, failures=failures)
+
+
+def _graph(networks: tuple[str, ...], *, all: bool, format: str | None) -> Result:
+    """Show who is connected to whom: networks, containers with their addresses, published ports, the host; in a notebook as a picture."""
+    from notebook_containers.commands.topology import topology
+
+    found = topology(face().engine, networks, all=all)
+    if format:
+        return Names(names=[formatting.document_template(format, found.to_json())])
+    return Networked(topology=found)
 
 
 def _create(name: str, **given: object) -> Result:
@@ -153,13 +163,20 @@ def _flag(name: str, words: str) -> click.Option:
 _NETWORK, _CONTAINER = click.Argument(["network"]), click.Argument(["container"])
 _NETWORKS = click.Argument(["networks"], nargs=-1, required=True)
 _FILTER = click.Option(["-f", "--filter"], multiple=True, metavar="KEY=VALUE", help="Only those that match, as driver=bridge or label=a.")
-_VERBS = ("ls", "inspect", "create", "connect", "disconnect", "rm", "prune")
+_VERBS = ("graph", "ls", "inspect", "create", "connect", "disconnect", "rm", "prune")
 
 COMMANDS: Mapping[str, click.Command] = {
     "network": Verbs(
         "network",
         {**dict.fromkeys(_VERBS, "networks"), "list": "networks:ls", "remove": "networks:rm"},
         help="Manage networks.",
+    ),
+    "graph": _command(
+        "graph",
+        _graph,
+        click.Option(["-a", "--all"], is_flag=True, help="Also containers that do not run."),
+        click.Option(["--format"], help="json, or a template such as '{{json .Networks}}'."),
+        click.Argument(["networks"], nargs=-1),
     ),
     "ls": _command("ls", _ls, QUIET, _FILTER, FORMAT, NO_TRUNC),
     "inspect": _command(

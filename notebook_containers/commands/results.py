@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from notebook_containers.commands.imagetree import Branch
     from notebook_containers.commands.layers import ImageStack
     from notebook_containers.commands.plans import BuildPlan
+    from notebook_containers.commands.topology import Topology
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.image import Image
     from notebook_containers.oci.documents import JSON
@@ -128,4 +129,13 @@ class Graphed:
     graph: ProjectGraph
 
 
-Result: TypeAlias = Table | Text | Names | Documents | Given | Started | Ended | Built | Planned | Layers | Tree | Graphed | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networked:
+    """Networks and containers, to be drawn."""
+
+    topology: Topology
+
+
+Result: TypeAlias = (
+    Table | Text | Names | Documents | Given | Started | Ended | Built | Planned | Layers | Tree | Graphed | Networked | None
+)

@@ -53,6 +53,10 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
             from notebook_containers.notebook.graphs import ProjectDiagram
 
             return ProjectDiagram(graph)
+        case results.Networked(topology=topology):
+            from notebook_containers.notebook.topology import TopologyDiagram
+
+            return TopologyDiagram(topology)
         case results.Layers(stacks=stacks):
             return diagram(stacks)
         case results.Tree(branches=branches):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 from IPython.core.error import UsageError
@@ -19,6 +19,8 @@ from notebook_containers.errors import Error, SourceError
 from notebook_containers.notebook import display
 from notebook_containers.notebook.face import NotebookFace
 
+_ALONE: Mapping[tuple[str, ...], tuple[str, ...]] = {("network",): ("graph",)}
+"""What a group of verbs shows in a notebook when none is named."""
 _PLACEHOLDER = re.compile(r"(?<!\{)\{([A-Za-z_][A-Za-z0-9_.]*)\}(?!\})")
 
 
@@ -40,7 +42,8 @@ class ContainerMagics(Magics):
     def _line(self, prefix: tuple[str, ...]) -> Callable[..., object]:
         @no_var_expand
         def magic(line: str) -> object:
-            return self.execute([*prefix, *self._words(line)], cell=None, line=line)
+            words = [*prefix, *self._words(line)]
+            return self.execute([*words, *_ALONE.get(tuple(words), ())], cell=None, line=line)
 
         magic.__doc__ = _help(prefix)
         return magic
