@@ -1,7 +1,8 @@
-"""``compose``: the group with its options, how a project is opened, and ``config``; the other verbs are in modules of their own."""
+"""``compose``: the group with its options, and how a project is opened; the verbs are in modules of their own."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from notebook_containers.commands.face import face
-from notebook_containers.commands.results import Names, Result, Text
 from notebook_containers.commands.tree import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from notebook_containers.compose.loading import Request
     from notebook_containers.compose.progress import Told
     from notebook_containers.compose.project import ComposeProject
 
@@ -26,7 +27,22 @@ def opened(*, needs_file: bool = False) -> ComposeProject:
 
     Without a file, a project that has containers is known by their labels, unless ``needs_file``: so another kernel finds it again.
     """
-    from notebook_containers.compose.project import find_project, open_project
+    from notebook_containers.compose.project import find_project, project_of
+
+    here, asked = face(), request()
+    if asked.text is None and not asked.files and not needs_file:
+        known = find_project(here.engine, asked.directory or here.cwd, asked.name)
+        if known is not None:
+            return known
+    found = project_of(here.engine, asked)
+    for note in found.notes:
+        here.note(note)
+    return found
+
+
+def request() -> Request:
+    """Return what to load, as the group's options say it; in a notebook the last cell's text stands in where no file is named."""
+    from notebook_containers.compose.loading import Request
 
     here = face()
     parent = click.get_current_context().parent
@@ -36,23 +52,16 @@ def opened(*, needs_file: bool = False) -> ComposeProject:
     text = here.cell
     if text is None and not files and not directory and here.project_text is not None and name in ("", here.project_name):
         text, name = here.project_text, here.project_name
-    if text is None and not files and not needs_file:
-        known = find_project(here.engine, directory or here.cwd, name)
-        if known is not None:
-            return known
-    found = open_project(
-        here.engine,
+    return Request(
+        cwd=here.cwd,
         text=text,
         files=files,
+        stdin=sys.stdin.read() if "-" in files else "",
         directory=directory,
         name=name,
         profiles=_words(given.get("profile")),
         env_files=_words(given.get("env_file")),
-        cwd=here.cwd,
     )
-    for note in found.notes:
-        here.note(note)
-    return found
 
 
 def _words(value: object) -> list[str]:
@@ -77,35 +86,12 @@ def shown(project: ComposeProject, services: Sequence[str] = (), *, quiet: bool 
         yield told
 
 
-def _config(*, services: bool) -> Result:
-    """Check the file and show what was understood."""
-    import dataclasses
-
-    import yaml
-
-    project = opened(needs_file=True).project
-    if services:
-        return Names(names=[s.name for s in project.services])
-    plain = {
-        "name": project.name,
-        "services": {s.name: {k: v for k, v in dataclasses.asdict(s).items() if v and k != "name"} for s in project.services},
-    }
-    return Text(text=yaml.safe_dump(_lists(plain), sort_keys=False).rstrip())
-
-
-def _lists(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {k: _lists(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_lists(v) for v in value]
-    return value
-
-
 _MODULES: Mapping[str, Sequence[str]] = {
     "compose_life": ("up", "down", "create", "start", "stop", "restart", "kill", "pause", "unpause", "rm", "scale", "wait", "watch"),
     "compose_look": ("ps", "logs", "images", "top", "port", "events", "stats", "volumes", "ls", "version", "graph"),
     "compose_inside": ("exec", "run", "cp"),
     "compose_images": ("build", "pull", "push"),
+    "compose_config": ("config",),
 }
 VERBS: Mapping[str, str] = {verb: module for module, verbs in _MODULES.items() for verb in verbs}
 
@@ -118,14 +104,6 @@ GROUP.params += [
     click.Option(["--project-directory"], help="Where relative paths start (the first file's directory)."),
     click.Option(["--parallel"], type=int, default=-1, help="How many things are done at once at most; -1 leaves it open."),
 ]
-GROUP.add_command(
-    click.Command(
-        "config",
-        callback=_config,
-        params=[click.Option(["--services"], is_flag=True, help="Only the services' names.")],
-        help=_config.__doc__,
-    )
-)
 
 
 def project_name(words: Sequence[str]) -> str:

@@ -26,6 +26,33 @@ class Filled:
     uses: tuple[Use, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A variable that a text names: whether it must be set, its default, and the word that stands in for it when it is set."""
+
+    name: str
+    required: bool = False
+    default: str = ""
+    alternate: str = ""
+
+    def also(self, other: Named | None) -> Named:
+        """Return what this place and another one say together."""
+        if other is None:
+            return self
+        required = self.required or other.required
+        return replace(self, required=required, default=other.default or self.default, alternate=other.alternate or self.alternate)
+
+
+def named(text: str) -> list[Named]:
+    """Return the variables that a text names, those in defaults too; a malformed text names none."""
+    try:
+        filler = _Filler(text, Variables([]), noting=True)
+        filler.until_end()
+    except InvalidArgument:
+        return []
+    return filler.noted
+
+
 def fill(text: str, variables: Variables) -> Filled:
     """Return the text with its variables filled in; raises InvalidArgument for a malformed one and for one that must be set."""
     filler = _Filler(text, variables)
@@ -65,10 +92,12 @@ def _filled(node: Node, variables: Variables, path: str) -> Node:
 class _Filler:
     """Reads a text once, from left to right."""
 
-    def __init__(self, text: str, variables: Variables) -> None:
+    def __init__(self, text: str, variables: Variables, *, noting: bool = False) -> None:
         self._text, self._variables, self._at, self._depth = text, variables, 0, 0
         self._written, self._idle = 0, False
         self.uses: list[Use] = []
+        self.noted: list[Named] = []
+        self._noting = noting
 
     def until_end(self) -> str:
         return self._read(inside=False)
@@ -105,6 +134,8 @@ class _Filler:
         if match is None:
             raise self._malformed()
         self._at = match.end()
+        if self._noting and not braces:
+            self.noted.append(Named(name=match[0]))
         value = self._braced(match[0]) if braces else self._used(self._variables.find(match[0])) or ""
         self._written += len(value)
         if self._written > _MOST_CHARACTERS:
@@ -122,11 +153,20 @@ class _Filler:
             if not self._text.startswith("}", self._at):
                 raise self._malformed()
             self._at += 1
+            if self._noting:
+                self.noted.append(Named(name=name))
             return self._used(use) or ""
         self._at = operator.end()
         empty = use.value is None or (operator[0].startswith(":") and not use.value)
         kind = operator[0][-1]
-        word, inner = self._word(wanted=empty != (kind == "+"))
+        begun = self._at
+        word, inner = self._word(wanted=self._noting or empty != (kind == "+"))
+        if self._noting:
+            written = self._text[begun : self._at - 1]
+            self.noted.append(
+                Named(name=name, required=kind == "?", default=written if kind == "-" else "", alternate=written if kind == "+" else "")
+            )
+            return ""
         return self._chosen(use, kind, empty, word, inner)
 
     def _word(self, *, wanted: bool) -> tuple[str, list[Use]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from notebook_containers.compose import finding, ignored, model, reading, references, resolving, services
 from notebook_containers.compose.documents import Reading, Scope, Source, read_all
-from notebook_containers.compose.interpolation import fill_tree
+from notebook_containers.compose.interpolation import Named, fill_tree, named
 from notebook_containers.compose.nodes import Node, leaves, member
 from notebook_containers.compose.variables import Layer, Variables
 from notebook_containers.errors import InvalidArgument
@@ -30,8 +30,8 @@ class Request:
 
     ``text`` is a file's text in place of files (a cell); ``files`` are paths, relative to ``cwd``, "-" is ``stdin``. ``directory`` is
     where relative paths start (that of the first file). ``environment`` is the process's own when None. ``profiles`` "*" is every one.
-    ``filled`` False leaves variables as they stand; ``absolute`` False leaves paths as they stand; ``everything`` keeps networks, volumes,
-    secrets and configs that no active service uses.
+    ``filled`` False leaves variables as they stand; ``absolute`` False leaves paths as they stand; ``consistent`` False lets parts say
+    of others what is not so; ``everything`` keeps networks, volumes, secrets and configs that no active service uses.
     """
 
     cwd: Path
@@ -45,6 +45,7 @@ class Request:
     environment: Mapping[str, str] | None = None
     filled: bool = True
     absolute: bool = True
+    consistent: bool = True
     everything: bool = False
 
 
@@ -55,6 +56,16 @@ class Loaded:
     project: model.Project
     tree: Node
     variables: Variables
+    texts: tuple[Node, ...] = ()
+
+    def named_variables(self) -> list[Named]:
+        """Return the variables that the project's own files name, in the order of their names."""
+        found: dict[str, Named] = {}
+        for document in self.texts:
+            for _path, node in leaves(document):
+                for one in named(node.value) if isinstance(node.value, str) else ():
+                    found[one.name] = one.also(found.get(one.name))
+        return [found[name] for name in sorted(found)]
 
 
 def load(request: Request) -> Loaded:
@@ -74,10 +85,11 @@ def load(request: Request) -> Loaded:
     variables = known.after(Layer(source="the project's name", values={NAME_VARIABLE: name}))
     merged = read_all(project, sources, Scope(directory=directory, variables=variables))
     tree = resolving.Resolver(project, variables, name).whole(merged)
-    if request.filled:
+    if request.filled and request.consistent:
         references.check(tree)
     made = _project(request, tree, directory, variables, [*ignored.notes(_with_version(tree, merged)), *_unset(tree)])
-    return Loaded(project=made, tree=tree, variables=variables)
+    texts = tuple(document for source in sources for document in project.documents(source))
+    return Loaded(project=made, tree=tree, variables=variables, texts=texts)
 
 
 def _paths(request: Request, outside: Variables) -> tuple[Path | None, ...]:
@@ -175,7 +187,8 @@ def _project(request: Request, tree: Node, directory: Path, variables: Variables
     ordered = model.in_order(everyone)
     on = tuple(one for one in ordered if model.is_active(one, active))
     off = tuple(one for one in ordered if not model.is_active(one, active))
-    _check_active(tree, on, off)
+    if request.consistent:
+        _check_active(tree, on, off)
     wanted = used(on)
     kept = {section: _kept(tree, section, None if request.everything else names) for section, names in wanted.items()}
     return model.Project(

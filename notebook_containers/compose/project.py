@@ -397,8 +397,12 @@ def open_project(
         env_files=env_files,
         environment=variables,
     )
-    loaded = loading.load(request)
-    return ComposeProject(engine, loaded.project)
+    return project_of(engine, request)
+
+
+def project_of(engine: Engine, request: loading.Request) -> ComposeProject:
+    """Return the project that is asked for, on the engine; raises as :func:`open_project`."""
+    return ComposeProject(engine, loading.load(request).project)
 
 
 def find_project(engine: Engine, directory: Path, name: str = "") -> ComposeProject | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from notebook_containers.compose import keys
 from notebook_containers.compose.loading import Loaded, used
-from notebook_containers.compose.nodes import Node, default, plain, with_fields
+from notebook_containers.compose.nodes import Node, Place, Text, default, plain, with_fields
 from notebook_containers.compose.yamltext import means_text
 
 _PORT = ("name", "mode", "host_ip", "target", "published", "protocol", "app_protocol")
@@ -162,9 +162,15 @@ def escaped(node: Node) -> Node:
     return node.with_value(node.value.replace("$", "$$")) if isinstance(node.value, str) and "$" in node.value else node
 
 
+_NOTHING = Node(value=None, place=Place(text=Text(name="")))
+_UNSAID: Mapping[str, Node] = {"command": _NOTHING, "entrypoint": _NOTHING}
+
+
 def json_text(node: Node) -> str:
-    """Return the tree as JSON, two spaces a level."""
-    return json.dumps(plain(node), indent=2, ensure_ascii=False) + "\n"
+    """Return the tree as JSON, two spaces a level; a service says there that it has no command and no entrypoint of its own."""
+    services = node.fields["services"]
+    whole = {name: with_fields(one, {**_UNSAID, **one.fields}) for name, one in services.fields.items()}
+    return json.dumps(plain(with_fields(node, {"services": services.with_value(whole)})), indent=2, ensure_ascii=False) + "\n"
 
 
 def yaml_text(node: Node) -> str:
