@@ -54,7 +54,7 @@ def _place(parts: Parts, document: ContainerDocument, name: str, place: Endpoint
         title=network.name.lower(),
         names=tuple(dict.fromkeys(word.lower() for word in (name, *place.aliases, document.id[:12], document.hostname))),
         addresses=tuple(address for address in (place.address, place.address6) if address),
-        subnets=(network.subnet,),
+        subnets=tuple(subnet for subnet in (network.subnet, network.subnet6) if subnet),
         internal=network.internal,
     )
 

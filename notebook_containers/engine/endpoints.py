@@ -17,7 +17,7 @@ from notebook_containers.engine.network_words import DEFAULT, Attachment
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.turns import OnceForAll
-from notebook_containers.errors import Conflict, ContainerNotFound, NetworkNotFound
+from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, NetworkNotFound
 from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.network.config import NetworkConfig
 from notebook_containers.oci.documents import Document, untrusted_json
@@ -39,6 +39,8 @@ class NetworkDocument(Document):
     driver: str = DEFAULT
     subnet: str
     gateway: str
+    subnet6: str = ""
+    gateway6: str = ""
     ip_range: str = ""
     aux_addresses: Mapping[str, str] = field(default_factory=dict)
     link: str
@@ -61,8 +63,8 @@ class Bridges(Protocol):
     def remove(self, config: NetworkConfig, /) -> None:
         """Take the bridge away."""
 
-    def set_way_out(self, pid: int, interface: str, gateway: str, /) -> None:
-        """Choose a container's default route."""
+    def set_way_out(self, pid: int, interface: str, gateways: Sequence[str], /) -> None:
+        """Choose a container's default routes."""
 
 
 class Endpoints:
@@ -103,7 +105,8 @@ class Endpoints:
         if self._parts.host.rootless and name == DEFAULT:
             return Endpoint(network=name, resolver=self._resolver())
         document = self._claimed(name)
-        address = self._parts.store.records.lease_address(document.id, container_id, lambda taken: _choose(document, wanted, taken))
+        leased = self._parts.store.records.lease_address(document.id, container_id, lambda taken: _choose(document, wanted, taken))
+        address, _, address6 = leased.partition(",")
         return Endpoint(
             network=name,
             network_id=document.id,
@@ -114,6 +117,9 @@ class Endpoints:
             address=address,
             prefix=ip_network(document.subnet).prefixlen,
             gateway=document.gateway,
+            address6=address6,
+            prefix6=ip_network(document.subnet6).prefixlen if address6 else 0,
+            gateway6=document.gateway6 if address6 else "",
             mac=wanted.mac or net.ipam.mac_for(address),
             resolver="" if self._shared is None or document.internal else self._resolver(),
         )
@@ -226,6 +232,7 @@ class Endpoints:
                 pid=pid,
                 container_id=container_id,
                 address=endpoint.address,
+                address6=endpoint.address6,
                 mac=endpoint.mac,
                 interface=endpoint.interface,
                 link_local=endpoint.link_local,
@@ -248,8 +255,10 @@ class Endpoints:
             pid=pid,
             container_id=container_id,
             address=endpoint.address,
+            address6=endpoint.address6,
             mac=endpoint.mac,
             interface=endpoint.interface,
+            link_local=endpoint.link_local,
             way_out=way_out,
             while_pid=while_pid,
         )
@@ -269,8 +278,10 @@ class Endpoints:
     def choose_way_out(self, endpoints: Sequence[Endpoint], *, pid: int) -> None:
         """Make the gateway that ranks highest the default route of a running container, after its networks have changed."""
         place = self.way_out(endpoints)
-        outward = place is not None and not self._config_of(place).internal
-        self._bridges.set_way_out(pid, place.interface if place and outward else "", place.gateway if place and outward else "")
+        if place is None or self._config_of(place).internal:
+            self._bridges.set_way_out(pid, "", ())
+        else:
+            self._bridges.set_way_out(pid, place.interface, [gateway for gateway in (place.gateway, place.gateway6) if gateway])
 
     def way_out(self, endpoints: Sequence[Endpoint]) -> Endpoint | None:
         """Return the endpoint whose gateway is the default route: the highest rank, of equals the first; None when all are internal."""
@@ -318,7 +329,10 @@ class Endpoints:
         """Record a network, with a subnet that no other network of the store and no route of the host has: both in one transaction."""
         records, routes = self._parts.store.records, net.machine.host_routes()
         with records.transaction():
-            used = [parse(row.document).subnet for row in records.networks()]
+            rows = [parse(row.document) for row in records.networks()]
+            used = [row.subnet for row in rows]
+            if wanted.subnet6:
+                net.ipam.check_subnet6(wanted.subnet6, [row.subnet6 for row in rows if row.subnet6])
             if wanted.subnet:
                 net.ipam.check_subnet(wanted.subnet, used, routes)
             subnet = wanted.subnet or net.ipam.choose_subnet(used, routes)
@@ -399,12 +413,28 @@ def config_of(document: NetworkDocument) -> NetworkConfig:
         gateway=document.gateway,
         link=document.link,
         internal=document.internal,
+        subnet6=document.subnet6,
+        gateway6=document.gateway6,
+        mtu=int(document.options.get("mtu", 0)),
+        icc=document.options.get("icc", "true") == "true",
+        masquerade=document.options.get("masquerade", "true") == "true",
         labels=dict(document.labels),
     )
 
 
 def _choose(document: NetworkDocument, wanted: Attachment, taken: set[str]) -> str:
-    used = {document.gateway, *document.aux_addresses.values(), *taken}
+    """Return what a container has in a network as its lease has it: an IPv4 address, in a network with IPv6 a comma and one of those."""
+    kept = {document.gateway, document.gateway6, *document.aux_addresses.values()}
+    used = {*kept, *(text.partition(",")[0] for text in taken)}
     if wanted.address:
-        return net.ipam.check_address(document.subnet, used, wanted.address)
-    return net.ipam.choose_address(document.subnet, used, ip_range=document.ip_range)
+        address = net.ipam.check_address(document.subnet, used, wanted.address)
+    else:
+        address = net.ipam.choose_address(document.subnet, used, ip_range=document.ip_range)
+    if not document.subnet6:
+        if wanted.address6:
+            raise InvalidArgument(f"network {document.name} has no IPv6", hint="make it with --ipv6")
+        return address
+    used6 = {*kept, *(text.partition(",")[2] for text in taken)}
+    if wanted.address6:
+        return f"{address},{net.ipam.check_address(document.subnet6, used6, wanted.address6)}"
+    return f"{address},{net.ipam.choose_address6(document.subnet, document.subnet6, used6, beside=address)}"

@@ -56,7 +56,7 @@ def inspected(parts: Parts, network: Network, document: NetworkDocument | None) 
         "Scope": "local",
         "Driver": network.driver,
         "EnableIPv4": True,
-        "EnableIPv6": False,
+        "EnableIPv6": network.ipv6,
         "IPAM": {"Driver": "default", "Options": {}, "Config": _pools(document) if document else []},
         "Internal": network.internal,
         "Attachable": bool(document and document.attachable),
@@ -75,7 +75,8 @@ def _pools(document: NetworkDocument) -> list[JSON]:
         pool["IPRange"] = document.ip_range
     if document.aux_addresses:
         pool["AuxiliaryAddresses"] = dict(document.aux_addresses)
-    return [pool]
+    six: dict[str, JSON] = {"Subnet": document.subnet6, "Gateway": document.gateway6}
+    return [pool, six] if document.subnet6 else [pool]
 
 
 def _member(member: Member) -> dict[str, JSON]:

@@ -8,34 +8,74 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.errors import InvalidArgument, Unsupported
 from notebook_containers.lean import replace
-from notebook_containers.network.ipam import parse_subnet
+from notebook_containers.network.ipam import choose_subnet6, parse_subnet, parse_subnet6
 
 if TYPE_CHECKING:
     from notebook_containers.engine.endpoints import NetworkDocument
 
 _POOL = {"Subnet": "subnet", "Gateway": "gateway", "IPRange": "ip_range", "AuxiliaryAddresses": "aux_addresses"}
+_OPTIONS = {
+    "icc": "icc",
+    "enable_icc": "icc",
+    "mtu": "mtu",
+    "masquerade": "masquerade",
+    "enable_ip_masquerade": "masquerade",
+}
+_LEAST_MTU, _MOST_MTU = 1280, 65535
 
 
 def network_document(
     wanted: NetworkDocument, ipam: Mapping[str, object] | None, given: Mapping[str, object], *, ipv6: bool
 ) -> NetworkDocument:
-    """Return the record with its subnet, gateway, range and kept addresses; raises InvalidArgument naming what contradicts."""
+    """Return the record with its subnets, gateways, range, kept addresses and options; raises InvalidArgument naming what contradicts."""
     if wanted.driver != "bridge":
         raise Unsupported(f"network driver {wanted.driver!r} is not supported", hint="use bridge")
-    if ipv6:
-        raise Unsupported("IPv6 networks are not supported", hint="leave out --ipv6")
-    for name in wanted.options:
-        raise Unsupported(f"network option {name!r} is not supported", hint="leave it out")
     words = _merged(ipam, given)
-    aux = _aux(words["aux_addresses"])
+    subnets, gateways = _by_version(words["subnet"]), _by_version(words["gateway"])
+    if subnets[6] and not ipv6:
+        raise InvalidArgument(f"--subnet {subnets[6][0]} is one of IPv6", hint="add --ipv6")
     document = replace(
         wanted,
-        subnet=_one(words["subnet"], "subnet"),
-        gateway=_one(words["gateway"], "gateway"),
-        ip_range=_one(words["ip_range"], "ip-range"),
-        aux_addresses=aux,
+        subnet=_one(subnets[4], "subnet"),
+        gateway=_one(gateways[4], "gateway"),
+        ip_range=_one(_by_version(words["ip_range"])[4], "ip-range"),
+        aux_addresses=_aux(words["aux_addresses"]),
+        options=bridge_options(wanted.options),
     )
-    return _checked(document)
+    return _checked(_with_ipv6(document, _one(subnets[6], "subnet"), _one(gateways[6], "gateway")) if ipv6 else document)
+
+
+def bridge_options(given: Mapping[str, str]) -> dict[str, str]:
+    """Return Docker's options of a bridge by their short names, checked: ``icc``, ``mtu``, ``masquerade``."""
+    found: dict[str, str] = {}
+    for name, value in given.items():
+        short = _OPTIONS.get(name.removeprefix("com.docker.network.bridge.").removeprefix("com.docker.network.driver."))
+        if short is None:
+            raise Unsupported(f"network option {name!r} is not supported", hint="use " + ", ".join(sorted(set(_OPTIONS.values()))))
+        if short == "mtu":
+            if not value.isdecimal() or not _LEAST_MTU <= int(value) <= _MOST_MTU:
+                raise InvalidArgument(f"{name}={value} is no packet size", hint=f"choose {_LEAST_MTU} to {_MOST_MTU}")
+            found[short] = str(int(value))
+        elif value.lower() not in ("true", "false"):
+            raise InvalidArgument(f"{name}={value} is not understood", hint="write true or false")
+        else:
+            found[short] = value.lower()
+    return found
+
+
+def _by_version(values: Sequence[object]) -> dict[int, list[object]]:
+    """Return texts of IPv4 and of IPv6; what is neither is left to be refused as IPv4."""
+    return {4: [value for value in values if ":" not in str(value)], 6: [value for value in values if ":" in str(value)]}
+
+
+def _with_ipv6(document: NetworkDocument, subnet: str, gateway: str) -> NetworkDocument:
+    if gateway and not subnet:
+        raise InvalidArgument("--gateway needs the --subnet that it lies in", hint="give both")
+    network = parse_subnet6(subnet or choose_subnet6(document.id))
+    chosen = gateway or str(network.network_address + 1)
+    if gateway and ipaddress.IPv6Address(gateway) not in network:
+        raise InvalidArgument(f"--gateway {gateway} is no host of {network}", hint="choose one inside the subnet")
+    return replace(document, subnet6=str(network), gateway6=str(ipaddress.IPv6Address(chosen)))
 
 
 def _merged(ipam: Mapping[str, object] | None, given: Mapping[str, object]) -> dict[str, list[object]]:
@@ -80,7 +120,7 @@ def _checked(document: NetworkDocument) -> NetworkDocument:
         return replace(document, chosen=True)
     subnet = parse_subnet(document.subnet)
     for what, text in (("gateway", document.gateway), *(("aux-address", text) for text in document.aux_addresses.values())):
-        if text:
+        if text and not (what == "aux-address" and ":" in text):
             _check_inside(subnet, what, text)
     if document.ip_range:
         _check_range(subnet, document.ip_range)

@@ -52,6 +52,7 @@ class Networks(Endpoints):
             subnet=d.subnet,
             gateway=d.gateway,
             internal=d.internal,
+            ipv6=bool(d.subnet6),
             created=row.created,
             labels=d.labels,
             networks=self,

@@ -6,29 +6,24 @@ import errno
 import hashlib
 import ipaddress
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from notebook_containers.errors import Conflict, NetworkError, Unsupported
 from notebook_containers.linux import exhausted
 from notebook_containers.linux.netlink import NetlinkSocket, in_network_namespace
-from notebook_containers.network import firewall, links, owned
+from notebook_containers.network import firewall, forwarding, inside, links, owned
 from notebook_containers.network.config import Endpoint, NetworkConfig
+from notebook_containers.network.forwarding import write
 from notebook_containers.network.ipam import mac_for
 from notebook_containers.network.links import Link
 from notebook_containers.network.owned import OwnBridge, own_bridges
 
-_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 _DEFAULT_MTU = 1500
-_LINK_LOCAL = "169.254.0.0/16"
-_SETTLE_TIMEOUT_S = 2.0
-# Another program that routes makes links of these kinds: while one is there, forwarding may be its need too.
-_ROUTING_KINDS = frozenset({"bridge", "veth", "tun", "wireguard", "macvlan", "ipvlan"})
 
 
 def ensure(config: NetworkConfig) -> tuple[str, ...]:
-    """Make the bridge with its address, put the firewall up, switch IPv4 forwarding on. Idempotent, and repairs what others removed.
+    """Make the bridge with its addresses, put the firewall up, switch forwarding on. Idempotent, and repairs what others removed.
 
     Returns warnings in words: a firewall of the host's own that will keep the containers from the outside.
     Raises Conflict when a link of that name is not ours or the subnet is routed elsewhere, Unsupported without the privilege,
@@ -37,11 +32,12 @@ def ensure(config: NetworkConfig) -> tuple[str, ...]:
     with _kernel(f"network {config.name}") as kernel:
         bridge = _find(kernel, config) or _make(kernel, config)
         before = OwnBridge.of(bridge)
-        switched = before.switched if before else _switches_forwarding(kernel, config)
-        _complete(kernel, config, bridge, switched=switched)
+        switched = before.switched if before else forwarding.switches(kernel, config)
+        switched6 = before.switched6 if before else forwarding.switches6(kernel, config)
+        _complete(kernel, config, bridge, switched=switched, switched6=switched6)
         warnings = firewall.ensure(kernel)  # before forwarding, so that nothing is forwarded that the rules would not let pass
-        if not config.internal and _read(_FORWARD) == "0":
-            _write(_FORWARD, "1")
+        if not config.internal:
+            forwarding.switch_on(config)
         return () if config.internal else warnings
 
 
@@ -51,12 +47,13 @@ def attach(
     pid: int,
     container_id: str,
     address: str,
+    address6: str = "",
     mac: str = "",
     interface: str = "eth0",
     link_local: Sequence[str] = (),
     way_out: bool = True,
 ) -> Endpoint:
-    """Give the network namespace of ``pid`` an interface with the address, the MAC (default: the address's own) and a default route.
+    """Give the network namespace of ``pid`` an interface with the addresses, the MAC (default: the address's own) and a default route.
 
     The bridge must be there (:func:`ensure`). The host's end goes when the namespace goes. An internal network gives no default route,
     nor does one that is not to be the ``way_out``. Raises NetworkError naming the step; then nothing is left behind.
@@ -70,32 +67,31 @@ def attach(
         _delete(kernel, port)  # of an earlier life of this container, whose namespace the kernel has not yet swept up
         kernel.execute([links.add_veth(port, bridge=bridge, peer=interface, peer_mac=mac, peer_namespace=namespace)])
         try:
-            _write(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6", "1")
-            in_network_namespace(namespace, lambda: _configure(config, interface, (address, *link_local), way_out=way_out))
-            _settle(kernel, port)
+            write(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6", "1")
+            if not config.icc:
+                kernel.execute([links.isolate_port(_index(kernel, port))])
+            in_network_namespace(namespace, lambda: inside.configure(config, interface, address, address6, link_local, way_out=way_out))
+            inside.settle(kernel, port)
         except BaseException:
             _delete(kernel, port)
             raise
     length = ipaddress.IPv4Network(config.subnet).prefixlen
     return Endpoint(
-        network=config.name, interface=interface, link=port, address=address, prefix_length=length, gateway=config.gateway, mac=mac
+        network=config.name,
+        interface=interface,
+        link=port,
+        address=address,
+        prefix_length=length,
+        gateway=config.gateway,
+        mac=mac,
+        address6=address6,
     )
 
 
-def set_way_out(pid: int, interface: str, gateway: str) -> None:
-    """Make the gateway behind an interface the only default route of the network namespace of ``pid``; without one there is none."""
-
-    def inside() -> None:
-        with NetlinkSocket() as kernel:
-            link = links.find_link(kernel, interface) if interface else None
-            for route in links.all_routes(kernel):
-                if route.destination == "0.0.0.0/0" and (link is None or route.link != link.index):
-                    kernel.execute([links.delete_default_route(route.link)])
-            if link is not None:
-                kernel.execute([links.set_default_route(link.index, gateway)])
-
+def set_way_out(pid: int, interface: str, gateways: Sequence[str]) -> None:
+    """Make the gateways behind an interface the only default routes of the network namespace of ``pid``; without one there is none."""
     with _kernel(f"process {pid}"), _namespace_of(pid) as namespace:
-        in_network_namespace(namespace, inside)
+        in_network_namespace(namespace, lambda: inside.set_way_out(interface, gateways))
 
 
 def admit(config: NetworkConfig, *, container_id: str, address: str) -> None:
@@ -132,8 +128,7 @@ def remove(config: NetworkConfig) -> None:
                 _delete(kernel, port.name)
             _delete(kernel, config.link)
         firewall.ensure(kernel)
-        if known and known.switched and not _others_route(kernel):
-            _write(_FORWARD, "0")
+        forwarding.switch_back(kernel, known)
 
 
 def own_links() -> list[str]:
@@ -161,73 +156,50 @@ def _find(kernel: NetlinkSocket, config: NetworkConfig) -> Link | None:
 
 def _make(kernel: NetlinkSocket, config: NetworkConfig) -> Link:
     routes = links.all_routes(kernel)
-    wanted = ipaddress.IPv4Network(config.subnet)
-    for route in routes:
-        destination = ipaddress.IPv4Network(route.destination, strict=False)
-        if destination.prefixlen > 0 and destination.overlaps(wanted):
+    routes6 = links.all_routes(kernel, version=6) if config.subnet6 else []
+    for subnet, known in ((config.subnet, routes), (config.subnet6, routes6)):
+        taken = _overlapped(subnet, known) if subnet else ""
+        if taken:
             if made := _find(kernel, config):  # by another process since we looked: the route is its own
                 return made
-            words = f"subnet {config.subnet} of network {config.name} overlaps the route to {destination}"
-            raise Conflict(words, hint="choose another subnet")
+            raise Conflict(f"subnet {subnet} of network {config.name} overlaps the route to {taken}", hint="choose another subnet")
     outward = {route.link for route in routes if route.destination == "0.0.0.0/0"}
     mtu = min([link.mtu for link in links.all_links(kernel) if link.index in outward], default=_DEFAULT_MTU)
     with suppress(FileExistsError):  # another process may make the same network in this very moment
-        kernel.execute([links.add_bridge(config.link, mac=mac_for(config.gateway), mtu=min(mtu, _DEFAULT_MTU))])
+        kernel.execute([links.add_bridge(config.link, mac=mac_for(config.gateway), mtu=config.mtu or min(mtu, _DEFAULT_MTU))])
     bridge = _find(kernel, config)
     if bridge is None:
         raise NetworkError(f"bridge {config.link} vanished while it was made")
     return bridge
 
 
-def _complete(kernel: NetlinkSocket, config: NetworkConfig, bridge: Link, *, switched: bool) -> None:
-    # No IPv6 on the host's side: its link-local address would be one more way in, router advertisements another (CVE-2020-13401).
-    _write(f"/proc/sys/net/ipv6/conf/{config.link}/disable_ipv6", "1")
-    named = links.set_link(bridge.index, alias=owned.alias(config, switched=switched))
-    kernel.execute([named, links.add_address(bridge.index, config.gateway, config.subnet)])
+def _overlapped(subnet: str, routes: Sequence[links.Route]) -> str:
+    """Return the route's destination that a subnet overlaps, empty for none; default, link-local and multicast routes do not count."""
+    wanted = ipaddress.ip_network(subnet)
+    for route in routes:
+        destination = ipaddress.ip_network(route.destination, strict=False)
+        if destination.prefixlen > 0 and not destination.is_link_local and not destination.is_multicast and destination.overlaps(wanted):
+            return str(destination)
+    return ""
 
 
-def _switches_forwarding(kernel: NetlinkSocket, config: NetworkConfig) -> bool:
-    if config.internal:
-        return False
-    return _read(_FORWARD) == "0" or any(bridge.switched for bridge in own_bridges(kernel))
+def _complete(kernel: NetlinkSocket, config: NetworkConfig, bridge: Link, *, switched: bool, switched6: bool) -> None:
+    # Without IPv6 none on the host's side: its link-local address would be one more way in. Router advertisements never (CVE-2020-13401).
+    settings = f"/proc/sys/net/ipv6/conf/{config.link}"
+    write(f"{settings}/accept_ra", "0")
+    write(f"{settings}/disable_ipv6", "0" if config.subnet6 else "1")
+    requests = [links.set_link(bridge.index, alias=owned.alias(config, switched=switched, switched6=switched6))]
+    requests.append(links.add_address(bridge.index, config.gateway, config.subnet))
+    if config.subnet6:
+        requests.append(links.add_address(bridge.index, config.gateway6, config.subnet6))
+    kernel.execute(requests)
 
 
-def _others_route(kernel: NetlinkSocket) -> bool:
-    """Return whether anybody may still need forwarding: another network of ours, or a link such as another container engine makes."""
-    everything = links.all_links(kernel)
-    ours = [OwnBridge.of(link) for link in everything]
-    if any(bridge and not bridge.internal for bridge in ours):
-        return True
-    uplinks = {route.link for route in links.all_routes(kernel) if route.destination == "0.0.0.0/0"}
-    own_ports = {link.index for link, bridge in zip(everything, ours, strict=True) if bridge}
-    return any(
-        link.kind in _ROUTING_KINDS and link.index not in uplinks | own_ports and link.master not in own_ports for link in everything
-    )
-
-
-def _configure(config: NetworkConfig, interface: str, addresses: Sequence[str], *, way_out: bool) -> None:
-    # Runs in a thread inside the container's network namespace; /proc/sys/net shows the namespace of the thread that opens it.
-    _write(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6", "1")
-    with NetlinkSocket() as inside:
-        link = links.find_link(inside, interface)
-        if link is None:
-            raise NetworkError(f"interface {interface} vanished from the container")
-        ranges = (config.subnet, *(_LINK_LOCAL for _ in addresses[1:]))
-        requests = [links.add_address(link.index, address, subnet) for address, subnet in zip(addresses, ranges, strict=True)]
-        inside.execute([*requests, links.set_link(link.index)])
-        _settle(inside, interface)
-        if way_out and not config.internal:
-            inside.execute([links.set_default_route(link.index, config.gateway)])
-
-
-def _settle(kernel: NetlinkSocket, name: str) -> None:
-    """Wait until a link that was brought up carries packets: the kernel sees to it in a worker, half a millisecond later as a rule.
-
-    Without it a container's first packet can be lost, and the next attempt comes a second later.
-    """
-    deadline = time.monotonic() + _SETTLE_TIMEOUT_S
-    while (link := links.find_link(kernel, name)) and not link.ready and time.monotonic() < deadline:
-        time.sleep(0.0002)
+def _index(kernel: NetlinkSocket, name: str) -> int:
+    link = links.find_link(kernel, name)
+    if link is None:
+        raise NetworkError(f"link {name} vanished while it was made")
+    return link.index
 
 
 def _delete(kernel: NetlinkSocket, name: str) -> None:
@@ -267,13 +239,3 @@ def _namespace_of(pid: int) -> Iterator[int]:
         yield namespace
     finally:
         os.close(namespace)
-
-
-def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
-        return file.read().strip()
-
-
-def _write(path: str, value: str) -> None:
-    with suppress(FileNotFoundError), open(path, "w", encoding="ascii") as file:  # absent: a kernel without IPv6
-        file.write(value)

@@ -12,7 +12,9 @@ from notebook_containers.oci.documents import Document, always
 class NetworkConfig(Document):
     """A network of this machine: ``subnet`` as "10.133.1.0/24", ``gateway`` an address in it, ``link`` the bridge's name (15 bytes).
 
-    ``internal`` networks have no way out and no way in; their containers reach each other only.
+    ``internal`` networks have no way out and no way in; their containers reach each other only. ``subnet6`` is empty without IPv6,
+    ``mtu`` 0 for that of the host's way out. Without ``icc`` the containers do not reach each other, without ``masquerade`` they go
+    outside with their own addresses.
     """
 
     id: str
@@ -22,6 +24,11 @@ class NetworkConfig(Document):
     gateway: str
     link: str
     internal: bool = False
+    subnet6: str = ""
+    gateway6: str = ""
+    mtu: int = 0
+    icc: bool = True
+    masquerade: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -36,3 +43,4 @@ class Endpoint(Document):
     prefix_length: int
     gateway: str
     mac: str
+    address6: str = ""

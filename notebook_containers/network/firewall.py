@@ -28,6 +28,7 @@ from notebook_containers.network import legacy, links, nftables as nft, owned
 from notebook_containers.network.owned import OwnBridge
 
 TABLE = "notebook_containers"
+_METADATA6 = ("fd00:ec2::254/128", "fe80::/10")
 _METADATA = ("169.254.0.0/16", "168.63.129.16/32")
 _DNS = 53
 _SRCNAT_PRIORITY = 100
@@ -73,7 +74,7 @@ def _replace(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> None:
         generation = nft.generation(netfilter)  # read first: what is seen below is at least as new
         everything = links.all_links(kernel)
         bridges = [bridge for bridge in map(OwnBridge.of, everything) if bridge]
-        closed = _closed(everything) if any(bridge.switched for bridge in bridges) else []
+        closed = _closed(everything) if any(bridge.switched or bridge.switched6 for bridge in bridges) else []
         admitted = tuple(owned.admitted(everything))
         comment, requests = _table(tuple(bridges), tuple(closed), admitted) if bridges else ("", ())
         if _is_current(netfilter, comment, requests):
@@ -122,7 +123,13 @@ def _closed(everything: Sequence[links.Link]) -> list[str]:
 
 @lru_cache(maxsize=4)  # asked for each container, and nearly always the same
 def _table(bridges: tuple[OwnBridge, ...], closed: tuple[str, ...], admitted: tuple[str, ...]) -> tuple[str, tuple[Request, ...]]:
-    content = [*_sets(bridges, closed, admitted), *_forward(), *_input(admits=bool(admitted)), *_postrouting()]
+    six = any(bridge.subnet6 for bridge in bridges)
+    content = [
+        *_sets(bridges, closed, admitted),
+        *_forward(bridges, six=six),
+        *_input(admits=bool(admitted), six=six),
+        *_postrouting(bridges),
+    ]
     comment = _comment(content)
     return comment, (nft.add_table(TABLE, comment), *content)
 
@@ -132,22 +139,31 @@ def _sets(bridges: Sequence[OwnBridge], closed: Sequence[str], admitted: Sequenc
     names = {
         "bridges": [nft.interface(bridge.name) for bridge in ordered],
         "internal": [nft.interface(bridge.name) for bridge in ordered if bridge.internal],
-        "same": [nft.interface(bridge.name) * 2 for bridge in ordered],
+        "same": [nft.interface(bridge.name) * 2 for bridge in ordered if bridge.icc],
         "closed": [nft.interface(name) for name in closed],
     }
     ranges = {"subnets": _ranges([bridge.subnet for bridge in ordered]), "metadata": _ranges(_METADATA)}
     ranges |= {"admitted": _ranges(admitted)} if admitted else {}
+    translated = [bridge for bridge in ordered if bridge.masquerade]
+    ranges |= {"translated": _ranges([bridge.subnet for bridge in translated])} if len(translated) < len(ordered) else {}
+    ranges6 = {
+        "subnets6": _ranges([bridge.subnet6 for bridge in ordered if bridge.subnet6]),
+        "translated6": _ranges([bridge.subnet6 for bridge in translated if bridge.subnet6]),
+    }
+    ranges6 |= {"metadata6": _ranges(_METADATA6)} if ranges6["subnets6"] else {}
     requests: list[Request] = []
     for number, (name, keys) in enumerate(names.items(), 1):
         requests.append(nft.add_set(TABLE, name, nft.IFNAME_PAIR if name == "same" else nft.IFNAME, number))
         requests += [nft.add_elements(TABLE, name, keys)] if keys else []
-    for number, (name, pairs) in enumerate(ranges.items(), len(names) + 1):
-        requests.append(nft.add_set(TABLE, name, nft.IPV4, number, interval=True))
-        requests.append(nft.add_ranges(TABLE, name, pairs))
+    kinds = [*((name, nft.IPV4, pairs) for name, pairs in ranges.items())]
+    kinds += [(name, nft.IPV6, pairs) for name, pairs in ranges6.items() if ranges6["subnets6"]]
+    for number, (name, kind, pairs) in enumerate(kinds, len(names) + 1):
+        requests.append(nft.add_set(TABLE, name, kind, number, interval=True))
+        requests += [nft.add_ranges(TABLE, name, pairs)] if pairs else []
     return requests
 
 
-def _forward() -> list[Request]:
+def _forward(bridges: Sequence[OwnBridge], *, six: bool) -> list[Request]:
     chain = nft.add_chain(TABLE, "forward", kind="filter", hook=nft.FORWARD, priority=0)
     ours = nft.came_from("bridges")
     rule = _rules("forward")
@@ -161,16 +177,31 @@ def _forward() -> list[Request]:
         rule(nft.goes_to("bridges"), nft.answers(), nft.verdict(nft.ACCEPT)),
         rule(nft.goes_to("bridges"), nft.was_redirected(), nft.verdict(nft.ACCEPT)),
         rule(nft.goes_to("bridges"), nft.verdict(nft.DROP)),
-        rule(ours, nft.is_ipv4(inverted=True), nft.verdict(nft.DROP)),
+        *(_forward6(ours, rule) if six else [rule(ours, nft.is_ipv4(inverted=True), nft.verdict(nft.DROP))]),
         rule(ours, nft.source_in("subnets", inverted=True), nft.verdict(nft.DROP)),
         rule(ours, nft.destination_in("metadata"), nft.protocol_is(nft.UDP), nft.to_port(_DNS), nft.verdict(nft.ACCEPT)),
         rule(ours, nft.destination_in("metadata"), nft.protocol_is(nft.TCP), nft.to_port(_DNS), nft.verdict(nft.ACCEPT)),
         rule(ours, nft.destination_in("metadata"), nft.verdict(nft.DROP)),
-        rule(nft.came_from("closed"), nft.goes_to("closed"), nft.verdict(nft.DROP)),
+        *_closing(bridges, rule),
     ]
 
 
-def _input(*, admits: bool) -> list[Request]:
+def _forward6(ours: bytes, rule: Callable[..., Request]) -> list[Request]:
+    """A container's IPv6 packets come from its network's own addresses, and do not go to metadata."""
+    return [
+        rule(ours, nft.source6_in("subnets6", inverted=True), nft.verdict(nft.DROP)),
+        rule(ours, nft.destination6_in("metadata6"), nft.verdict(nft.DROP)),
+    ]
+
+
+def _closing(bridges: Sequence[OwnBridge], rule: Callable[..., Request]) -> list[Request]:
+    """What the host did not forward before we switched forwarding on, it still does not: of each version by itself."""
+    switched, switched6 = any(bridge.switched for bridge in bridges), any(bridge.switched6 for bridge in bridges)
+    only = b"" if switched == switched6 or not any(bridge.subnet6 for bridge in bridges) else nft.is_ipv4() if switched else nft.is_ipv6()
+    return [rule(nft.came_from("closed"), nft.goes_to("closed"), *([only] if only else []), nft.verdict(nft.DROP))]
+
+
+def _input(*, admits: bool, six: bool) -> list[Request]:
     chain = nft.add_chain(TABLE, "input", kind="filter", hook=nft.INPUT, priority=0)
     ours = nft.came_from("bridges")
     rule = _rules("input")
@@ -179,15 +210,21 @@ def _input(*, admits: bool) -> list[Request]:
         rule(ours, nft.answers(), nft.verdict(nft.ACCEPT)),
         rule(nft.came_from("internal"), nft.verdict(nft.DROP)),
         rule(ours, nft.is_ipv4(), nft.protocol_is(nft.ICMP), nft.verdict(nft.ACCEPT)),
+        # Without it nobody finds the gateway: neighbours are asked for by ICMPv6.
+        *([rule(ours, nft.is_ipv6(), nft.protocol_is(nft.ICMPV6), nft.verdict(nft.ACCEPT))] if six else []),
         *([rule(ours, nft.source_in("admitted"), nft.verdict(nft.ACCEPT))] if admits else []),
         rule(ours, nft.verdict(nft.DROP)),
     ]
 
 
-def _postrouting() -> list[Request]:
+def _postrouting(bridges: Sequence[OwnBridge]) -> list[Request]:
     chain = nft.add_chain(TABLE, "postrouting", kind="nat", hook=nft.POSTROUTING, priority=_SRCNAT_PRIORITY)
     # By source address, not by interface: the kernel no longer knows here where a packet came in.
-    return [chain, _rules("postrouting")(nft.source_in("subnets"), nft.goes_to("bridges", inverted=True), nft.masquerade())]
+    rule, outward = _rules("postrouting"), nft.goes_to("bridges", inverted=True)
+    four = "subnets" if all(bridge.masquerade for bridge in bridges) else "translated"
+    rules = [rule(nft.source_in(four), outward, nft.masquerade())]
+    rules += [rule(nft.source6_in("translated6"), outward, nft.masquerade())] if any(bridge.subnet6 for bridge in bridges) else []
+    return [chain, *rules]
 
 
 def _rules(chain: str) -> Callable[..., Request]:
@@ -198,5 +235,5 @@ def _rules(chain: str) -> Callable[..., Request]:
 
 
 def _ranges(subnets: Sequence[str]) -> list[tuple[bytes, bytes]]:
-    networks = ipaddress.collapse_addresses(ipaddress.IPv4Network(subnet) for subnet in subnets)
+    networks = ipaddress.collapse_addresses(ipaddress.ip_network(subnet) for subnet in subnets)  # type: ignore[type-var]
     return [(network.network_address.packed, (network.broadcast_address + 1).packed) for network in networks]

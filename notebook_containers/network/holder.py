@@ -166,7 +166,7 @@ def _do(request: dict[str, object], sockets: list[socket.socket]) -> dict[str, o
     if not isinstance(given, dict):
         raise errors.NetworkError("a request without values")
     if request["do"] == "set_way_out":
-        bridge.set_way_out(given["pid"], given["interface"], given["gateway"])
+        bridge.set_way_out(given["pid"], given["interface"], given["gateways"])
         return {}
     if request["do"] == "sockets":
         sockets += naming.sockets_inside(given["pid"])

@@ -21,7 +21,7 @@ def parse_subnet(text: str) -> ipaddress.IPv4Network:
     except ValueError as err:
         raise InvalidArgument(f"{text!r} is no subnet: {err}", hint='write it as "10.1.2.0/24"') from err
     if not isinstance(subnet, ipaddress.IPv4Network):
-        raise InvalidArgument(f"{text!r} is an IPv6 subnet", hint="only IPv4 networks exist yet")
+        raise InvalidArgument(f"{text!r} is an IPv6 subnet", hint="give one of IPv4; one of IPv6 may stand beside it, with --ipv6")
     special = subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.is_reserved
     if special or not 8 <= subnet.prefixlen <= 30:
         raise InvalidArgument(f"{text!r} cannot hold containers", hint="give a private subnet with a length from /8 to /30")
@@ -68,13 +68,50 @@ def choose_address(subnet: str, taken: Set[str], *, ip_range: str = "") -> str:
     raise NetworkError(f"{where} has no free address", hint="remove containers from it, or make a larger network")
 
 
+def parse_subnet6(text: str) -> ipaddress.IPv6Network:
+    """Return the IPv6 subnet written as "fd00:1::/64"; raises InvalidArgument for host bits, IPv4, or no room for containers."""
+    try:
+        subnet = ipaddress.ip_network(text)
+    except ValueError as err:
+        raise InvalidArgument(f"{text!r} is no subnet: {err}", hint='write it as "fd00:1::/64"') from err
+    if not isinstance(subnet, ipaddress.IPv6Network):
+        raise InvalidArgument(f"{text!r} is an IPv4 subnet", hint="give one of IPv6")
+    if subnet.is_loopback or subnet.is_multicast or subnet.is_link_local or subnet.prefixlen > 96 or subnet.prefixlen < 16:
+        raise InvalidArgument(f"{text!r} cannot hold containers", hint="give a subnet with a length from /16 to /96, as fd00:1::/64")
+    return subnet
+
+
+def choose_subnet6(network_id: str) -> str:
+    """Return a private /64 made of a network's id (hex): 40 random bits, which nobody else has (RFC 4193)."""
+    return str(ipaddress.IPv6Network((bytes.fromhex(f"fd{network_id[:10]}").ljust(16, b"\0"), 64)))
+
+
+def check_subnet6(subnet: str, used: Iterable[str]) -> None:
+    """Raise Conflict when an IPv6 subnet overlaps another network's."""
+    wanted = parse_subnet6(subnet)
+    for other in used:
+        if wanted.overlaps(ipaddress.IPv6Network(other)):
+            raise Conflict(f"subnet {subnet} overlaps {other}, which is in use", hint="choose another --subnet, or leave it out")
+
+
+def choose_address6(subnet: str, subnet6: str, taken: Set[str], *, beside: str) -> str:
+    """Return the free address of the IPv6 subnet with the number that ``beside`` has in the IPv4 one; if it is taken, one far from it."""
+    number = int(ipaddress.IPv4Address(beside)) - int(parse_subnet(subnet).network_address)
+    network = parse_subnet6(subnet6)
+    while True:
+        address = str(network.network_address + number)
+        if address not in taken:
+            return address
+        number += 1 << 24  # past every number that an IPv4 subnet has
+
+
 def check_address(subnet: str, taken: Set[str], address: str) -> str:
     """Return a wanted address in its normal form; InvalidArgument when it cannot be a host of the subnet, Conflict when it is taken."""
-    network = parse_subnet(subnet)
+    network = parse_subnet6(subnet) if ":" in subnet else parse_subnet(subnet)
     try:
-        wanted = ipaddress.IPv4Address(address)
+        wanted = ipaddress.IPv6Address(address) if network.version == 6 else ipaddress.IPv4Address(address)
     except ValueError as err:
-        raise InvalidArgument(f"{address!r} is no IPv4 address") from err
+        raise InvalidArgument(f"{address!r} is no IPv{network.version} address") from err
     if wanted not in network or wanted in (network.network_address, network.broadcast_address):
         raise InvalidArgument(f"address {address} is no host of {subnet}")
     if str(wanted) in taken:

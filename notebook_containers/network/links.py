@@ -36,7 +36,10 @@ _IFF_UP, _IF_OPER_UP = 1, 6
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
-_DEFAULT_ROUTE = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, 0, _RTN_UNICAST, 0)
+_IFA_F_NODAD = 2
+_AF_BRIDGE = 7
+_IFLA_PROTINFO, _IFLA_BRPORT_ISOLATED = 12, 33
+_RT_SCOPE_LINK = 253
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,25 +133,48 @@ def delete_link(index: int, name: str) -> Request:
 
 
 def add_address(index: int, address: str, subnet: str) -> Request:
-    """Give a link an address with the subnet's prefix length; again with the same address changes nothing."""
-    network = ipaddress.IPv4Network(subnet)
-    packed = ipaddress.IPv4Address(address).packed
+    """Give a link an address with the subnet's prefix length; again with the same address changes nothing.
+
+    An IPv6 one is used at once: who handed it out knows that nobody else has it.
+    """
+    network = ipaddress.ip_network(subnet)
+    packed = ipaddress.ip_address(address).packed
     body = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
-    if network.prefixlen < 31:
+    if network.version == 4 and network.prefixlen < 31:
         body += attribute(_IFA_BROADCAST, network.broadcast_address.packed)
-    header = _IFADDR.pack(socket.AF_INET, network.prefixlen, 0, 0, index)
+    family, flags = (socket.AF_INET, 0) if network.version == 4 else (socket.AF_INET6, _IFA_F_NODAD)
+    header = _IFADDR.pack(family, network.prefixlen, flags, 0, index)
     return Request(_RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, header + body, what=f"add address {address}")
 
 
 def set_default_route(index: int, gateway: str) -> Request:
     """Send everything that has no better route to the gateway, in place of another one."""
-    body = attribute(_RTA_GATEWAY, ipaddress.IPv4Address(gateway).packed) + attribute(_RTA_OIF, index)
-    return Request(_RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _DEFAULT_ROUTE + body, what=f"add the route to {gateway}")
+    way = ipaddress.ip_address(gateway)
+    body = attribute(_RTA_GATEWAY, way.packed) + attribute(_RTA_OIF, index)
+    return Request(_RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _default_route(way.version) + body, what=f"add the route to {gateway}")
 
 
-def delete_default_route(index: int) -> Request:
+def set_link_as_default_route(index: int) -> Request:
+    """Send everything that has no better route straight out through a link."""
+    route = _RTMSG.pack(socket.AF_INET, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, _RT_SCOPE_LINK, _RTN_UNICAST, 0)
+    return Request(_RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route + attribute(_RTA_OIF, index), what="add a route through a link")
+
+
+def delete_default_route(index: int, *, version: int = 4) -> Request:
     """Forget the default route through a link."""
-    return Request(_RTM_DELROUTE, 0, _DEFAULT_ROUTE + attribute(_RTA_OIF, index), what="delete a default route")
+    return Request(_RTM_DELROUTE, 0, _default_route(version) + attribute(_RTA_OIF, index), what="delete a default route")
+
+
+def isolate_port(index: int) -> Request:
+    """Let a port of a bridge reach the bridge itself, and no other port that is isolated too."""
+    header = _IFINFO.pack(_AF_BRIDGE, 0, index, 0, 0)
+    body = nested(_IFLA_PROTINFO, attribute(_IFLA_BRPORT_ISOLATED, b"\1"))
+    return Request(_RTM_SETLINK, 0, header + body, what="isolate a port of a bridge")
+
+
+def _default_route(version: int) -> bytes:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    return _RTMSG.pack(family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, 0, _RTN_UNICAST, 0)
 
 
 def addresses_of(kernel: NetlinkSocket, index: int) -> list[str]:
@@ -165,22 +191,23 @@ def addresses_of(kernel: NetlinkSocket, index: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One IPv4 unicast route of the host: ``destination`` as "10.0.0.0/8" ("0.0.0.0/0" for the default), ``link`` an index or 0."""
+    """One unicast route of the host: ``destination`` as "10.0.0.0/8" ("0.0.0.0/0" or "::/0" for the default), ``link`` an index or 0."""
 
     destination: str
     link: int
 
 
-def all_routes(kernel: NetlinkSocket) -> list[Route]:
-    """Return the unicast IPv4 routes of every table (a VPN may keep its own)."""
-    request = Request(_RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0), what="list routes")
+def all_routes(kernel: NetlinkSocket, *, version: int = 4) -> list[Route]:
+    """Return the unicast routes of every table (a VPN may keep its own), of IPv4 or of IPv6."""
+    family, nothing = (socket.AF_INET, b"\0" * 4) if version == 4 else (socket.AF_INET6, b"\0" * 16)
+    request = Request(_RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), what="list routes")
     result = []
     for body in kernel.get(request):
         _family, length, _src, _tos, _table, _protocol, _scope, kind, _flags = _RTMSG.unpack_from(body)
         if kind != _RTN_UNICAST:
             continue
         found = dict(attributes(body[_RTMSG.size :]))
-        destination = ipaddress.IPv4Address(found.get(_RTA_DST, b"\0\0\0\0"))
+        destination = ipaddress.ip_address(found.get(_RTA_DST, nothing))
         result.append(Route(destination=f"{destination}/{length}", link=_number(found.get(_RTA_OIF, b""))))
     return result
 

@@ -26,16 +26,16 @@ from notebook_containers.linux.netlink import (
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
 ACCEPT, DROP = 1, 0
-TCP, UDP, ICMP = 6, 17, 1
-IFNAME, IPV4 = 41, 7
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+IFNAME, IPV4, IPV6 = 41, 7, 8
 IFNAME_PAIR = IFNAME << 6 | IFNAME
-_KEY_BYTES = {IFNAME: 16, IPV4: 4, IFNAME_PAIR: 32}
+_KEY_BYTES = {IFNAME: 16, IPV4: 4, IPV6: 16, IFNAME_PAIR: 32}
 
 _SUBSYSTEM = 10
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE = 0, 1, 2, 3, 4, 6
 _NEWSET, _NEWSETELEM, _GETGEN = 9, 12, 16
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_INET, _IPV4, _UNSPEC = 1, 2, 0
+_INET, _IPV4, _IPV6, _UNSPEC = 1, 2, 10, 0
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NFGENMSG = struct.Struct("=BB2s")
 _SET_INTERVAL, _ELEMENT_END, _TABLE_OWNER = 4, 1, 2
@@ -162,6 +162,21 @@ def source_in(ranges: str, *, inverted: bool = False) -> bytes:
 def destination_in(ranges: str) -> bytes:
     """The IPv4 destination lies in the set."""
     return is_ipv4() + _payload(_NETWORK_HEADER, 16, 4) + _in_set(ranges)
+
+
+def is_ipv6() -> bytes:
+    """The packet is IPv6."""
+    return _meta(_META_NFPROTO, _REG_1) + _compare(bytes([_IPV6]))
+
+
+def source6_in(ranges: str, *, inverted: bool = False) -> bytes:
+    """The IPv6 source lies in the set (or: does not)."""
+    return is_ipv6() + _payload(_NETWORK_HEADER, 8, 16) + _in_set(ranges, inverted=inverted)
+
+
+def destination6_in(ranges: str) -> bytes:
+    """The IPv6 destination lies in the set."""
+    return is_ipv6() + _payload(_NETWORK_HEADER, 24, 16) + _in_set(ranges)
 
 
 def protocol_is(number: int) -> bytes:

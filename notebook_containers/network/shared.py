@@ -14,7 +14,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -87,8 +87,10 @@ class SharedBridges:
         pid: int,
         container_id: str,
         address: str,
+        address6: str = "",
         mac: str = "",
         interface: str = "eth0",
+        link_local: Sequence[str] = (),
         way_out: bool = True,
         while_pid: int = 0,
     ) -> None:
@@ -97,6 +99,8 @@ class SharedBridges:
             "pid": pid,
             "container_id": container_id,
             "address": address,
+            "address6": address6,
+            "link_local": list(link_local),
             "mac": mac,
             "interface": interface,
             "way_out": way_out,
@@ -111,9 +115,9 @@ class SharedBridges:
         """Take the network's bridge away; see :func:`.bridge.remove`."""
         self._ask_if_there("remove", config, {})
 
-    def set_way_out(self, pid: int, interface: str, gateway: str) -> None:
-        """Choose a container's default route; see :func:`.bridge.set_way_out`."""
-        self._ask("set_way_out", None, {"pid": pid, "interface": interface, "gateway": gateway})
+    def set_way_out(self, pid: int, interface: str, gateways: Sequence[str]) -> None:
+        """Choose a container's default routes; see :func:`.bridge.set_way_out`."""
+        self._ask("set_way_out", None, {"pid": pid, "interface": interface, "gateways": list(gateways)})
 
     def sockets(self, pid: int) -> tuple[socket.socket, socket.socket]:
         """Make the sockets at which a container asks for names; see :func:`.naming.sockets_inside`."""

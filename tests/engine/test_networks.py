@@ -197,3 +197,42 @@ def test_net11_a_name_that_is_another_s_is_refused(engine: Engine, web: str, nam
         sleeping(engine, web, {web: {"aliases": [name]}})
     with pytest.raises(InvalidArgument):
         engine.containers.create(BASE, "true", name=name)
+
+
+def test_ipv6_stands_beside_ipv4(engine: Engine) -> None:
+    network = engine.networks.create("web", enable_ipv6=True)
+    try:
+        pools = network.attrs["IPAM"]
+        assert isinstance(pools, dict)
+        assert isinstance(pools["Config"], list)
+        six = pools["Config"][1]
+        assert isinstance(six, dict)
+        first, second = sleeping(engine, "web"), sleeping(engine, "web")
+        there = second.document.endpoint
+        assert there is not None
+        assert inside(first, f"ping -6 -c 1 -W 5 {there.address6} >/dev/null 2>&1; ip -6 route | grep -c default") == "1\n"
+        assert there.address6 in inside(first, f"nslookup -type=AAAA {second.name}")
+        line = f"{there.address6}\t{second.document.hostname}"
+        assert line in inside(second, "cat /etc/hosts")
+        assert f"via {six['Gateway']} " in inside(first, "ip -6 route")
+        wanted = f"{str(six['Subnet']).partition('/')[0]}77"
+        third = sleeping(engine, "web", {"web": {"ipv6_address": wanted}})
+        assert wanted in inside(third, "ip -6 addr show eth0")
+        with pytest.raises(Conflict, match="is taken"):
+            sleeping(engine, "web", {"web": {"ipv6_address": wanted}})
+    finally:
+        gone(engine, "web")
+
+
+def test_containers_that_are_kept_apart_and_smaller_packets(engine: Engine) -> None:
+    engine.networks.create("web", options={"com.docker.network.bridge.enable_icc": "false", "com.docker.network.driver.mtu": "1400"})
+    try:
+        first, second = sleeping(engine, "web"), sleeping(engine, "web")
+        there = second.document.endpoint
+        assert there is not None
+        assert inside(first, "cat /sys/class/net/eth0/mtu") == "1400\n"
+        ask = f"wget -T 1 -qO- http://{there.address}/ 2>&1; ip neigh show {there.address}"
+        assert "lladdr" not in inside(first, ask)  # not even its MAC address is told
+        assert engine.networks.get("web").attrs["Options"] == {"icc": "false", "mtu": "1400"}
+    finally:
+        gone(engine, "web")

@@ -70,7 +70,8 @@ class Place:
     @contextmanager
     def listening(self, address: str = "0.0.0.0", port: int = 0) -> Iterator[int]:
         """Answer tcp connections inside with "hello from <peer address>", then echo until the end."""
-        with serving(self.run(lambda: socket.create_server((address, port)))) as number:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with serving(self.run(lambda: socket.create_server((address, port), family=family))) as number:
             yield number
 
 
