@@ -61,6 +61,7 @@ def request() -> Request:
         name=name,
         profiles=_words(given.get("profile")),
         env_files=_words(given.get("env_file")),
+        policy=str(given.get("policy") or ""),
     )
 
 
@@ -102,6 +103,9 @@ GROUP.params += [
     click.Option(["--profile"], multiple=True, help="Have the services of this profile take part; * is every one."),
     click.Option(["--env-file"], multiple=True, help="A file of variables, instead of .env."),
     click.Option(["--project-directory"], help="Where relative paths start (the first file's directory)."),
+    click.Option(
+        ["--policy"], type=click.Choice(["restricted"]), help="Refuse services that ask for more than an ordinary container does."
+    ),
     click.Option(["--parallel"], type=int, default=-1, help="How many things are done at once at most; -1 leaves it open."),
 ]
 

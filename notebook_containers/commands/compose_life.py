@@ -25,9 +25,11 @@ _TIMEOUT = click.Option(["-t", "--timeout"], type=int, default=None, help="Secon
 
 def _up(services: tuple[str, ...], **given: object) -> Result:
     """Make and start the containers; without -d their output follows until they end or are interrupted."""
-    from notebook_containers.compose import attached
+    from notebook_containers.compose import attached, privileges
 
     here, project = face(), opened(needs_file=True)
+    for note in privileges.told(project.project):
+        here.note(note)
     ending = _ending(given)
     exit_code_from = str(given["exit_code_from"] or "")
     attached.check(detach=bool(given["detach"]), ending=ending, exit_code_from=exit_code_from)

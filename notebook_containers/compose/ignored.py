@@ -23,6 +23,7 @@ SERVICE: Mapping[str, str] = {
     "cpu_count": _WINDOWS + "; write cpus or cpuset",
     "cpu_percent": _WINDOWS + "; write cpus",
     "models": "running language models is another program's work; run one as a service of its own",
+    "volume_driver": "it is of the format's second version; a volume says its driver under volumes:",
     "pre_start": "it is in the specification's text, and no program runs it yet; post_start and pre_stop are run",
 }
 FILE: Mapping[str, str] = {

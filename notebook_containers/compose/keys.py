@@ -247,6 +247,7 @@ SERVICE: Mapping[str, Shape] = {
     "user": long.not_empty(checked(words.user_words, "a user")),
     "userns_mode": text,
     "uts": text,
+    "volume_driver": text,
     "volumes": list_of(either(short.volume, long.mount)),
     "volumes_from": texts,
     "working_dir": long.not_empty(checked(words.working_dir, "a directory")),
@@ -278,8 +279,10 @@ NETWORK = long.relocated(
         nullable=True,
     )
 )
-VOLUME = long.relocated(
-    fields({"name": long.named, "driver": text, "driver_opts": _OPTIONS, "external": long.external, "labels": _LABELS}, nullable=True)
+VOLUME = long.bound_device(
+    long.relocated(
+        fields({"name": long.named, "driver": text, "driver_opts": _OPTIONS, "external": long.external, "labels": _LABELS}, nullable=True)
+    )
 )
 _OBJECT: Mapping[str, Shape] = {
     "name": long.named,
@@ -310,4 +313,4 @@ FILE: Mapping[str, Shape] = {
     "configs": mapping_of(CONFIG, name=long.key_name),
     "models": mapping_of(MODEL, name=long.key_name),
 }
-DOCUMENT = fields(FILE)
+DOCUMENT = long.whole(fields(FILE))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from notebook_containers.compose import finding, ignored, model, reading, references, resolving, services
+from notebook_containers.compose import finding, ignored, model, privileges, reading, references, resolving, services
 from notebook_containers.compose.documents import Reading, Scope, Source, read_all
 from notebook_containers.compose.interpolation import Named, fill_tree, named
 from notebook_containers.compose.nodes import Node, leaves, member
@@ -15,6 +15,7 @@ from notebook_containers.errors import InvalidArgument
 from notebook_containers.lean import dataclass
 
 NAME_VARIABLE = "COMPOSE_PROJECT_NAME"
+_POLICY = "NBC_COMPOSE_POLICY"
 _FILES, _SEPARATOR, _PROFILES, _ENV_FILES, _NO_ENV = (
     "COMPOSE_FILE",
     "COMPOSE_PATH_SEPARATOR",
@@ -31,7 +32,8 @@ class Request:
     ``text`` is a file's text in place of files (a cell); ``files`` are paths, relative to ``cwd``, "-" is ``stdin``. ``directory`` is
     where relative paths start (that of the first file). ``environment`` is the process's own when None. ``profiles`` "*" is every one.
     ``filled`` False leaves variables as they stand; ``absolute`` False leaves paths as they stand; ``consistent`` False lets parts say
-    of others what is not so; ``everything`` keeps networks, volumes, secrets and configs that no active service uses.
+    of others what is not so; the ``policy`` "restricted" (or NBC_COMPOSE_POLICY) refuses what is no ordinary container; ``everything``
+    keeps networks, volumes, secrets and configs that no active service uses.
     """
 
     cwd: Path
@@ -46,6 +48,7 @@ class Request:
     filled: bool = True
     absolute: bool = True
     consistent: bool = True
+    policy: str = ""
     everything: bool = False
 
 
@@ -74,8 +77,7 @@ def load(request: Request) -> Loaded:
     Nothing is run, nothing is fetched, and this process's environment is only read: a ``.env`` beside a file from elsewhere sets variables
     for that file and nothing else.
     """
-    environment = Layer(source="environment", values=os.environ if request.environment is None else request.environment)
-    outside = Variables([environment])
+    outside = _outside(request)
     paths = _paths(request, outside)
     directory = _directory(request, paths)
     known = _with_env_files(request, outside, directory)
@@ -90,6 +92,11 @@ def load(request: Request) -> Loaded:
     made = _project(request, tree, directory, variables, [*ignored.notes(_with_version(tree, merged)), *_unset(tree)])
     texts = tuple(document for source in sources for document in project.documents(source))
     return Loaded(project=made, tree=tree, variables=variables, texts=texts)
+
+
+def _outside(request: Request) -> Variables:
+    """Return the variables of the process: a file beside the project sets none of what decides for us."""
+    return Variables([Layer(source="environment", values=os.environ if request.environment is None else request.environment)])
 
 
 def _paths(request: Request, outside: Variables) -> tuple[Path | None, ...]:
@@ -205,6 +212,7 @@ def _project(request: Request, tree: Node, directory: Path, variables: Variables
         models={key: reading.language_model(node) for key, node in (member(tree, "models") or tree.with_value({})).fields.items()},
         environment=variables.values(),
         notes=tuple(notes),
+        policy=privileges.checked(request.policy or _outside(request).get(_POLICY) or ""),
     )
 
 

@@ -165,6 +165,33 @@ def external(setting: Setting, node: Node, path: str) -> Node:
     return fields({"name": text})(setting, node, path) if isinstance(node.value, dict) else flag(setting, node, path)
 
 
+def whole(shape: Shape) -> Shape:
+    """A whole file; what looks like a service beside the sections is told as such (the first version of the format had them there)."""
+
+    def checked_first(setting: Setting, node: Node, path: str) -> Node:
+        for key, one in node.fields.items():
+            if not key.startswith("x-") and key not in ("services", "include") and {"image", "build"} & set(one.fields):
+                raise one.key_error(key, "a service stands under services:", hint=f"write 'services:' and under it '{key}:'")
+        return shape(setting, node, path)
+
+    return checked_first
+
+
+def bound_device(shape: Shape) -> Shape:
+    """Make the directory absolute that a volume of the driver ``local`` binds (``o: bind``)."""
+
+    def bound(setting: Setting, node: Node, path: str) -> Node:
+        found = shape(setting, node, path)
+        options = found.fields.get("driver_opts")
+        given = options.fields if options else {}
+        if options is None or "device" not in given or "bind" not in (given["o"].text() if "o" in given else "").split(","):
+            return found
+        device = path_text(setting, given["device"], f"{path}.driver_opts.device")
+        return found.with_value({**found.fields, "driver_opts": options.with_value({**given, "device": device})})
+
+    return bound
+
+
 def relocated(shape: Shape) -> Shape:
     """Move the old ``external: {name: x}`` to ``external: true`` and ``name: x``."""
 

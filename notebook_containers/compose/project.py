@@ -8,7 +8,22 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from notebook_containers.compose import down, finding, images, labels, listing, loading, model, oneoff, order, places, timeline, up, waiting
+from notebook_containers.compose import (
+    down,
+    finding,
+    images,
+    labels,
+    listing,
+    loading,
+    model,
+    oneoff,
+    order,
+    places,
+    privileges,
+    timeline,
+    up,
+    waiting,
+)
 from notebook_containers.compose.down import Unwanted
 from notebook_containers.compose.images import Making, View
 from notebook_containers.compose.labels import Member
@@ -106,7 +121,7 @@ class ComposeProject:
         """
         site, recorder = self._site(), Recorder(told)
         site = replace(site, tell=recorder)
-        active = self.project.with_services(services) if services else self.project
+        active = self._permitted(services)
         wanted = Wanted(
             services=services,
             with_needs=not no_deps,
@@ -167,6 +182,7 @@ class ComposeProject:
 
         Returns it created, or with ``detach`` running: ``start_attached`` or ``start`` and ``wait`` come next.
         """
+        self._permitted([service])
         needs = [] if no_deps else list(self.project.service(service).depends_on)
         if needs:
             self.up(needs, no_recreate=True, told=told)
@@ -301,6 +317,7 @@ class ComposeProject:
         told: Tell = silent,
     ) -> list[str]:
         """Build the images of services that have ``build``; returns their names."""
+        self._permitted(services)
         site = self._site(told)
         making = Making(no_cache=no_cache, refresh_base=pull, args=args, memory=memory, view=view)
         chosen = [service for service in self._chosen(services, with_needs=with_dependencies) if service.build is not None]
@@ -363,6 +380,12 @@ class ComposeProject:
             Thread(target=watching.stop_after, args=(stopped,), name="nbc-watch-stop", daemon=True).start()
         watching.run()
 
+    def _permitted(self, services: Sequence[str]) -> model.Project:
+        """Return the project with the named services active; raises InvalidArgument for what the project's policy refuses."""
+        active = self.project.with_services(services) if services else self.project
+        privileges.check(active)
+        return active
+
     def _chosen(self, names: Sequence[str], *, with_needs: bool = False) -> list[model.Service]:
         active = self.project.with_services(names) if names else self.project
         needs = self._site().needs(active.services)
@@ -380,11 +403,13 @@ def open_project(
     name: str = "",
     profiles: Sequence[str] = (),
     env_files: Sequence[str | Path] = (),
+    policy: str = "",
     variables: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> ComposeProject:
     """Return the project of compose files (or of text); variables come from ``.env`` beside it, the environment wins.
 
+    The ``policy`` "restricted" (or the variable NBC_COMPOSE_POLICY) lets nothing be made that asks for more than an ordinary container.
     Raises ComposeError with the place of what is wrong in a file, InvalidArgument for a file that cannot be read.
     """
     request = loading.Request(
@@ -395,6 +420,7 @@ def open_project(
         name=name,
         profiles=profiles,
         env_files=env_files,
+        policy=policy,
         environment=variables,
     )
     return project_of(engine, request)

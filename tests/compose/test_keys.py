@@ -336,6 +336,7 @@ KEYS: dict[str, list[tuple[str, str, object]]] = {
             (ServiceMount(type="volume", source="data", target="/v", subpath="s", labels={"a": "b"}),),
         ),
     ],
+    "volume_driver": [("local", "name", "web")],
     "volumes_from": [("['db:ro']", "volumes_from", ("db:ro",)), ("[db]", "depends_on", {"db": Dependency()})],
     "working_dir": [("/w", "working_dir", "/w")],
 }
@@ -362,6 +363,7 @@ def test_a_key_of_a_service(key: str, value: str, field: str, expected: object, 
 
 
 def test_every_key_has_its_test() -> None:
+    assert len(keys.SERVICE) == 92 + len({"pre_start", "volume_driver"})  # of the text that is to come, and of version 2
     assert set(KEYS) == set(keys.SERVICE)
 
 
@@ -451,6 +453,11 @@ def test_every_key_of_build_is_read() -> None:
             "volumes: {v: {driver: d, driver_opts: {a: 1}, labels: {a: b}}}",
             "volumes",
             {"v": Volume(key="v", name="p_v", driver="d", driver_opts={"a": "1"}, labels={"a": "b"})},
+        ),
+        (
+            "volumes: {v: {driver_opts: {o: 'bind,ro', device: ./d, type: none}}}",
+            "volumes",
+            {"v": Volume(key="v", name="p_v", driver_opts={"o": "bind,ro", "device": "/p/d", "type": "none"})},
         ),
         ("volumes: {v: {external: true, name: ww}}", "volumes", {"v": Volume(key="v", name="ww", external=True)}),
         ("secrets: {s: {file: ./x}}", "secrets", {"s": Secret(key="s", name="p_s", file="/p/x")}),

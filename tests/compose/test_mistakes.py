@@ -138,6 +138,7 @@ def test_a_wrong_value_is_told_at_its_place(line: str, column: int, path: str, s
     [
         ("service: {}\n", 1, "'services'"),
         ("services: {}\n", 1, "needs services"),
+        ("web:\n  image: x\n  ports: ['80:80']\n", 1, "under services:"),
         ("volumes: {data: }\n", 1, "needs services"),
         ("services: []\n", 1, "a mapping"),
         ("services: {web: x}\n", 1, "services.web"),

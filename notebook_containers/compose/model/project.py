@@ -19,7 +19,7 @@ class Project:
     ``directory`` is the absolute path where relative ones start; ``files`` and ``environment_files`` are absolute paths of what was read
     (empty for a cell's text). The mappings' keys are the names in the file; the project's default network is ``networks["default"]`` and
     stands there only when a service is in it. ``environment`` is what variables were filled with. ``notes`` say, one line each, what of
-    the file is not honoured and why.
+    the file is not honoured and why. With the ``policy`` "restricted" nothing is made that asks for more than an ordinary container.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Project:
     models: Mapping[str, LanguageModel] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    policy: str = ""
 
     def service(self, name: str) -> Service:
         """Return a service, active or not; raises InvalidArgument with the names there are."""
