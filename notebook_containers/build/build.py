@@ -18,7 +18,7 @@ from notebook_containers.build.execution import Bases, Executor
 from notebook_containers.build.fetching import Fetching
 from notebook_containers.build.findings import Finding, chosen
 from notebook_containers.build.interpret import read
-from notebook_containers.build.mounting import Lent
+from notebook_containers.build.lent import Lent
 from notebook_containers.build.ordering import Hint
 from notebook_containers.build.plan import Plan, StagePlan
 from notebook_containers.build.planning import make_plan
@@ -113,10 +113,9 @@ def build(
         )
         relay = scheduling.Relay(progress)
         lent = lent or Lent()
-        agent = lent.agents.get("default", "")
 
         def fetch(*, ours: bool) -> Fetching:
-            return Fetching(store, trusted=ours, variables=given, no_cache=no_cache, check=relay.check, agent=agent)
+            return Fetching(store, trusted=ours, variables=given, no_cache=no_cache, check=relay.check, lent=lent, tell=relay)
 
         over = ended.enter_context(Context.open(values)) if values is not None else None
         contexts = ended.enter_context(closing(Contexts(store, named or {}, fetch(ours=True))))

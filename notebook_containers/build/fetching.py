@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from notebook_containers.build import keys
 from notebook_containers.build.archives import is_archive
 from notebook_containers.build.layering import INSIDE, keep, kept, key_of
+from notebook_containers.build.lent import Lent
 from notebook_containers.build.locations import Repository, WebFile, disposition_name
+from notebook_containers.build.progress import Event, FetchProgress
 from notebook_containers.errors import BuildError
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
@@ -47,20 +49,24 @@ class Fetched:
 class Fetching:
     """Fetches for one build. ``trusted`` says that the Dockerfile is the user's own: it may name private hosts; ``variables`` are proxies.
 
-    ``no_cache`` asks servers for all, known or not. ``check`` may raise meanwhile.
+    ``no_cache`` asks servers for all, known or not. ``check`` may raise meanwhile; ``lent`` are git's logins; ``tell`` hears how far it is.
     """
 
     def __init__(
-        self, store: Store, *, trusted: bool, variables: Mapping[str, str], check: Callable[[], None], agent: str = "",
-        no_cache: bool = False,
+        self, store: Store, *, trusted: bool, variables: Mapping[str, str], check: Callable[[], None], lent: Lent | None = None,
+        no_cache: bool = False, tell: Callable[[Event], None] = lambda _event: None,
     ) -> None:  # fmt: skip
-        self._store, self._trusted, self._no_cache, self._check, self._agent = store, trusted, no_cache, check, agent
+        self._store, self._trusted, self._no_cache, self._check = store, trusted, no_cache, check
+        self._lent, self._tell = lent or Lent(), tell
         self._variables = {**_proxies(os.environ), **_proxies(variables)}
         self._done: dict[str, Fetched] = {}
 
     def strict(self) -> Fetching:
         """Return one for words that are not the user's own."""
-        return Fetching(self._store, trusted=False, variables=self._variables, check=self._check, no_cache=self._no_cache)
+        return Fetching(
+            self._store, trusted=False, variables=self._variables, check=self._check, lent=self._lent, no_cache=self._no_cache,
+            tell=self._tell,
+        )  # fmt: skip
 
     def file(self, location: WebFile, *, checksum: str = "") -> Fetched:
         """Return a file of the web, fetched at most once in a build; ``checksum`` is ``sha256:…``, known content is then not asked for.
@@ -91,7 +97,10 @@ class Fetching:
         """Yield the path of a fetched file, there for the block, and what was said of it; None when it still is the known one."""
         from notebook_containers.registry.download import Download
 
-        download = Download(private=self._trusted, variables=self._variables, check=self._check)
+        def moved(size: int, total: int) -> None:
+            self._tell(FetchProgress(name=url, current=size, total=total))
+
+        download = Download(private=self._trusted, variables=self._variables, check=self._check, moved=moved)
         with self._store.layers.staged() as directory:
             path = directory / UNNAMED
             try:
@@ -103,6 +112,8 @@ class Fetching:
                 raise BuildError(f"cannot fetch {url}: {err}") from err
             finally:
                 download.close()
+            if said is not None:
+                self._tell(FetchProgress(name=url, current=said.size, total=said.size, ended=True))
             yield path, said
 
     def repository(self, location: Repository, *, keep_git: bool = False, checksum: str = "") -> Fetched:
@@ -132,7 +143,10 @@ class Fetching:
     def _git(self) -> Git:
         from notebook_containers.build.git import Git
 
-        return Git(trusted=self._trusted, variables=self._variables, check=self._check, agent=self._agent)
+        def moved(url: str, current: int, total: int) -> None:
+            self._tell(FetchProgress(name=url, current=current, total=total, unit="objects", ended=0 < total == current))
+
+        return Git(trusted=self._trusted, variables=self._variables, check=self._check, lent=self._lent, moved=moved)
 
     def _kept(self, key: str) -> tuple[Fetched | None, Known | None]:
         from notebook_containers.registry.download import Known

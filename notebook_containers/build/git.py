@@ -17,12 +17,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
 
+from notebook_containers.build.lent import Lent
 from notebook_containers.build.locations import Repository
 from notebook_containers.errors import BuildError
 from notebook_containers.linux.paths import SafeRoot
 
 _TIMEOUT_S = 1800.0
+_TAIL = 400
+_CHECK = "check the address; where it needs a login give --secret id=GIT_AUTH_TOKEN, or --ssh default for an ssh address"
+_RECEIVED = re.compile(rb"Receiving objects:\s+\d+% \((\d+)/(\d+)\)")
 _MOST_LEVELS = 4
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,64}\Z")
@@ -44,17 +50,23 @@ _CONFIG = (
 
 
 class Git:
-    """Git commands for one build. Untrusted words reach https and http only, and public hosts; ``agent`` is an SSH agent's socket."""
+    """Git commands for one build. Untrusted words reach https and http only, and public hosts; ``lent`` has the SSH agent and logins.
 
-    def __init__(self, *, trusted: bool, variables: Mapping[str, str], check: Callable[[], None], agent: str = "") -> None:
-        self._trusted, self._check = trusted, check
+    ``moved`` is told the address, the objects that have come and of how many.
+    """
+
+    def __init__(
+        self, *, trusted: bool, variables: Mapping[str, str], check: Callable[[], None], lent: Lent | None = None,
+        moved: Callable[[str, int, int], None] = lambda _url, _current, _total: None,
+    ) -> None:  # fmt: skip
+        self._trusted, self._check, self._lent, self._moved = trusted, check, lent or Lent(), moved
         self._protocols = ("https", "http", "ssh", "git") if trusted else ("https", "http")
         self._env = {
             "PATH": _PATH, "LC_ALL": "C.UTF-8", "HOME": os.environ.get("HOME", "/") if trusted else "/nonexistent",
             "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "/bin/false",
             "GIT_LFS_SKIP_SMUDGE": "1", "GIT_SSH_COMMAND": "ssh -oBatchMode=yes", **variables,
         }  # fmt: skip
-        if agent:
+        if agent := self._lent.agents.get("default"):
             self._env["SSH_AUTH_SOCK"] = agent
 
     def commit(self, repository: Repository) -> str:
@@ -83,12 +95,12 @@ class Git:
         ref = repository.ref or "HEAD"
         if _COMMIT.match(commit) or not _ABBREVIATED.match(commit):
             try:
-                self._run(["fetch", "-q", "--depth=1", "--no-tags", "--", url, commit], url, at=directory)
+                self._run(["fetch", "--progress", "--depth=1", "--no-tags", "--", url, commit], url, at=directory)
             except BuildError:  # a server that gives names only
                 if _ABBREVIATED.match(ref):
                     self._fetch_all(url, directory)
                 else:
-                    self._run(["fetch", "-q", "--depth=1", "--no-tags", "--", url, ref], url, at=directory)
+                    self._run(["fetch", "--progress", "--depth=1", "--no-tags", "--", url, ref], url, at=directory)
         else:
             self._fetch_all(url, directory)
         try:
@@ -104,7 +116,7 @@ class Git:
         return whole
 
     def _fetch_all(self, url: str, directory: Path) -> None:
-        self._run(["fetch", "-q", "--tags", "--", url, "+refs/heads/*:refs/remotes/origin/*"], url, at=directory)
+        self._run(["fetch", "--progress", "--tags", "--", url, "+refs/heads/*:refs/remotes/origin/*"], url, at=directory)
 
     def _submodules(self, url: str, directory: Path, level: int) -> None:
         with SafeRoot.at(directory) as root:
@@ -155,28 +167,52 @@ class Git:
         command = [program, *config, *(("-C", str(at)) if at is not None else ()), *words]
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                command, env=self._env, cwd="/", start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                command, env={**self._env, **self._login(url)}, cwd="/", start_new_session=True, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=errors,
             )  # fmt: skip
-            status = self._wait(process, url)
+            status = self._wait(process, url, errors)
             output.seek(0)
             errors.seek(0)
             said = errors.read(1 << 20).decode("utf-8", "replace")
             if status and not fails:
-                raise BuildError(f"git cannot fetch {url}: {_last(said)}", hint="check the address, and that it needs no login")
+                raise BuildError(f"git cannot fetch {url}: {_last(said)}", hint=_CHECK)
             return output.read(8 << 20).decode("utf-8", "replace")
 
-    def _wait(self, process: subprocess.Popen[bytes], url: str) -> int:
+    def _login(self, url: str) -> dict[str, str]:
+        """The environment that has git log in at the host of an address, and nowhere else: others see a command's words."""
+        header = self._lent.authorization(url, own=self._trusted)
+        if not header:
+            return {}
+        parts = urlsplit(url)
+        key = f"http.{parts.scheme}://{parts.netloc}/.extraHeader"
+        return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": f"Authorization: {header}"}
+
+    def _tell(self, url: str, said: BinaryIO) -> None:
+        found = _RECEIVED.findall(_tail(said))
+        if found:
+            self._moved(url, int(found[-1][0]), int(found[-1][1]))
+
+    def _wait(self, process: subprocess.Popen[bytes], url: str, said: BinaryIO) -> int:
         end = time.monotonic() + _TIMEOUT_S
         try:
             while time.monotonic() < end:
                 self._check()
                 with suppress(subprocess.TimeoutExpired):
-                    return process.wait(0.1)
+                    status = process.wait(0.1)
+                    self._tell(url, said)
+                    return status
+                self._tell(url, said)
             raise BuildError(f"git cannot fetch {url} within {_TIMEOUT_S:.0f} s", hint="try again later")
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def _tail(file: BinaryIO) -> bytes:
+    """The end of a file that another process still writes to, through its own descriptor's place."""
+    size = os.fstat(file.fileno()).st_size
+    return os.pread(file.fileno(), _TAIL, max(size - _TAIL, 0))
 
 
 def _names(ref: str) -> list[str]:

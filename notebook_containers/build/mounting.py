@@ -15,6 +15,7 @@ from pathlib import Path
 from notebook_containers.build import keys, plan
 from notebook_containers.build.execution import SecretFile
 from notebook_containers.build.layering import INSIDE, context_layer
+from notebook_containers.build.lent import Lent
 from notebook_containers.build.stages import Origin
 from notebook_containers.build.taking import Taken, error_at, takes_from_context
 from notebook_containers.build.view import View
@@ -23,14 +24,6 @@ from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.runtime import Mount
 from notebook_containers.store.store import Store
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lent:
-    """What a caller lends to RUN instructions: secrets by id, SSH agents' sockets by id."""
-
-    secrets: dict[str, bytes] = field(default_factory=dict)
-    agents: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)

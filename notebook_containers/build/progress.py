@@ -1,9 +1,9 @@
 """What a build tells while it works: plain frozen events, in the order in which things happen.
 
 ``PlanReady`` comes first, then for each step ``StepStarted``, ``StepDecided`` where it is to be done, any ``StepOutput``, and ``StepDone``
-or ``StepFailed``; ``Warned`` and ``Hinted`` may stand anywhere; ``ImageDone`` is last, and missing after a failure. Steps are numbered from
-1 through all stages that the target needs, FROM included. The triggers of an ONBUILD image have the number of their FROM. Where they take
-from a stage that nothing else needs, another ``PlanReady`` has its steps too, after the others.
+or ``StepFailed``; ``FetchProgress``, ``Warned`` and ``Hinted`` may stand anywhere; ``ImageDone`` is last, and missing after a failure.
+Steps are numbered from 1 through all stages that the target needs, FROM included. The triggers of an ONBUILD image have the number of
+their FROM. Where they take from a stage that nothing else needs, another ``PlanReady`` has its steps too, after the others.
 """
 
 from __future__ import annotations
@@ -102,6 +102,17 @@ class Hinted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FetchProgress:
+    """How far something is that is fetched for the build: bytes of a file, or objects of a git repository; ``total`` 0 is not known."""
+
+    name: str
+    current: int
+    total: int
+    unit: str = "bytes"
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDone:
     """The image is written and tagged; ``tags`` are familiar names."""
 
@@ -109,4 +120,6 @@ class ImageDone:
     tags: tuple[str, ...]
 
 
-Event: TypeAlias = "PlanReady | StepStarted | StepDecided | StepOutput | StepDone | StepFailed | Warned | Hinted | ImageDone"
+Event: TypeAlias = (
+    "PlanReady | StepStarted | StepDecided | StepOutput | StepDone | StepFailed | FetchProgress | Warned | Hinted | ImageDone"
+)

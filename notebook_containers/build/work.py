@@ -15,7 +15,8 @@ from notebook_containers.build.copying import Copying
 from notebook_containers.build.execution import Executor, RunRequest
 from notebook_containers.build.failures import Tail, run_failed, start_failed
 from notebook_containers.build.fetching import Fetching
-from notebook_containers.build.mounting import Lent, Mounting, Ready, mount_points
+from notebook_containers.build.lent import Lent
+from notebook_containers.build.mounting import Mounting, Ready, mount_points
 from notebook_containers.build.progress import StepOutput
 from notebook_containers.build.scheduling import Relay
 from notebook_containers.build.taking import Taken

@@ -14,6 +14,7 @@ from typing import Literal, Self, TextIO
 
 from notebook_containers.build.progress import (
     Event,
+    FetchProgress,
     Hinted,
     ImageDone,
     PlanReady,
@@ -28,6 +29,8 @@ from notebook_containers.commands import figures
 from notebook_containers.commands.text import LineFilter, one_line, plain
 from notebook_containers.lean import dataclass, field
 
+FETCH_PERIOD_S = 5.0
+"""Between two lines of one download: a log of a long one is to grow slowly."""
 _RULE = "-" * 20
 TAIL_LINES = 12
 """Lines of a step's output that are kept for showing; the whole output is not the view's business."""
@@ -86,6 +89,7 @@ class BuildState:
         self.steps: dict[int, StepState] = {}
         self.warnings: list[Warned] = []
         self.hints: list[Hinted] = []
+        self.fetches: dict[str, FetchProgress] = {}
         self.image: ImageDone | None = None
         self.error = ""
         self.ended = 0.0
@@ -126,10 +130,16 @@ class BuildState:
                 self.warnings.append(event)
             case Hinted():
                 self.hints.append(event)
+            case FetchProgress():
+                self.fetches[event.name] = event
             case ImageDone():
                 self.image = event
             case StepOutput():
                 pass
+
+    def fetching(self) -> list[str]:
+        """Return a line for each thing that is being fetched: ``fetching https://example.org/data 12 MB of 40 MB``."""
+        return [fetch_line(each) for each in self.fetches.values() if not each.ended and not self.ended]
 
     def end(self, error: BaseException | None) -> None:
         """Say that the build is over; what still runs or waits is ``stopped`` when there was an error."""
@@ -160,6 +170,15 @@ class BuildState:
         return f"Building: {len(done)} of {figures.count(len(self.steps), 'step')} done, {figures.seconds(self.seconds)}"
 
 
+def fetch_line(event: FetchProgress) -> str:
+    """Return how far a fetch is, as one line."""
+    amount, total = (figures.size(event.current), figures.size(event.total)) if event.unit == "bytes" else (event.current, event.total)
+    word = "fetched" if event.ended else "fetching"
+    return f"{word} {one_line(event.name, limit=200)} {amount}{f' of {total}' if event.total and not event.ended else ''}" + (
+        "" if event.unit == "bytes" else f" {event.unit}"
+    )
+
+
 def remark(event: Warned | Hinted) -> str:
     """Return a warning or a hint as one line."""
     if isinstance(event, Hinted):
@@ -183,6 +202,7 @@ class PlainBuildView:
         self.state = BuildState(clock=clock)
         self._out = out
         self._clock = clock
+        self._told: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
         """Take an event of the build; the lines are flushed at once."""
@@ -203,6 +223,8 @@ class PlainBuildView:
                 self._write(event.index, f"ERROR: {one_line(event.message, limit=1000)}")
             case Warned() | Hinted():
                 self._out.write(remark(event) + "\n")
+            case FetchProgress():
+                self._fetch(event)
             case ImageDone() | PlanReady():
                 pass
         self._out.flush()
@@ -222,6 +244,13 @@ class PlainBuildView:
     def _done(self, step: StepState) -> None:
         self._lines(step, step.finish_output())
         self._write(step.index, "CACHED" if step.status == "cached" else f"DONE {step.seconds:.1f}s")
+
+    def _fetch(self, event: FetchProgress) -> None:
+        now = self._clock()
+        last = self._told.setdefault(event.name, now)
+        if event.ended or now - last >= FETCH_PERIOD_S:
+            self._told[event.name] = now
+            self._out.write(f"#0 {fetch_line(event)}\n")
 
     def _lines(self, step: StepState, lines: list[str]) -> None:
         for line in lines:

@@ -15,6 +15,7 @@ from typing import Self, TextIO
 
 from notebook_containers.build.progress import (
     Event,
+    FetchProgress,
     PlannedStep,
     PlanReady,
     StepDone,
@@ -38,6 +39,7 @@ class RawBuildView:
     def __init__(self, out: TextIO, *, now: Callable[[], str] = _now) -> None:
         self._out, self._now = out, now
         self._vertexes: dict[int, dict[str, JSON]] = {}
+        self._fetches: dict[str, dict[str, JSON]] = {}
 
     def __call__(self, event: Event) -> None:
         """Take an event of the build."""
@@ -52,6 +54,8 @@ class RawBuildView:
                 self._vertex(event.index, completed=self._now(), **({"cached": True} if event.cached else {}))
             case StepFailed():
                 self._vertex(event.index, completed=self._now(), error=event.message)
+            case FetchProgress():
+                self._fetch(event)
             case Warned():
                 self._write("warnings", self._warning(event))
             case _:
@@ -78,6 +82,17 @@ class RawBuildView:
         vertex = self._vertexes.setdefault(index, {"name": f"[{index}]"})
         vertex.update(changed)
         self._write("vertexes", vertex)
+
+    def _fetch(self, event: FetchProgress) -> None:
+        """A fetch is a vertex of its own, with one status that moves."""
+        digest = "sha256:" + hashlib.sha256(event.name.encode()).hexdigest()
+        vertex = self._fetches.setdefault(event.name, {"digest": digest, "name": event.name, "started": self._now()})
+        if event.ended:
+            vertex["completed"] = self._now()
+        self._write("vertexes", vertex)
+        ended: dict[str, JSON] = {"completed": self._now()} if event.ended else {}
+        status: dict[str, JSON] = {"id": "transferring", "vertex": digest, "total": event.total, "current": event.current}
+        self._write("statuses", {**status, "timestamp": self._now(), "started": vertex["started"], **ended})
 
     def _log(self, event: StepOutput) -> dict[str, JSON]:
         data = base64.b64encode(event.data).decode()

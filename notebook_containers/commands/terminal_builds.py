@@ -66,7 +66,7 @@ class TerminalBuildView:
 def _picture(state: BuildState, width: int, height: int) -> list[str]:
     begun = [step for step in state.steps.values() if step.status != "waiting"]
     groups = [_step(state, step, width) for step in begun]
-    room = max(height - 1, 1)
+    room = max(height - 1 - len(state.fetching()), 1)
     hidden = 0
     for number, step in enumerate(begun):  # the oldest that have ended go first
         if sum(map(len, groups)) + bool(hidden) <= room:
@@ -75,7 +75,8 @@ def _picture(state: BuildState, width: int, height: int) -> list[str]:
             hidden += len(groups[number])
             groups[number] = []
     rest = [f"=> … {figures.count(hidden, 'step')} above"] if hidden else []
-    return [f"[+] {state.sentence()}", *rest, *(line for group in groups for line in group)][:height]
+    fetches = [one_line(f"=> {line}", limit=width) for line in state.fetching()]
+    return [f"[+] {state.sentence()}", *rest, *(line for group in groups for line in group), *fetches][:height]
 
 
 def _step(state: BuildState, step: StepState, width: int) -> list[str]:

@@ -17,7 +17,9 @@ from notebook_containers.oci.reference import Reference
 
 if TYPE_CHECKING:
     from notebook_containers.build.contexts import Named
+    from notebook_containers.build.lent import Lent
     from notebook_containers.build.locations import Location
+    from notebook_containers.build.progress import Event
     from notebook_containers.store.images import ImageRecord
 
 _IMAGE, _LAYOUT = "docker-image://", "oci-layout://"
@@ -29,7 +31,8 @@ Layout = Callable[[str], "Sequence[ImageRecord]"]
 class Wanted:
     """What the caller gave: ``path`` is a directory or an address, ``archive`` a tar that is the context instead.
 
-    ``contexts`` are named ones as words, ``values`` become files of the context; ``variables`` (proxies) and ``agent`` are for fetching.
+    ``contexts`` are named ones as words, ``values`` become files of the context; ``variables`` (proxies) and ``lent`` are for fetching,
+    which is told to ``tell``.
     """
 
     path: str | os.PathLike[str] | None = None
@@ -39,7 +42,8 @@ class Wanted:
     contexts: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, object] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
-    agent: str = ""
+    lent: Lent | None = None
+    tell: Callable[[Event], None] = lambda _event: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,7 @@ def _fetched(parts: Parts, wanted: Wanted, place: Location | None, ended: ExitSt
     if place is None:
         assert wanted.archive is not None
         return ended.enter_context(contexts.piped(parts.store, wanted.archive))
-    fetching = Fetching(parts.store, trusted=True, variables=wanted.variables, check=lambda: None, agent=wanted.agent)
+    fetching = Fetching(parts.store, trusted=True, variables=wanted.variables, check=lambda: None, lent=wanted.lent, tell=wanted.tell)
     return contexts.fetched_tree(parts.store, place, fetching)
 
 

@@ -128,7 +128,7 @@ class Images:
         nothing is tagged then, and the steps that succeeded stay cached.
         """
         from notebook_containers.build import build as builder
-        from notebook_containers.build.mounting import Lent
+        from notebook_containers.build.lent import Lent
         from notebook_containers.engine import build_cache, build_sources, opened
         from notebook_containers.engine.executor import RuntimeExecutor
         from notebook_containers.engine.steps import Steps
@@ -137,9 +137,10 @@ class Images:
             raise InvalidArgument(f"build network {network!r} is unknown", hint="use " + ", ".join(BUILD_NETWORKS))
         if fileobj is not None and not custom_context:
             text = fileobj.read().decode("utf-8-sig")
+        lent, tell = Lent(secrets=dict(secrets or {}), agents=dict(ssh or {})), progress or (lambda _event: None)
         wanted = build_sources.Wanted(
             path=path, text=text, dockerfile=dockerfile, archive=fileobj if custom_context else None, contexts=dict(contexts or {}),
-            values=dict(context_vars or {}), variables=dict(buildargs or {}), agent=dict(ssh or {}).get("default", ""),
+            values=dict(context_vars or {}), variables=dict(buildargs or {}), lent=lent, tell=tell,
         )  # fmt: skip
         if network_names.HOST_GATEWAY in (extra_hosts or {}).values():
             raise InvalidArgument("a build does not reach this machine: host-gateway is for run", hint="give an address, or --network host")
@@ -150,7 +151,6 @@ class Images:
         names = [tag] if isinstance(tag, str) else list(tag or ())
         taken = [build_cache.parse(word, "from") for word in cache_from]
         given = [build_cache.parse(word, "to") for word in cache_to]
-        tell = progress or (lambda _event: None)
         with build_sources.opened(self._parts, wanted, self._layout) as sources:
             place = sources.context if sources.local else Path.cwd()
             self._take_caches(taken, place, tell)
@@ -175,7 +175,7 @@ class Images:
                 pull=pull,
                 labels=dict(labels or {}),
                 network=network,
-                lent=Lent(secrets=dict(secrets or {}), agents=dict(ssh or {})),
+                lent=lent,
                 progress=tell,
             )
             for word in given:

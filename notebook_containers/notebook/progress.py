@@ -89,6 +89,7 @@ def _bar(state: BuildState) -> Markup:
 
 
 def _running(state: BuildState) -> Iterator[Markup]:
+    yield from (element("div", None, line) for line in state.fetching())
     for step in state.steps.values():
         if step.status == "running" and (tail := step.shown_tail()):
             yield element("pre", None, element("code", None, "\n".join(_cut(line) for line in tail)))
@@ -131,6 +132,7 @@ def _text(state: BuildState) -> str:
         lines += ["", state.failed.excerpt(), state.failed.message]
     if shown is not None:
         lines += [f"  | {line}" for line in shown.shown_tail()]
+    lines += [f"  {line}" for line in state.fetching()]
     lines += [f"  warning: {one_line(w.message, limit=400)}" for w in state.warnings[:50]]
     lines += [f"  hint: line {h.line}: {one_line(h.message, limit=400)}" for h in state.hints]
     return "\n".join(lines)

@@ -31,6 +31,7 @@ MAX_BYTES = 8 << 30
 MAX_HOPS = 10
 _CHUNK = 1 << 18
 _REDIRECTS = (301, 302, 303, 307, 308)
+_TOLD_S = 0.125
 _GRACE_S = 60.0
 _KINDS = ("is a link-local or metadata address", "is a private address")
 _FORBIDDEN = "a build never asks there; COPY the file, or fetch it before the build"
@@ -60,14 +61,17 @@ class Downloaded:
 
 
 class Download:
-    """Requests for one file; ``variables`` are proxy variables, ``private`` says whether private addresses are fine; close it."""
+    """Requests for one file; ``variables`` are proxy variables, ``private`` says whether private addresses are fine; close it.
+
+    ``moved`` is told the bytes so far and of how many (0: the server does not say), a few times a second.
+    """
 
     def __init__(
         self, *, private: bool, variables: Mapping[str, str], timeouts: Timeouts | None = None, max_bytes: int = MAX_BYTES,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None, moved: Callable[[int, int], None] = lambda _size, _total: None,
     ) -> None:  # fmt: skip
         self._private, self._variables, self._max, self._check = private, variables, max_bytes, check
-        self._timeouts = timeouts or Timeouts()
+        self._timeouts, self._moved = timeouts or Timeouts(), moved
         self._pools: list[PoolManager] = []
 
     def fetch(self, url: str, into: BinaryIO, known: Known | None = None) -> Downloaded | None:
@@ -178,7 +182,9 @@ class Download:
     def _copied(self, url: str, response: BaseHTTPResponse, into: BinaryIO) -> tuple[str, int]:
         into.seek(0)
         into.truncate()
-        total, size, began = hashlib.sha256(), 0, time.monotonic()
+        total, size, began, told = hashlib.sha256(), 0, time.monotonic(), 0.0
+        length = response.headers.get("Content-Length", "")
+        whole = int(length) if length.isascii() and length.isdigit() else 0
         for chunk in response.stream(_CHUNK, decode_content=False):
             self._check()
             size += len(chunk)
@@ -186,6 +192,9 @@ class Download:
                 raise self._too_large(url)
             total.update(chunk)
             into.write(chunk)
+            if time.monotonic() - told > _TOLD_S:
+                self._moved(size, whole)
+                told = time.monotonic()
             if time.monotonic() - began > _GRACE_S + size / self._timeouts.slowest_bytes_per_s:
                 raise BuildError(f"cannot fetch {url}: its server sends next to nothing", hint="try again later")
         into.flush()

@@ -16,6 +16,7 @@ import pytest
 
 from notebook_containers.build.build import BuildResult, build
 from notebook_containers.build.execution import Output, RunRequest
+from notebook_containers.build.lent import Lent
 from notebook_containers.build.progress import Event
 from notebook_containers.errors import ImageNotFound, StartFailed
 from notebook_containers.linux import syscalls
@@ -210,6 +211,7 @@ class Builder:
     def __init__(self, store: Store, context: Path) -> None:
         self.store, self.context = store, context
         self.executor = ChrootExecutor()
+        self.lent = Lent()
         self.events: list[Event] = []
 
     def __call__(
@@ -226,7 +228,7 @@ class Builder:
         return build(
             self.store, text, context=self.context, executor=self.executor, bases=LocalBases(self.store),
             tags=[Reference.parse(tag)] if tag else [], target=target, build_args=build_args, no_cache=no_cache,
-            progress=events.append,
+            progress=events.append, lent=self.lent,
         )  # fmt: skip
 
     def tag_exists(self, name: str) -> bool:

@@ -45,7 +45,7 @@ def commit(at: Path, files: Mapping[str, str], message: str = "a change") -> str
     return git(at, "rev-parse", "HEAD")
 
 
-def _handler(top: Path) -> type[BaseHTTPRequestHandler]:
+def _handler(top: Path, login: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer(b"")
@@ -54,6 +54,11 @@ def _handler(top: Path) -> type[BaseHTTPRequestHandler]:
             self._answer(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
 
         def _answer(self, body: bytes) -> None:
+            if login and self.headers.get("Authorization") != login:
+                self.send_response(401)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             parts = urlsplit(self.path)
             env = {
                 **_ENV, "GIT_PROJECT_ROOT": str(top), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": parts.path, "QUERY_STRING": parts.query,
@@ -79,10 +84,10 @@ def _handler(top: Path) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def served(top: Path) -> Iterator[str]:
-    """Serve the repositories below a directory for the block; yields the address of the directory."""
+def served(top: Path, *, login: str = "") -> Iterator[str]:
+    """Serve the repositories below a directory for the block; yields the address of the directory. ``login``: the header to demand."""
     assert os.path.isdir(top)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(top))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(top, login))
     server.daemon_threads = False
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

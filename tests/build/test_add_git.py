@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from notebook_containers.build.git import Git
+from notebook_containers.build.lent import Lent
 from notebook_containers.build.locations import Repository, WrongLocation, remote
+from notebook_containers.build.progress import FetchProgress
 from notebook_containers.errors import BuildError, DockerfileError
 
 from .conftest import Builder
@@ -193,3 +196,46 @@ def test_an_interrupt_ends_git(tmp_path: Path, address: str, work: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         Git(trusted=True, variables={}, check=check).commit(Repository(text="", url=f"{address}/work.git"))
+
+
+TOKEN = "ghs_canary"
+HEADER = "basic " + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+
+
+@pytest.mark.parametrize("name", ["GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN.127.0.0.1"])
+def test_bld08_a_secret_logs_in_and_is_left_nowhere(builder: Builder, tmp_path: Path, name: str) -> None:
+    commit(tmp_path / "private/work.git", {"a.txt": "private"})
+    with served(tmp_path / "private", login=HEADER) as url:
+        text = f"FROM base\nADD --keep-git-dir=true {url}/work.git /w\n"
+        with pytest.raises(DockerfileError) as info:
+            builder(text)
+        assert "GIT_AUTH_TOKEN" in info.value.hint
+        builder.lent = Lent(secrets={name: f"{TOKEN}\n".encode()})
+        result = builder(text)
+    assert builder.read(result, "/w/a.txt") == "private"
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file() and _holds(path.read_bytes())] == []
+    assert TOKEN not in repr(builder.events) + repr(result)
+
+
+def _holds(data: bytes) -> bool:
+    return TOKEN.encode() in data or HEADER.encode() in data
+
+
+def test_bld06_a_secret_for_any_host_is_for_the_users_own_words_only() -> None:
+    lent = Lent(secrets={"GIT_AUTH_TOKEN": b"any", "GIT_AUTH_HEADER.git.example": b"bearer one"})
+    assert lent.authorization("https://git.example/a", own=False) == "bearer one"
+    assert lent.authorization("https://other.example/a", own=False) == ""
+    assert lent.authorization("https://other.example/a", own=True).startswith("basic ")
+    for clear in ("http://git.example/a", "git://git.example/a", "ssh://git@git.example/a", "git.example:a"):
+        assert lent.authorization(clear, own=True) == "", clear
+    assert Lent(secrets={"GIT_AUTH_HEADER": b"x\r\nHost: evil"}).authorization("https://a.example/", own=True) == ""
+    assert "any" not in repr(lent)
+
+
+def test_it_tells_how_far_it_is(builder: Builder, address: str, work: Path) -> None:
+    commit(work, {f"{number}.txt": str(number) for number in range(30)})
+    builder(f"FROM base\nADD {address}/work.git /w\n")
+    told = [event for event in builder.events if isinstance(event, FetchProgress)]
+    assert {(event.name, event.unit) for event in told} == {(f"{address}/work.git", "objects")}
+    assert told[-1].ended
+    assert told[-1].current == told[-1].total >= 32

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from notebook_containers.build.progress import FetchProgress, StepDone
 from notebook_containers.errors import BuildError, DockerfileError
 from notebook_containers.registry import wire
 from notebook_containers.registry.download import Download, forbidden
@@ -266,3 +267,14 @@ def test_nothing_runs_before_all_is_fetched(builder: Builder, web: Web) -> None:
     with pytest.raises(DockerfileError) as info:
         builder(f"FROM base\nRUN touch /x\nADD {web.address}/none /a\nCOPY none /b\n")
     assert (len(info.value.others), builder.executor.requests) == (1, [])
+
+
+def test_it_tells_how_far_it_is(builder: Builder, web: Web) -> None:
+    web.pages["/data"] = Page(body=b"x" * 3_000_000)
+    builder(f"FROM base\nADD {web.address}/data /data\n")
+    told = [event for event in builder.events if isinstance(event, FetchProgress)]
+    assert {(event.name, event.total) for event in told} == {(f"{web.address}/data", 3_000_000)}
+    assert [event.ended for event in told] == [False] * (len(told) - 1) + [True]
+    assert told[0].current < told[-1].current == 3_000_000
+    place = builder.events.index(told[-1])
+    assert not any(isinstance(event, StepDone) and event.index > 1 for event in builder.events[:place])

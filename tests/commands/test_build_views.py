@@ -10,6 +10,7 @@ import pytest
 
 from notebook_containers.build.progress import (
     Event,
+    FetchProgress,
     Hinted,
     ImageDone,
     PlannedStep,
@@ -72,6 +73,7 @@ def test_every_mode_takes_every_event(mode: str) -> None:
     out = io.StringIO()
     with build_view(mode, out) as view:
         began: list[Event] = [plan(4), started(1), StepDecided(index=1, reason="never built", again=False), output(1, "x\n"), done(1)]
+        began += [FetchProgress(name="https://a.example/d", current=5, total=9), FetchProgress(name="g", current=9, total=9, ended=True)]
         events: list[Event] = [*began, Warned(line=1, message="w"), Hinted(line=1, message="h"), ImageDone(image_id=IMAGE, tags=())]
         for event in events:
             view(event)
@@ -175,3 +177,39 @@ def test_a_second_plan_adds_its_steps() -> None:
     more = PlanReady(steps=(*plan(3).steps, PlannedStep(index=4, stage="late", line=9, text="FROM late")))
     names = [line["vertexes"][0]["name"] for line in raw(plan(3), more)]
     assert names[3:] == ["[late 4/4] FROM late"]
+
+
+def test_a_log_is_told_of_a_fetch_now_and_then_and_at_its_end() -> None:
+    out, now = io.StringIO(), [100.0]
+    view = PlainBuildView(out, clock=lambda: now[0])
+    for second in range(12):
+        now[0] = 100.0 + second
+        view(FetchProgress(name="https://a.example/d", current=second * 1_000_000, total=12_000_000))
+    view(FetchProgress(name="https://a.example/d", current=12_000_000, total=12_000_000, ended=True))
+    assert out.getvalue().splitlines() == [
+        "#0 fetching https://a.example/d 5 MB of 12 MB",
+        "#0 fetching https://a.example/d 10 MB of 12 MB",
+        "#0 fetched https://a.example/d 12 MB",
+    ]
+
+
+@pytest.mark.parametrize("screen", [(60, 24)], indirect=True)
+def test_a_terminal_shows_what_is_fetched(screen: Screen) -> None:
+    with build_view("tty", screen.out) as view:
+        assert isinstance(view, TerminalBuildView)
+        view(plan(4))
+        view(FetchProgress(name="https://a.example/w.git", current=3, total=10, unit="objects"))
+        view._draw()
+        assert screen.now()[1] == "=> fetching https://a.example/w.git 3 of 10 objects"
+        view(FetchProgress(name="https://a.example/w.git", current=10, total=10, unit="objects", ended=True))
+        view(ImageDone(image_id=IMAGE, tags=()))
+    screen.close()
+    assert not any("a.example" in line for line in screen.text())
+
+
+def test_rawjson_tells_of_a_fetch_as_a_vertex_with_a_status() -> None:
+    moved = FetchProgress(name="https://a.example/d", current=5, total=9)
+    lines = raw(moved, FetchProgress(name=moved.name, current=9, total=9, ended=True))
+    assert lines[0]["vertexes"][0]["name"] == moved.name
+    assert [line["statuses"][0]["current"] for line in lines[1::2]] == [5, 9]
+    assert lines[3]["statuses"][0]["completed"] == lines[2]["vertexes"][0]["completed"]
