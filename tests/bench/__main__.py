@@ -11,7 +11,20 @@ from pathlib import Path
 from tests.bench import machine, report, stage
 from tests.bench.bench import Bench, opened
 from tests.bench.measure import Row
-from tests.bench.rows import build, commit, exec, listing, many, memory, run_bridge, run_cli, run_none, transfer, unpack  # noqa: A004
+from tests.bench.rows import (
+    build,
+    commit,
+    contexts,
+    exec,  # noqa: A004
+    listing,
+    many,
+    memory,
+    run_bridge,
+    run_cli,
+    run_none,
+    transfer,
+    unpack,
+)
 
 ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "run-none": run_none.rows,
@@ -20,6 +33,8 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "exec": exec.rows,
     "build": build.uncached,
     "build-cached": build.cached,
+    "build-context": contexts.rows,
+    "build-instructions": contexts.instructions,
     "memory": memory.rows,
     "many": many.rows,
     "unpack": unpack.rows,
