@@ -72,6 +72,7 @@ PLAIN_JSON = {
     "network/shared.py": "what our own holder answers",
     "engine/archiver.py": "what our own parent process sends",
     "engine/doctor.py": "what our own child process answers",
+    "notebook/links.py": "what the notebook's own server wrote for its user",
     "runtime/wire.py": "what a process of the same user sends, whose uid the kernel told (SO_PEERCRED)",
     "runtime/container.py": "what our own child process answers",
     "runtime/document.py": "the bundle, which we wrote, closed to others; or one that the user of 'nbc runtime' names on their own machine",

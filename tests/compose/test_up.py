@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from notebook_containers import Engine
 from notebook_containers.compose.progress import Told
-from notebook_containers.errors import Conflict, InvalidArgument
+from notebook_containers.errors import Conflict, InvalidArgument, StartFailed
 from tests.compose.projects import Opener, service, text, wait_for
 from tests.home import BASE
 
@@ -172,3 +174,21 @@ def test_the_timeline_says_what_took_time_until_down(engine: Engine, opener: Ope
     assert project.timeline() == before
     project.down()
     assert project.timeline() == ()
+
+
+@pytest.mark.parametrize("target", ["/data/grants/word", "/data/file"])
+def test_cp07_a_secret_is_not_written_through_a_link(opener: Opener, tmp_path: Path, target: str) -> None:
+    outside, inside = tmp_path / "outside", tmp_path / "shop/data"
+    outside.mkdir()
+    inside.mkdir()
+    (tmp_path / "shop/word").write_text("hidden")
+    (inside / "grants").symlink_to(outside)
+    (inside / "file").symlink_to(outside / "made")
+    grant = f"secrets: [{{source: word, target: {target}, mode: 0400}}]"
+    web = service("web", "exec sleep 1000", "volumes: ['./data:/data']", grant)
+    project = opener(text(web, below="secrets:\n  word: {file: ./word}\n"))
+    with pytest.raises(StartFailed, match=f"cannot mount {target}"):
+        project.up()
+    assert list(outside.iterdir()) == []
+    assert {path.name for path in inside.iterdir()} == {"grants", "file"}
+    project.down()
