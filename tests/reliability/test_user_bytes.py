@@ -109,6 +109,7 @@ def test_rel30_a_project_keeps_its_bytes_until_its_volumes_are_removed(own_home:
     bind = tmp_path / "mine"
     bind.mkdir()
     (tmp_path / "compose.yaml").write_text(COMPOSE.format(bind=bind))
+    nbc(own_home, "compose", "-p", "proj", "up", "-d", cwd=tmp_path)  # it makes the volume: another's of that name would never go
     start(own_home, bind, "proj_data")
     nbc(own_home, "rm", "-f", "-v", "box")
     canary = Canary(own_home, bind, "proj_data")
