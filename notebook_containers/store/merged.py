@@ -46,6 +46,23 @@ def visible(trees: Sequence[Path], *, userxattr: bool) -> tuple[Path, ...]:
     return tuple(trees)
 
 
+def says_nothing_of(tree: Path, path: str, *, userxattr: bool) -> bool:
+    """Say whether it is certain that a topmost tree changes nothing at a path on which no link stands."""
+    try:
+        root = os.open(tree, _DIRECTORY)
+    except OSError:
+        return False
+    try:
+        os.stat(path.strip("/").split("/")[0], dir_fd=root, follow_symlinks=False)
+        return False
+    except FileNotFoundError:
+        return not is_opaque(root, userxattr=userxattr)
+    except OSError:
+        return False
+    finally:
+        os.close(root)
+
+
 class Merged:
     """Layer trees seen as one, read-only; ``trees`` are bottom first. Holds one descriptor a layer: close it."""
 

@@ -43,6 +43,7 @@ class Snapshots:
         self._disk, self._files = layers.disk, layers.trees
         self.rootless = layers.rootless
         self._read: dict[tuple[tuple[Digest, ...], str, int], bytes] = {}  # small files of layers, which never change
+        self._plain: set[tuple[tuple[Digest, ...], str, int]] = set()  # those of them that no link led to
 
     def prepare(self, key: str, layers: Sequence[Digest], *, volatile: bool = False) -> None:
         """Make an empty writable layer over ``layers`` (bottom first; none: an empty root). Conflict when the key is taken.
@@ -205,12 +206,32 @@ class Snapshots:
         wanted = (layers, path, max_bytes)
         content = self._read.get(wanted)
         if content is None:
-            content = self._files.read_file(trees, path, max_bytes)
+            from notebook_containers.store.merged import says_nothing_of
+
+            below = (layers[:-1], path, max_bytes)
+            if below in self._plain and says_nothing_of(trees[-1], path, userxattr=self.rootless):
+                content, plain = self._read.get(below), True
+            else:
+                content = self._files.read_file(trees, path, max_bytes)
+                plain = content is not None and self._is_plain(trees, path)
             if content is not None and len(content) <= _REMEMBERED_BYTES:
                 if len(self._read) >= _REMEMBERED_FILES:
                     self._read.clear()
+                    self._plain.clear()
                 self._read[wanted] = content
+                if plain:
+                    self._plain.add(wanted)
         return content
+
+    def _is_plain(self, trees: Sequence[Path], path: str) -> bool:
+        """Say whether no link stands on the way to a file."""
+        head = ""
+        for name in path.strip("/").split("/"):
+            found = self._files.find(trees, head, name)
+            if found is None or stat.S_ISLNK(found[0]):
+                return False
+            head = f"{head}/{name}".lstrip("/")
+        return True
 
     def has_directory(self, layers: Sequence[Digest], head: str, name: str) -> bool:
         """Say whether the layers have a directory ``name`` in the directory ``head``; no link is followed."""

@@ -460,3 +460,24 @@ def test_a_path_too_long_for_a_layer_is_an_error(store: Store) -> None:
     store.snapshots.remove("k")
     store.disk.settle()
     assert list(store.disk.trash.iterdir()) == []
+
+
+def test_a_file_is_read_as_the_top_layers_have_it_whatever_was_read_before(store: Store) -> None:
+    def layer(*entries: bytes) -> Layer:
+        return store.layers.apply(io.BytesIO(b"".join(entries) + END))
+
+    def read(*layers: Layer) -> bytes | None:
+        return store.snapshots.read_file([each.diff_id for each in layers], "/etc/name")
+
+    base = layer(header(b"etc/name", data=b"base"), header(b"config/name", data=b"config"))
+    other = layer(header(b"other", data=b"x"))
+    stack = [base, other]
+    assert (read(base), read(*stack)) == (b"base", b"base")
+    stack.append(layer(header(b"etc/name", data=b"new")))
+    assert read(*stack) == b"new"
+    stack += [other, layer(header(b"etc/.wh.name"))]
+    assert (read(*stack[:-1]), read(*stack)) == (b"new", None)
+    linked = [base, other, layer(header(b".wh.etc"), header(b"etc", kind=b"2", link=b"config"))]
+    assert (read(*linked), read(*linked, other)) == (b"config", b"config")
+    assert read(*linked, layer(header(b"config/name", data=b"changed"))) == b"changed", "a link leads there"
+
