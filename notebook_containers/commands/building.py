@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 def _build(context: str | None, **given: object) -> Result:
     """Build an image from a Dockerfile."""
+    from notebook_containers.build.build import source_date_epoch
     from notebook_containers.engine import lending, outputs
 
     here = face()
@@ -41,7 +42,9 @@ def _build(context: str | None, **given: object) -> Result:
             raise InvalidArgument(f"--call={call} reads no archive from standard input", hint="unpack it, and name the directory")
         target = str(given["target"] or "")
         return _look(call, here.engine.images.look(directory, text=text, dockerfile=file, buildargs=args, target=target, contexts=contexts))
-    outputs_wanted = [outputs.parse(word) for word in _many(given["output"])]
+    outputs_wanted, epoch = [outputs.parse(word) for word in _many(given["output"])], source_date_epoch(args)
+    for output in outputs_wanted:
+        outputs.check(output, epoch)
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
     variables = dict(_variable(word) for word in _many(given["context_var"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
@@ -74,7 +77,7 @@ def _build(context: str | None, **given: object) -> Result:
             progress=progress,
         )
     for output in outputs_wanted:
-        here.engine.images.deliver(result.image, _many(given["tag"]), output, directory=here.cwd, stdout=sys.stdout.buffer)
+        here.engine.images.deliver(result.image, _many(given["tag"]), output, directory=here.cwd, stdout=sys.stdout.buffer, epoch=epoch)
     if given["metadata_file"]:
         (here.cwd / str(given["metadata_file"])).write_text(json.dumps(_metadata(result.image, _many(given["tag"])), indent=2) + "\n")
     if given["iidfile"]:

@@ -195,11 +195,13 @@ class Images:
             except Error as err:
                 tell(Warned(line=0, message=f"the cache {word.place} is not used: {err.one_line()}"))
 
-    def deliver(self, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO) -> None:
-        """Write or push a built image as ``build -o`` says; relative destinations are below ``directory``."""
+    def deliver(
+        self, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO, epoch: int | None = None
+    ) -> None:
+        """Write or push a built image as ``build -o`` says; destinations are below ``directory``, times not after ``epoch``."""
         from notebook_containers.engine import outputs
 
-        outputs.deliver(self._parts, self, image, tags, output, directory=directory, stdout=stdout)
+        outputs.deliver(self._parts, self, image, tags, output, directory=directory, stdout=stdout, epoch=epoch)
 
     def failed(self) -> FailedStep:
         """Return the step of a build that failed last, as its command left it; NotFound when none is kept."""

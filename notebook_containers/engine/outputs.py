@@ -19,20 +19,25 @@ if TYPE_CHECKING:
     from notebook_containers.engine.image import Image
     from notebook_containers.engine.images import Images
 
+_REWRITE = "rewrite-timestamp"
 _KEYS = {
-    "local": {"dest"},
-    "tar": {"dest"},
-    "oci": {"dest", "tar", "name"},
-    "docker": {"dest", "name"},
-    "image": {"name", "push", "compression"},
-    "registry": {"name", "compression"},
+    "local": {"dest", _REWRITE},
+    "tar": {"dest", _REWRITE},
+    "oci": {"dest", "tar", "name", _REWRITE},
+    "docker": {"dest", "name", _REWRITE},
+    "image": {"name", "push", "compression", _REWRITE},
+    "registry": {"name", "compression", _REWRITE},
 }
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One ``-o``: where it goes (``-``: standard output), the names it gives or pushes, how new layers are compressed on the way."""
+    """One ``-o``: where it goes (``-``: standard output), the names it gives or pushes, how new layers are compressed on the way.
+
+    ``rewrite``: times after SOURCE_DATE_EPOCH become it. What a build with an epoch makes has them so anyway; of an image's base they
+    are in a layer of its own and stay, in a tree (``local``, ``tar``) they go too.
+    """
 
     type: str
     dest: str = ""
@@ -40,6 +45,7 @@ class Output:
     push: bool = False
     compression: str = "gzip"
     as_directory: bool = False
+    rewrite: bool = False
 
 
 def parse(word: str) -> Output:
@@ -64,7 +70,7 @@ def parse(word: str) -> Output:
     return Output(
         type=kind, dest=_needed(values.get("dest", ""), "dest", word) if kind in ("local", "tar", "oci", "docker") else "", names=names,
         push=kind == "registry" or values.get("push", "") == "true", compression="none" if compression == "uncompressed" else compression,
-        as_directory=values.get("tar", "true") == "false",
+        as_directory=values.get("tar", "true") == "false", rewrite=values.get(_REWRITE, "") == "true",
     )  # fmt: skip
 
 
@@ -74,8 +80,22 @@ def _needed(value: str, key: str, word: str) -> str:
     return value
 
 
-def deliver(parts: Parts, images: Images, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO) -> None:
-    """Write or push a built image; relative destinations are below ``directory``. Raises StoreError, RegistryError, DiskFull."""
+def check(output: Output, epoch: int | None) -> None:
+    """Raise InvalidArgument for an output that wants times rewritten where there is no ``epoch`` to rewrite them to."""
+    if output.rewrite and epoch is None:
+        raise InvalidArgument(f"-o {_REWRITE}=true needs a time", hint="give --build-arg SOURCE_DATE_EPOCH=SECONDS")
+
+
+def deliver(
+    parts: Parts, images: Images, image: Image, tags: Sequence[str], output: Output, *, directory: Path, stdout: BinaryIO,
+    epoch: int | None = None,
+) -> None:  # fmt: skip
+    """Write or push a built image; relative destinations are below ``directory``. Raises StoreError, RegistryError, DiskFull.
+
+    InvalidArgument for times that are to be rewritten, and no ``epoch`` to rewrite them to.
+    """
+    check(output, epoch)
+    epoch = epoch if output.rewrite else None
     names = [*tags, *output.names]
     if output.type in ("image", "registry"):
         for name in output.names:
@@ -87,16 +107,16 @@ def deliver(parts: Parts, images: Images, image: Image, tags: Sequence[str], out
         return
     target = directory / output.dest
     if output.type == "local":
-        _unpack(parts, image, target)
+        _unpack(parts, image, target, epoch)
     elif output.as_directory:
         images.save_directory(names or [image.id], target)
     else:
-        _write(_pieces(parts, images, image, names, output), None if output.dest == "-" else target, stdout)
+        _write(_pieces(parts, images, image, names, output, epoch=epoch), None if output.dest == "-" else target, stdout)
 
 
-def _pieces(parts: Parts, images: Images, image: Image, names: Sequence[str], output: Output) -> Iterator[bytes]:
+def _pieces(parts: Parts, images: Images, image: Image, names: Sequence[str], output: Output, *, epoch: int | None) -> Iterator[bytes]:
     if output.type == "tar":
-        return _flat_tar(parts, image)
+        return _flat_tar(parts, image, epoch)
     return images.save(names or [image.id], format="oci-archive" if output.type == "oci" else "docker-archive")
 
 
@@ -119,7 +139,7 @@ def _write(pieces: Iterator[bytes], target: Path | None, stdout: BinaryIO) -> No
         staged.unlink(missing_ok=True)
 
 
-def _flat(parts: Parts, image: Image) -> Digest | None:
+def _flat(parts: Parts, image: Image, epoch: int | None) -> Digest | None:
     """Return a layer that holds everything of an image; the next collection frees it. None for an empty image."""
     snapshots, key = parts.store.snapshots, f"output-{os.urandom(8).hex()}"
     layers = tuple(image.record.diff_ids)
@@ -128,16 +148,16 @@ def _flat(parts: Parts, image: Image) -> Digest | None:
     snapshots.prepare(key, (), volatile=True)
     try:
         snapshots.edit(key, [CopyTree(source=LayersView(layers=layers), path="/", destination="/")])
-        layer = snapshots.commit(key)
+        layer = snapshots.commit(key, epoch=epoch)
     except BaseException:
         snapshots.remove(key)
         raise
     return layer.diff_id if layer is not None else None
 
 
-def _flat_tar(parts: Parts, image: Image) -> Iterator[bytes]:
+def _flat_tar(parts: Parts, image: Image, epoch: int | None) -> Iterator[bytes]:
     with parts.store.lease():
-        flat = _flat(parts, image)
+        flat = _flat(parts, image, epoch)
         if flat is None:
             yield bytes(1024)  # the end of an archive
             return
@@ -146,11 +166,11 @@ def _flat_tar(parts: Parts, image: Image) -> Iterator[bytes]:
                 yield piece
 
 
-def _unpack(parts: Parts, image: Image, target: Path) -> None:
+def _unpack(parts: Parts, image: Image, target: Path, epoch: int | None) -> None:
     from notebook_containers.engine.copying import unpack_here
 
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise StoreError(f"cannot write {target}: {os.strerror(err.errno or 0).lower()}", hint="choose another dest") from err
-    unpack_here(_flat_tar(parts, image), str(target), archive_mode=os.geteuid() == 0)
+    unpack_here(_flat_tar(parts, image, epoch), str(target), archive_mode=os.geteuid() == 0)

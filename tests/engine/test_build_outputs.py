@@ -15,7 +15,7 @@ from notebook_containers import Engine
 from notebook_containers.build.progress import Event, StepOutput
 from notebook_containers.engine import outputs
 from notebook_containers.errors import InvalidArgument
-from tests.home import BASE
+from tests.home import BASE, new_home
 from tests.people import person
 
 TEXT = f"""FROM {BASE} AS made
@@ -77,6 +77,7 @@ def test_an_oci_directory_and_a_further_name(own: Engine, tmp_path: Path) -> Non
         ("type=local,dest=", "needs dest"),
         ("type=tar,dest=x,push=true", "has no 'push'"),
         ("type=registry,name=x,compression=bz", "use gzip"),
+        ("type=oci,dest=x,rewrite-timestamps=true", "has no 'rewrite-timestamps'"),
         ("", "needs dest"),
     ],
 )
@@ -135,3 +136,29 @@ def test_outputs_as_an_ordinary_user() -> None:
         ).stdout  # fmt: skip
         with tarfile.open(fileobj=io.BytesIO(tar)) as opened:
             assert "file" in opened.getnames()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["oci", "docker", "tar"])
+def test_the_same_input_gives_the_same_bytes_in_two_stores(tmp_path: Path, kind: str) -> None:
+    made = []
+    for number in (1, 2):
+        context = tmp_path / str(number)
+        (context / "deep").mkdir(parents=True)
+        (context / "deep/file").write_text("content")
+        os.utime(context / "deep/file", (number * 10**9, number * 10**9))
+        text = f"FROM {BASE}\nCOPY deep /deep\nRUN date > /dev/null; echo made > /deep/made; mkdir /new\nWORKDIR /other\nLABEL a=b\n"
+        with new_home() as home, home.open() as engine:
+            image = engine.images.build(context, text=text, tag="t", network="none", buildargs={"SOURCE_DATE_EPOCH": "1000000000"}).image
+            output = outputs.parse(f"type={kind},dest=out.tar,rewrite-timestamp=true")
+            engine.images.deliver(image, ["t"], output, directory=context, stdout=io.BytesIO(), epoch=10**9)
+        made.append((context / "out.tar").read_bytes())
+    assert made[0] == made[1]
+    if kind == "tar":
+        with tarfile.open(tmp_path / "1/out.tar") as tar:
+            assert {member.mtime for member in tar if member.mtime > 10**9} == set()
+
+
+def test_times_cannot_be_rewritten_to_nothing() -> None:
+    with pytest.raises(InvalidArgument, match="needs a time"):
+        outputs.check(outputs.parse("type=oci,dest=x,rewrite-timestamp=true"), None)

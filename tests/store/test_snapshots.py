@@ -480,4 +480,3 @@ def test_a_file_is_read_as_the_top_layers_have_it_whatever_was_read_before(store
     linked = [base, other, layer(header(b".wh.etc"), header(b"etc", kind=b"2", link=b"config"))]
     assert (read(*linked), read(*linked, other)) == (b"config", b"config")
     assert read(*linked, layer(header(b"config/name", data=b"changed"))) == b"changed", "a link leads there"
-
