@@ -97,8 +97,12 @@ ISOLATION: tuple[click.Option, ...] = (
 )
 
 STORAGE: tuple[click.Option, ...] = (
-    _many(["-v", "--volume"], "SOURCE:TARGET[:ro]", "Mount a host directory or a named volume."),
-    _many(["--mount"], "type=…,source=…,target=…", "Mount a host path (bind), a volume or memory (tmpfs)."),
+    _many(
+        ["-v", "--volume"],
+        "SOURCE:TARGET[:ro]",
+        "Mount a host directory or a named volume; U gives it to the user inside, O keeps changes apart.",
+    ),
+    _many(["--mount"], "type=…,source=…,target=…", "Mount a host path (bind), a volume, an image or memory (tmpfs)."),
     _many(["--tmpfs"], "TARGET[:OPTIONS]", "Mount an empty directory in memory."),
     _many(["--volumes-from"], "NAME[:ro]", "Mount what another container has mounted."),
     click.Option(["--volume-driver"], hidden=True, help="Not supported."),

@@ -118,7 +118,8 @@ class _Survey:
         return DiskUsage(type=f"image {name}", total=1, active=int(used), size=size, reclaimable=0 if used else size)
 
     def _container_line(self, container: Container) -> DiskUsage:
-        size = self._take([("snapshot", container.id), ("container", container.id)])
+        more = [("snapshot", point.snapshot) for point in container.document.mounts if point.snapshot]
+        size = self._take([("snapshot", container.id), ("container", container.id), *more])
         active = container.status in _RUNNING
         return DiskUsage(type=f"container {container.name}", total=1, active=int(active), size=size, reclaimable=0 if active else size)
 

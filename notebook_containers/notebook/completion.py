@@ -110,6 +110,10 @@ def _known(engine: Engine, arguments: set[str], *, manifests: bool) -> list[str]
         found += logged_in()
     if not manifests and arguments & {"container", "containers", "names"}:
         found += [c.name for c in engine.containers.list(all=True)]
+    if arguments & {"volume", "volumes"}:
+        found += [volume.name for volume in engine.volumes.list()]
+    if arguments & {"network", "networks"}:
+        found += [network.name for network in engine.networks.list()]
     if arguments & {"image", "images", "names", "source", "manifest"}:
         found += [tag for image in engine.images.list() for tag in image.tags]
         found += ["localhost/base", "localhost/python"]
