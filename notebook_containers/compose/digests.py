@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from notebook_containers.compose.model import Grant, Project, Secret, Service
+from notebook_containers.compose.model import Deploy, Grant, Project, Secret, Service
 from notebook_containers.lean import MISSING, fields, replace
 from notebook_containers.oci.documents import JSON
 
@@ -22,7 +22,7 @@ def service_hash(project: Project, service: Service) -> str:
     """
     counted = replace(
         service, replicas=1, depends_on={}, profiles=(), build=None, pull_policy="", pull_refresh_after=None, watch=(), attach=True,
-        env_file=(), label_file=(), deploy=replace(service.deploy, replicas=None) if service.deploy else None,
+        env_file=(), label_file=(), deploy=_deployed(service),
     )  # fmt: skip
     whole: dict[str, JSON] = {
         "service": plain(counted),
@@ -32,6 +32,12 @@ def service_hash(project: Project, service: Service) -> str:
         "configs": [_content(grant, project.configs) for grant in service.configs],
     }
     return hashlib.sha256(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _deployed(service: Service) -> Deploy | None:
+    """Return the deployment without its number of containers; one that says nothing else is none."""
+    found = replace(service.deploy, replicas=None) if service.deploy else None
+    return None if found == Deploy() else found
 
 
 def plain(value: object) -> JSON:

@@ -75,16 +75,3 @@ def published(service: Service, port: Port, number: int) -> str:
         )
     host = f"[{port.host_ip}]:" if ":" in port.host_ip else f"{port.host_ip}:" if port.host_ip else ""
     return f"{host}{chosen}:{port.target}/{port.protocol}"
-
-
-def share_names(site: Site) -> None:
-    """Write every service's names and addresses into the hosts files of the project's running containers."""
-    live = [one for one in site.members() if one.container.status == "running" and not one.one_off]
-    addresses: dict[str, str] = {}
-    for one in live:
-        for place in one.container.document.endpoints:
-            if place.address:
-                addresses[one.name] = place.address
-                addresses.update({alias: addresses.get(alias, place.address) for alias in place.aliases})
-    for one in live:
-        one.container.set_host_names(addresses)

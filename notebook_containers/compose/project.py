@@ -18,7 +18,6 @@ from notebook_containers.compose import (
     model,
     oneoff,
     order,
-    places,
     privileges,
     timeline,
     up,
@@ -205,7 +204,6 @@ class ComposeProject:
                 up.start(site, by_name.get(one.service), one)
 
         down.each(site, members, act, backwards=False)
-        places.share_names(site)
         return [one.container for one in members]
 
     def stop(self, services: Sequence[str] = (), *, timeout: int | None = None, told: Tell = silent) -> list[Container]:

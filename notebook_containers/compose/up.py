@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from notebook_containers.compose import creating, digests, grants, hooks, images, labels, order, places, resources, waiting
+from notebook_containers.compose import creating, digests, grants, hooks, images, labels, order, resources, waiting
 from notebook_containers.compose.images import Making
 from notebook_containers.compose.labels import Member
 from notebook_containers.compose.model import SERVICE_PREFIX, Service
@@ -20,6 +20,7 @@ from notebook_containers.compose.order import Cancelled
 from notebook_containers.compose.progress import Told
 from notebook_containers.compose.reconcile import Policy, Seen, Step, steps
 from notebook_containers.compose.site import Site, orphans
+from notebook_containers.engine.namespace_words import joined
 from notebook_containers.errors import Conflict, ContainerNotFound, Error, InvalidArgument
 from notebook_containers.lean import dataclass, field
 
@@ -75,7 +76,6 @@ class _Up:
             needs = self._site.needs(self._services)
             order.run(needs, self._service, at_once=self._wanted.at_once)
             members = self._site.members()
-            places.share_names(self._site)
             self._after(members)
         mine = [one for one in members if one.service in self._by_name and not one.one_off]
         if self._wanted.wait:
@@ -122,8 +122,21 @@ class _Up:
         policy = self._wanted.policy if not self._named or service.name in self._named else self._wanted.needs_policy
         if policy == "changed" and self._changed.intersection(_joined(service)):
             policy = "always"  # it shares something of containers that are gone
-        seen = [Seen(id=one.container.id, number=one.number, config_hash=_known_hash(one), status=one.container.status) for one in mine]
+        seen = [
+            Seen(id=one.container.id, number=one.number, config_hash=self._known_hash(one), status=one.container.status) for one in mine
+        ]
         return steps(seen, config_hash=self._hash(service), count=count, policy=policy)
+
+    def _known_hash(self, member: Member) -> str:
+        """Return a container's hash; none for one that is tied to a container that is gone, because it cannot start again."""
+        document = member.container.document
+        others = [*joined(document.options).values(), *(word.partition(":")[0] for word in document.options.volumes_from)]
+        for other in others:
+            try:
+                self._site.engine.containers.get(other)
+            except ContainerNotFound:
+                return ""
+        return f"{member.config_hash} {document.image_id}"
 
     def _hash(self, service: Service) -> str:
         return f"{self._hashes[service.name]} {self._images[service.name]}"
@@ -252,10 +265,6 @@ def _joined(service: Service) -> set[str]:
     words = (service.network_mode, service.pid, service.ipc, service.uts)
     tied = {word.removeprefix(SERVICE_PREFIX) for word in words if word.startswith(SERVICE_PREFIX)}
     return tied | {word.partition(":")[0] for word in service.volumes_from if not word.startswith("container:")}
-
-
-def _known_hash(member: Member) -> str:
-    return f"{member.config_hash} {member.container.document.image_id}"
 
 
 def _at_once(acts: Sequence[Callable[[], None]], at_once: int) -> None:

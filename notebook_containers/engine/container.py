@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, overload
 
-from notebook_containers.engine import actors, execresult, generated, health, inspection, launch, network_words, publishing, users, volumes
+from notebook_containers.engine import actors, execresult, health, inspection, launch, network_words, publishing, users, volumes
 from notebook_containers.engine.contents import Contents
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.execresult import ExecResult, ExecStream
@@ -292,10 +292,6 @@ class Container(Contents, Usage, Telling):
             from notebook_containers.engine.announcing import announce
 
             announce(self._parts, self.document, self.state)
-
-    def set_host_names(self, addresses: Mapping[str, str]) -> None:
-        """Write further names into its hosts file, also while it runs."""
-        generated.write_hosts(self.document, self._parts.bundle_path(self.id), more=addresses)
 
     # looking inside -------------------------------------------------------------------------------------------------------------
 

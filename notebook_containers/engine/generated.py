@@ -5,7 +5,6 @@ They are written in place, because a bind mount shows the file that was there wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from notebook_containers.engine import neighbours
@@ -35,13 +34,13 @@ def write(parts: Parts, document: ContainerDocument, directory: Path, passwd: by
     return [Mount(destination=t, type="bind", source=str(s), options=options) for t, s in targets.items() if t not in taken]
 
 
-def write_hosts(document: ContainerDocument, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
+def write_hosts(document: ContainerDocument, directory: Path) -> None:
     """Write the container's hosts file in place (it is bind mounted), with its addresses where it has some."""
     addresses = [address for place in document.endpoints for address in (place.address, place.address6) if address]
     domain = document.options.domainname
     full = {f"{document.hostname}.{domain}": addresses[0] if addresses else "127.0.1.1"} if domain else {}
     extra = {name: _host_address(document) if word == names.HOST_GATEWAY else word for name, word in document.options.extra_hosts.items()}
-    text = names.hosts_file(document.hostname, addresses, {**full, **extra, **(more or {})})
+    text = names.hosts_file(document.hostname, addresses, {**full, **extra})
     with open(directory / "hosts", "w", encoding="utf-8") as handle:
         handle.write(text)
 

@@ -37,6 +37,23 @@ def test_scale_up_and_down_by_numbers(engine: Engine, opener: Opener) -> None:
     assert names(engine) == []
 
 
+def test_replicas_answer_to_the_service_name_in_turn(engine: Engine, opener: Opener) -> None:
+    serve = "hostname > /index.html; exec busybox httpd -f -p 80 -h /"
+    project = opener(text(service("web", serve), service("ask")))
+    project.up(scale={"web": 2})
+    ask = project.container("ask")
+    hosts = {container.short_id for container in project.containers("web")}
+    seen: set[str] = set()
+
+    def asked() -> bool:
+        seen.add(ask.exec_run(["wget", "-qO-", "http://web/"]).output.decode().strip())
+        return hosts <= seen
+
+    wait_for(asked, f"both replicas answer: {hosts}")
+    assert seen - {""} == hosts
+    project.down()
+
+
 def test_a_recreated_container_keeps_name_number_and_anonymous_volume(engine: Engine, opener: Opener) -> None:
     project = opener(text(service("db", "exec sleep 1000", "volumes: [/data, 'named:/named']"), below="volumes:\n  named:\n"))
     (before,) = project.up()
