@@ -26,7 +26,7 @@ from notebook_containers.registry.pull import parse_index
 from notebook_containers.registry.settings import Settings
 from notebook_containers.registry.upload import Upload, mount, push_manifest
 from notebook_containers.store.images import ImageRecord
-from notebook_containers.store.packing import compressor
+from notebook_containers.store.packing import packed
 from notebook_containers.store.store import Store
 
 Compression: TypeAlias = Literal["gzip", "zstd", "none"]
@@ -130,10 +130,10 @@ class _Push:
             plain = Descriptor(media_type=LAYER_TAR, digest=diff_id, size=self._store.layers.get(diff_id).size)
             self._send_layer(diff_id, plain, meter)
             return plain
-        packed = self._store.layers.packed(diff_id, self._kind)
-        if packed is not None and self._is_there(packed, meter, diff_id):
-            return packed
-        return self._send_layer(diff_id, packed, meter)
+        before = self._store.layers.packed(diff_id, self._kind)
+        if before is not None and self._is_there(before, meter, diff_id):
+            return before
+        return self._send_layer(diff_id, before, meter)
 
     def _send_layer(self, diff_id: Digest, known: Descriptor | None, meter: Meter) -> Descriptor:
         """Compress and send at once; the digest is known when all of it is there."""
@@ -150,13 +150,14 @@ class _Push:
         return found
 
     def _packed(self, diff_id: Digest, meter: Meter) -> Generator[bytes, None, None]:
-        packer = compressor({LAYER_GZIP: "gzip", LAYER_ZSTD: "zstd"}.get(self._kind, ""))
-        with self._store.layers.open_tar(diff_id) as tar:
+        def pieces(tar: BinaryIO) -> Iterator[bytes]:
             while piece := tar.read(_CHUNK):
                 self._check()
-                yield packer.compress(piece)
                 meter.add(len(piece))
-        yield packer.flush()
+                yield piece
+
+        with self._store.layers.open_tar(diff_id) as tar:
+            yield from packed(pieces(tar), {LAYER_GZIP: "gzip", LAYER_ZSTD: "zstd"}.get(self._kind, ""))
 
     def _send_blob(self, blob: Descriptor, meter: Meter, diff_id: Digest | None = None) -> None:
         """Have a blob of the store in the registry, byte for byte."""

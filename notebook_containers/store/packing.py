@@ -6,9 +6,14 @@ output may differ between processors and versions: a compressed blob's digest sa
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
+_MEMBER_BYTES = 4 << 20
 _ZSTD_LEVEL = 3
 
 
@@ -36,6 +41,52 @@ def compressor(kind: str) -> Compressor:
 
         return zstd.ZstdCompressor(level=_ZSTD_LEVEL)
     return _Plain()
+
+
+def packed(pieces: Iterable[bytes], kind: str) -> Generator[bytes, None, None]:
+    """Yield the pieces compressed, as ``gzip``, ``zstd`` or not at all (an empty text).
+
+    gzip is written as members of 4 MiB each (RFC 1952 section 2.2: one after the other they are one stream), several at once: the same
+    bytes on any number of processors.
+    """
+    if kind == "gzip":
+        yield from _side_by_side(_blocks(pieces), lambda block: _whole(compressor(kind), block))
+        return
+    packer = compressor(kind)
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
+def _whole(packer: Compressor, data: bytes) -> bytes:
+    return packer.compress(data) + packer.flush()
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the pieces' bytes in blocks of one size, the last one shorter; one that is empty for no bytes."""
+    held, size, some = list[bytes](), 0, False
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        while size >= _MEMBER_BYTES:
+            data = b"".join(held)
+            yield data[:_MEMBER_BYTES]
+            held, size, some = [data[_MEMBER_BYTES:]], size - _MEMBER_BYTES, True
+    if size or not some:
+        yield b"".join(held)
+
+
+def _side_by_side(blocks: Iterator[bytes], work: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    """Yield what ``work`` makes of each block, in order, as many at once as there are processors."""
+    most = os.cpu_count() or 1
+    with ThreadPoolExecutor(most, thread_name_prefix="nbc-pack") as pool:
+        waiting: deque[Future[bytes]] = deque()
+        for block in blocks:
+            waiting.append(pool.submit(work, block))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 class _Plain:

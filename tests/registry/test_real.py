@@ -224,10 +224,10 @@ def test_a_second_push_compresses_nothing_and_gives_the_same_digest(
     store.images.tag(made.id, Reference.parse(f"{second}/b:1"))
     assert push(store, Reference.parse(f"{second}/b:1")) == digest
 
-    def compress(_kind: str) -> None:
+    def compress(_pieces: object, _kind: str) -> None:
         pytest.fail("a layer was compressed that the registry has")
 
-    monkeypatch.setattr(push_module, "compressor", compress)
+    monkeypatch.setattr(push_module, "packed", compress)
     for name in (f"{first}/a:1", f"{second}/b:1"):
         seen: list[TransferEvent] = []
         assert push(store, Reference.parse(name), seen.append) == digest

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import random
 import subprocess
 import sys
@@ -102,6 +103,22 @@ def test_what_the_compressor_writes_is_read_by_zlib() -> None:
     packed = packer.compress(DATA) + packer.flush()
     assert gzip.decompress(packed) == DATA
     assert packed[3:9] == bytes(6) or packed[4:8] == bytes(4)  # no time in the header
+
+
+@pytest.mark.parametrize("size", [0, 1, (4 << 20) - 1, 4 << 20, (9 << 20) + 17])
+def test_a_layer_is_packed_by_all_processors_into_the_same_bytes(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    data = (DATA * (size // len(DATA) + 1))[:size]
+    found = []
+    for processors in (1, 5):
+        monkeypatch.setattr(os, "cpu_count", lambda count=processors: count)
+        for step in (1 << 20, 70_001):
+            pieces = (data[at : at + step] for at in range(0, size, step))
+            found.append(b"".join(packing.packed(pieces, "gzip")))
+    assert len(set(found)) == 1
+    assert gzip.decompress(found[0]) == data
+    assert b"".join(packing.packed([data], "")) == data
+    with uncompressed(io.BytesIO(b"".join(packing.packed([data], "zstd")))) as stream:
+        assert stream.read() == data
 
 
 def test_without_the_fast_library_it_works_and_says_so() -> None:
