@@ -79,8 +79,8 @@ def _images(
     kind = "digests" if digests else "platforms" if foreign else "images"
     if format:
         return Text(text=formatting.formatted(kind, rows, format))
-    shown = rows if digests else [{key: value for key, value in row.items() if key != "digest"} for row in rows]
-    return Table(kind=kind, rows=shown)
+    hidden = {"digest", "platform"} - {"digest" if digests else "", "platform" if kind == "platforms" else ""}
+    return Table(kind=kind, rows=[{key: value for key, value in row.items() if key not in hidden} for row in rows])
 
 
 def _history(image: str, *, quiet: bool, format: str | None, no_trunc: bool) -> Result:

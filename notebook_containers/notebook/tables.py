@@ -90,11 +90,10 @@ IMAGES = Table(
         "shared_size": "bytes",
         "layers": "count",
         "labels": "structure",
-        "platform": "text",
     },
 )
 DIGESTS = Table(name="digests", columns={"repository": "text", "tag": "text", "digest": "text", **IMAGES.columns})
-PLATFORMS = Table(name="platforms", columns=IMAGES.columns)
+PLATFORMS = Table(name="platforms", columns={**IMAGES.columns, "platform": "text"})
 HISTORY = Table(
     name="history",
     columns={
