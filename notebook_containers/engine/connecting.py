@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.engine import actors, announcing, generated, launch
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
+from notebook_containers.engine.endpoints import Rights
 from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
 from notebook_containers.errors import Conflict, Unsupported
 from notebook_containers.lean import replace
-from notebook_containers.network import names
 from notebook_containers.oci.documents import untrusted_json
 
 if TYPE_CHECKING:
@@ -48,10 +48,8 @@ def connect(parts: Parts, networks: Networks, container_id: str, wanted: Attachm
 def _attach(networks: Networks, document: ContainerDocument, endpoint: Endpoint, state: ContainerState) -> None:
     with networks.making_ready([endpoint], lasting=True):
         pass
-    reaches_host = names.HOST_GATEWAY in document.options.extra_hosts.values()
-    networks.attach(
-        endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, reaches_host=reaches_host, way_out=False
-    )
+    rights = Rights.of(document.options, networks.machine)
+    networks.attach(endpoint, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, rights=rights, way_out=False)
 
 
 def disconnect(parts: Parts, networks: Networks, container_id: str, network: str) -> None:

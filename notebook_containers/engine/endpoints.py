@@ -5,50 +5,33 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from notebook_containers import network as net
 from notebook_containers.engine.documents import Endpoint
+from notebook_containers.engine.network_document import NetworkDocument, choose, config_of, parse
 from notebook_containers.engine.network_words import DEFAULT, Attachment
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id
+from notebook_containers.engine.specgen import capability_set
 from notebook_containers.engine.turns import OnceForAll
-from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, NetworkNotFound
-from notebook_containers.lean import dataclass, field, replace
+from notebook_containers.errors import Conflict, ContainerNotFound, NetworkNotFound
+from notebook_containers.lean import dataclass, replace
+from notebook_containers.network import names as net_names
 from notebook_containers.network.config import NetworkConfig
-from notebook_containers.oci.documents import Document, untrusted_json
 
 if TYPE_CHECKING:
+    from notebook_containers.engine.host import Host
+    from notebook_containers.engine.options import ContainerOptions
     from notebook_containers.network.shared import Held, SharedBridges
 
 _CLAIMS = 20
 _LOCK = "networks.lock"
 _ATTACHING = 4  # the kernel makes one link at a time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class NetworkDocument(Document):
-    """A network's row; ``chosen`` says that its subnet was chosen here and may be another one while nobody is in it."""
-
-    id: str
-    name: str
-    driver: str = DEFAULT
-    subnet: str
-    gateway: str
-    subnet6: str = ""
-    gateway6: str = ""
-    ip_range: str = ""
-    aux_addresses: Mapping[str, str] = field(default_factory=dict)
-    link: str
-    internal: bool = False
-    attachable: bool = False
-    chosen: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class Bridges(Protocol):
@@ -67,6 +50,26 @@ class Bridges(Protocol):
         """Choose a container's default routes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """What a container may do in its networks beyond others: reach services of this machine; ``may_forge`` packets, and is walled in."""
+
+    reaches_host: bool = False
+    may_forge: bool = False
+
+    @classmethod
+    def of(cls, options: ContainerOptions, host: Host) -> Self:
+        """Return what the caller's options give."""
+        capabilities = capability_set(options, host)
+        return cls(
+            reaches_host=net_names.HOST_GATEWAY in options.extra_hosts.values(),
+            may_forge="CAP_NET_RAW" in capabilities or "CAP_NET_ADMIN" in capabilities,
+        )
+
+
+_NONE = Rights()
+
+
 class Endpoints:
     """The places of an engine's containers in its networks."""
 
@@ -77,6 +80,11 @@ class Endpoints:
         self._watch: threading.Thread | None = None
         self._watching = threading.Lock()
         self._stop = os.eventfd(0)
+
+    @property
+    def machine(self) -> Host:
+        """What is known of this machine and this user."""
+        return self._parts.host
 
     @cached_property
     def _shared(self) -> SharedBridges | None:
@@ -105,7 +113,7 @@ class Endpoints:
         if self._parts.host.rootless and name == DEFAULT:
             return Endpoint(network=name, resolver=self._resolver())
         document = self._claimed(name)
-        leased = self._parts.store.records.lease_address(document.id, container_id, lambda taken: _choose(document, wanted, taken))
+        leased = self._parts.store.records.lease_address(document.id, container_id, lambda taken: choose(document, wanted, taken))
         address, _, address6 = leased.partition(",")
         return Endpoint(
             network=name,
@@ -211,13 +219,13 @@ class Endpoints:
         pid: int,
         container_id: str,
         while_pid: int = 0,
-        reaches_host: bool = False,
+        rights: Rights = _NONE,
         way_out: bool = True,
     ) -> None:
         """Give the network namespace of process ``pid`` its way out: a link to the bridge, or a user-space carrier where there is one.
 
         A carrier ends with the process ``while_pid`` (``pid`` when 0): a container's monitor, which outlives its restarts.
-        ``reaches_host`` lets the container connect to services of this machine; without ``way_out`` the link is no default route.
+        Without ``way_out`` the link is no default route.
         """
         if self._shared is not None:
             self._attach_shared(self._shared, endpoint, pid=pid, container_id=container_id, while_pid=while_pid, way_out=way_out)
@@ -237,8 +245,9 @@ class Endpoints:
                 interface=endpoint.interface,
                 link_local=endpoint.link_local,
                 way_out=way_out,
+                guarded=rights.may_forge,
             )
-            if reaches_host:
+            if rights.reaches_host:
                 admitted.parent.mkdir(mode=0o700, exist_ok=True)
                 admitted.touch()
                 net.bridge.admit(config, container_id=container_id, address=endpoint.address)
@@ -263,13 +272,11 @@ class Endpoints:
             while_pid=while_pid,
         )
 
-    def attach_all(
-        self, endpoints: Sequence[Endpoint], *, pid: int, container_id: str, while_pid: int = 0, reaches_host: bool = False
-    ) -> None:
+    def attach_all(self, endpoints: Sequence[Endpoint], *, pid: int, container_id: str, while_pid: int = 0, rights: Rights = _NONE) -> None:
         """Attach a container that is about to start to all its networks; the one whose gateway ranks highest is its way out."""
         first = self.way_out(endpoints)
         for place in endpoints:
-            self.attach(place, pid=pid, container_id=container_id, while_pid=while_pid, reaches_host=reaches_host, way_out=place is first)
+            self.attach(place, pid=pid, container_id=container_id, while_pid=while_pid, rights=rights, way_out=place is first)
 
     def detach(self, endpoint: Endpoint, container_id: str) -> None:
         """Take the container's link to a network away; that there is none is no error."""
@@ -396,45 +403,3 @@ def _watched(stop: int) -> None:
     """Keep watch; what goes wrong with that is found again, and said, when the next container is started."""
     with suppress(OSError):
         net.guard.watch(stop)
-
-
-def parse(text: str) -> NetworkDocument:
-    """Return a network's row from its text."""
-    return NetworkDocument.from_json(untrusted_json(text.encode(), what="network record"))
-
-
-def config_of(document: NetworkDocument) -> NetworkConfig:
-    """Return what the kernel is to be told of a network."""
-    return NetworkConfig(
-        id=document.id,
-        name=document.name,
-        driver=document.driver,
-        subnet=document.subnet,
-        gateway=document.gateway,
-        link=document.link,
-        internal=document.internal,
-        subnet6=document.subnet6,
-        gateway6=document.gateway6,
-        mtu=int(document.options.get("mtu", 0)),
-        icc=document.options.get("icc", "true") == "true",
-        masquerade=document.options.get("masquerade", "true") == "true",
-        labels=dict(document.labels),
-    )
-
-
-def _choose(document: NetworkDocument, wanted: Attachment, taken: set[str]) -> str:
-    """Return what a container has in a network as its lease has it: an IPv4 address, in a network with IPv6 a comma and one of those."""
-    kept = {document.gateway, document.gateway6, *document.aux_addresses.values()}
-    used = {*kept, *(text.partition(",")[0] for text in taken)}
-    if wanted.address:
-        address = net.ipam.check_address(document.subnet, used, wanted.address)
-    else:
-        address = net.ipam.choose_address(document.subnet, used, ip_range=document.ip_range)
-    if not document.subnet6:
-        if wanted.address6:
-            raise InvalidArgument(f"network {document.name} has no IPv6", hint="make it with --ipv6")
-        return address
-    used6 = {*kept, *(text.partition(",")[2] for text in taken)}
-    if wanted.address6:
-        return f"{address},{net.ipam.check_address(document.subnet6, used6, wanted.address6)}"
-    return f"{address},{net.ipam.choose_address6(document.subnet, document.subnet6, used6, beside=address)}"

@@ -31,6 +31,7 @@ from notebook_containers.engine import (
 )
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
+from notebook_containers.engine.endpoints import Rights
 from notebook_containers.engine.host import Host
 from notebook_containers.engine.mount_points import Made, check_volumes, mount_points, mounted, volume_notes
 from notebook_containers.engine.network_words import DEFAULT, is_own
@@ -339,10 +340,8 @@ def start(
             others.check()
             state = made.state
             if endpoints:
-                reaches_host = names.HOST_GATEWAY in document.options.extra_hosts.values()
-                networks.attach_all(
-                    endpoints, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, reaches_host=reaches_host
-                )
+                rights = Rights.of(document.options, parts.host)
+                networks.attach_all(endpoints, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, rights=rights)
                 actors.join(parts, changed, endpoints)
                 if any(place.network != DEFAULT for place in endpoints):
                     from notebook_containers.engine.announcing import announce

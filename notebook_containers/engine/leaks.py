@@ -100,7 +100,7 @@ def _ports() -> Iterator[Finding]:
 
 
 def _links(parts: Parts) -> Iterator[Finding]:
-    from notebook_containers.engine.endpoints import config_of, parse
+    from notebook_containers.engine.network_document import config_of, parse
     from notebook_containers.network.bridge import port_name
     from notebook_containers.network.leftovers import strange_links
 

@@ -15,8 +15,8 @@ from notebook_containers.lean import dataclass
 from notebook_containers.oci.documents import JSON, untrusted_json
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.endpoints import NetworkDocument
     from notebook_containers.engine.network import Network
+    from notebook_containers.engine.network_document import NetworkDocument
     from notebook_containers.engine.parts import Parts
 
 _FILTERS = ("driver", "id", "label", "name", "scope", "type", "dangling")

@@ -11,7 +11,7 @@ from notebook_containers.lean import replace
 from notebook_containers.network.ipam import choose_subnet6, parse_subnet, parse_subnet6
 
 if TYPE_CHECKING:
-    from notebook_containers.engine.endpoints import NetworkDocument
+    from notebook_containers.engine.network_document import NetworkDocument
 
 _POOL = {"Subnet": "subnet", "Gateway": "gateway", "IPRange": "ip_range", "AuxiliaryAddresses": "aux_addresses"}
 _OPTIONS = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine.endpoints import Endpoints, NetworkDocument, config_of, parse
+from notebook_containers.engine.endpoints import Endpoints
 from notebook_containers.engine.network import Network
+from notebook_containers.engine.network_document import NetworkDocument, config_of, parse
 from notebook_containers.engine.network_words import BUILT_IN, DEFAULT, attachment
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.words import check_name

@@ -52,11 +52,13 @@ def attach(
     interface: str = "eth0",
     link_local: Sequence[str] = (),
     way_out: bool = True,
+    guarded: bool = False,
 ) -> Endpoint:
     """Give the network namespace of ``pid`` an interface with the addresses, the MAC (default: the address's own) and a default route.
 
     The bridge must be there (:func:`ensure`). The host's end goes when the namespace goes. An internal network gives no default route,
-    nor does one that is not to be the ``way_out``. Raises NetworkError naming the step; then nothing is left behind.
+    nor does one that is not to be the ``way_out``. A ``guarded`` container, which may forge packets, gets none through that are not its
+    own. Raises NetworkError naming the step; then nothing is left behind.
     """
     mac = mac or mac_for(address)
     port = port_name(config, container_id)
@@ -68,8 +70,8 @@ def attach(
         kernel.execute([links.add_veth(port, bridge=bridge, peer=interface, peer_mac=mac, peer_namespace=namespace)])
         try:
             write(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6", "1")
-            if not config.icc:
-                kernel.execute([links.isolate_port(_index(kernel, port))])
+            if guarded or not config.icc:
+                _wall(kernel, config, owned.Guarded(port, mac, address, address6) if guarded else None, port)
             in_network_namespace(namespace, lambda: inside.configure(config, interface, address, address6, link_local, way_out=way_out))
             inside.settle(kernel, port)
         except BaseException:
@@ -99,7 +101,8 @@ def admit(config: NetworkConfig, *, container_id: str, address: str) -> None:
     with _kernel(f"network {config.name}") as kernel:
         link = links.find_link(kernel, port_name(config, container_id))
         if link is not None:
-            kernel.execute([links.set_link(link.index, alias=owned.admission(address))])
+            known = next((one for one in owned.guarded([link])), None)
+            kernel.execute([links.set_link(link.index, alias=owned.port_alias(admits=address, guards=known))])
             firewall.ensure(kernel)
 
 
@@ -107,7 +110,7 @@ def forget_admission(config: NetworkConfig, *, address: str) -> None:
     """Take back what :func:`admit` gave a container that had this address before, whatever is left of it. Idempotent."""
     with _kernel(f"network {config.name}") as kernel:
         for link in links.all_links(kernel):
-            if link.alias == owned.admission(address):
+            if owned.admitted([link]) == [address]:
                 _delete(kernel, link.name)
         firewall.ensure(kernel)
 
@@ -193,6 +196,17 @@ def _complete(kernel: NetlinkSocket, config: NetworkConfig, bridge: Link, *, swi
     if config.subnet6:
         requests.append(links.add_address(bridge.index, config.gateway6, config.subnet6))
     kernel.execute(requests)
+
+
+def _wall(kernel: NetlinkSocket, config: NetworkConfig, guarded: owned.Guarded | None, port: str) -> None:
+    """Keep a port from others before its container is there: from forging what is theirs, or from all of them."""
+    index = _index(kernel, port)
+    requests = [links.set_port(index, isolated=not config.icc, floods=guarded is None)]
+    if guarded:
+        requests.append(links.set_link(index, alias=owned.port_alias(guards=guarded)))
+    kernel.execute(requests)
+    if guarded:
+        firewall.ensure(kernel)
 
 
 def _index(kernel: NetlinkSocket, name: str) -> int:

@@ -24,7 +24,7 @@ from functools import lru_cache
 
 from notebook_containers.errors import NetworkError
 from notebook_containers.linux.netlink import NETLINK_NETFILTER, NetlinkSocket, Request
-from notebook_containers.network import legacy, links, nftables as nft, owned
+from notebook_containers.network import legacy, links, nftables as nft, owned, spoofing
 from notebook_containers.network.owned import OwnBridge
 
 TABLE = "notebook_containers"
@@ -58,7 +58,7 @@ def obstacles(netfilter: NetlinkSocket) -> tuple[str, ...]:
     """Return what of the host's own firewall drops forwarded packets by policy, and how to let ours pass."""
     found = []
     for chain in nft.base_chains(netfilter):
-        if chain.hook == nft.FORWARD and chain.policy == nft.DROP and chain.family != "ip6" and chain.table != TABLE:
+        if chain.hook == nft.FORWARD and chain.policy == nft.DROP and chain.family in ("ip", "inet") and chain.table != TABLE:
             place = f"{chain.family} {chain.table} {chain.name}"
             insert = f"nft insert rule {place}"
             remedy = f"{insert} iifname 'nbc-*' accept; {insert} oifname 'nbc-*' ct state established,related accept"
@@ -77,9 +77,12 @@ def _replace(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> None:
         closed = _closed(everything) if any(bridge.switched or bridge.switched6 for bridge in bridges) else []
         admitted = tuple(owned.admitted(everything))
         comment, requests = _table(tuple(bridges), tuple(closed), admitted) if bridges else ("", ())
-        if _is_current(netfilter, comment, requests):
+        walls = owned.guarded(everything)
+        if _is_current(netfilter, comment, requests, walls):
             return
         clean = [nft.add_table(TABLE, ""), nft.delete_table(TABLE)]
+        if walls or _has_walls(netfilter):
+            clean += [nft.add_table(TABLE, "", family=nft.BRIDGE), nft.delete_table(TABLE, family=nft.BRIDGE), *spoofing.table(walls)]
         if nft.commit(netfilter, [*clean, *requests], expected=generation):
             return
     raise NetworkError("the firewall could not be set: somebody changes the rules all the time", hint="try again")
@@ -102,14 +105,25 @@ def _count(requests: Sequence[Request]) -> int:
 
 
 def _found(netfilter: NetlinkSocket) -> int:
-    return sum(chain.rules for chain in nft.base_chains(netfilter) if chain.table == TABLE and chain.family == "inet")
+    return _rules_of(nft.base_chains(netfilter))
 
 
-def _is_current(netfilter: NetlinkSocket, comment: str, requests: Sequence[Request]) -> bool:
+def _rules_of(chains: Sequence[nft.Chain]) -> int:
+    return sum(chain.rules for chain in chains if chain.table == TABLE and chain.family == "inet")
+
+
+def _is_current(netfilter: NetlinkSocket, comment: str, requests: Sequence[Request], walls: Sequence[owned.Guarded]) -> bool:
     present = nft.comment_of(netfilter, TABLE)
     if not requests or present is None:
         return not requests and present is None
-    return present == comment and _found(netfilter) == _count(requests)
+    chains = nft.base_chains(netfilter)
+    there = [(chain.name, chain.rules) for chain in chains if chain.table == TABLE and chain.family == "bridge"]
+    wanted = [(spoofing.chain_name(walls), _count(spoofing.table(walls)))] if walls else []
+    return present == comment and there == wanted and _rules_of(chains) == _count(requests)
+
+
+def _has_walls(netfilter: NetlinkSocket) -> bool:
+    return any(chain.table == TABLE and chain.family == "bridge" for chain in nft.base_chains(netfilter))
 
 
 def _comment(requests: Sequence[Request]) -> str:

@@ -38,7 +38,7 @@ _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _IFA_F_NODAD = 2
 _AF_BRIDGE = 7
-_IFLA_PROTINFO, _IFLA_BRPORT_ISOLATED = 12, 33
+_IFLA_PROTINFO, _IFLA_BRPORT_UNICAST_FLOOD, _IFLA_BRPORT_ISOLATED = 12, 9, 33
 _RT_SCOPE_LINK = 253
 
 
@@ -165,11 +165,11 @@ def delete_default_route(index: int, *, version: int = 4) -> Request:
     return Request(_RTM_DELROUTE, 0, _default_route(version) + attribute(_RTA_OIF, index), what="delete a default route")
 
 
-def isolate_port(index: int) -> Request:
-    """Let a port of a bridge reach the bridge itself, and no other port that is isolated too."""
+def set_port(index: int, *, isolated: bool, floods: bool) -> Request:
+    """Say of a port of a bridge whether it is ``isolated`` (it reaches no other such port), and gets what nobody knows the port of."""
     header = _IFINFO.pack(_AF_BRIDGE, 0, index, 0, 0)
-    body = nested(_IFLA_PROTINFO, attribute(_IFLA_BRPORT_ISOLATED, b"\1"))
-    return Request(_RTM_SETLINK, 0, header + body, what="isolate a port of a bridge")
+    settings = (attribute(_IFLA_BRPORT_ISOLATED, bytes([isolated])), attribute(_IFLA_BRPORT_UNICAST_FLOOD, bytes([floods])))
+    return Request(_RTM_SETLINK, 0, header + nested(_IFLA_PROTINFO, *settings), what="set a port of a bridge")
 
 
 def _default_route(version: int) -> bytes:

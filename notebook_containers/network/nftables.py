@@ -36,14 +36,16 @@ _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE = 0, 1, 2, 3, 4,
 _NEWSET, _NEWSETELEM, _GETGEN = 9, 12, 16
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _INET, _IPV4, _IPV6, _UNSPEC = 1, 2, 10, 0
-_FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
+BRIDGE = 7
+_FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
 _NFGENMSG = struct.Struct("=BB2s")
 _SET_INTERVAL, _ELEMENT_END, _TABLE_OWNER = 4, 1, 2
 _JUMP = (-3) & 0xFFFFFFFF
 _LOCAL_ADDRESS, _TRANSLATED = 2, 1 << 5
 _REG_1, _REG_2 = 1, 2
 _META_IIFNAME, _META_OIFNAME, _META_NFPROTO, _META_L4PROTO = 6, 7, 15, 16
-_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
+_LINK_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER = 0, 1, 2
+_META_PROTOCOL = 1
 # For the nft program alone, which else prints names of a set from their wrong end (libnftnl, NFTNL_UDATA_SET_KEYBYTEORDER).
 _NAMES_ARE_HOST_ORDER = struct.pack("=BBI", 0, 4, 1)
 
@@ -60,7 +62,7 @@ class Chain:
     rules: int
 
 
-def add_table(table: str, comment: str, *, owned: bool = False) -> Request:
+def add_table(table: str, comment: str, *, owned: bool = False, family: int = _INET) -> Request:
     """Make the table (again is no error); the comment is shown by ``nft list``.
 
     An ``owned`` one is the socket's that makes it: it goes when that is closed, and nobody else can change or flush it (Linux 5.12).
@@ -68,19 +70,19 @@ def add_table(table: str, comment: str, *, owned: bool = False) -> Request:
     words = comment.encode() + b"\0"
     body = attribute(1, table) + attribute(6, struct.pack("BB", 0, len(words)) + words)
     body += attribute(2, _be(_TABLE_OWNER)) if owned else b""
-    return _request(_NEWTABLE, NLM_F_CREATE, body, f"table {table}")
+    return _request(_NEWTABLE, NLM_F_CREATE, body, f"table {table}", family=family)
 
 
-def delete_table(table: str) -> Request:
+def delete_table(table: str, *, family: int = _INET) -> Request:
     """Delete the table with everything in it."""
-    return _request(_DELTABLE, 0, attribute(1, table), f"delete table {table}")
+    return _request(_DELTABLE, 0, attribute(1, table), f"delete table {table}", family=family)
 
 
-def add_chain(table: str, chain: str, *, kind: str, hook: int, priority: int) -> Request:
+def add_chain(table: str, chain: str, *, kind: str, hook: int, priority: int, family: int = _INET) -> Request:
     """Make a base chain whose policy is to accept; ``kind`` is "filter" or "nat"."""
     place = nested(4, attribute(1, _be(hook)), attribute(2, struct.pack(">i", priority)))
     body = attribute(1, table) + attribute(3, chain) + place + attribute(5, _be(ACCEPT)) + attribute(7, kind)
-    return _request(_NEWCHAIN, NLM_F_CREATE, body, f"chain {chain}")
+    return _request(_NEWCHAIN, NLM_F_CREATE, body, f"chain {chain}", family=family)
 
 
 def add_plain_chain(table: str, chain: str) -> Request:
@@ -118,10 +120,10 @@ def _elements(table: str, name: str, elements: Sequence[bytes]) -> Request:
     return _request(_NEWSETELEM, NLM_F_CREATE, body, f"elements of {name}")
 
 
-def add_rule(table: str, chain: str, *expressions: bytes) -> Request:
+def add_rule(table: str, chain: str, *expressions: bytes, family: int = _INET) -> Request:
     """Append a rule."""
     body = attribute(1, table) + attribute(2, chain) + nested(4, *expressions)
-    return _request(_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, body, f"rule in {chain}")
+    return _request(_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, body, f"rule in {chain}", family=family)
 
 
 def interface(name: str) -> bytes:
@@ -132,6 +134,31 @@ def interface(name: str) -> bytes:
 def came_from(names: str) -> bytes:
     """The packet came in through an interface of the set."""
     return _meta(_META_IIFNAME, _REG_1) + _in_set(names)
+
+
+def came_from_link(name: str) -> bytes:
+    """The packet came in through the interface of this name."""
+    return _meta(_META_IIFNAME, _REG_1) + _compare(interface(name))
+
+
+def protocol_of_frame(number: int) -> bytes:
+    """What the frame carries, as Ethernet has it (0x0800 is IPv4)."""
+    return _meta(_META_PROTOCOL, _REG_1) + _compare(struct.pack(">H", number))
+
+
+def link_field(offset: int, value: bytes, *, inverted: bool = False) -> bytes:
+    """The bytes at an offset of the frame's header are these (or: are not)."""
+    return _payload(_LINK_HEADER, offset, len(value)) + _compare(value, inverted=inverted)
+
+
+def network_field(offset: int, value: bytes) -> bytes:
+    """The bytes at an offset of what the frame carries are these."""
+    return _payload(_NETWORK_HEADER, offset, len(value)) + _compare(value)
+
+
+def transport_field(offset: int, value: bytes) -> bytes:
+    """The bytes at an offset of the transport protocol's header are these."""
+    return _payload(_TRANSPORT_HEADER, offset, len(value)) + _compare(value)
 
 
 def goes_to(names: str, *, inverted: bool = False) -> bytes:
@@ -273,7 +300,7 @@ def comment_of(kernel: NetlinkSocket, table: str) -> str | None:
 
 
 def base_chains(kernel: NetlinkSocket) -> list[Chain]:
-    """Return every base chain of the families ip, ip6 and inet, of whatever table."""
+    """Return every base chain of the families ip, ip6, inet and bridge, of whatever table."""
     request = _request(_GETCHAIN, NLM_F_DUMP, b"", "list chains", family=_UNSPEC)
     result = []
     for body in kernel.get(request):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Self
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Self
 
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.netlink import NetlinkSocket
@@ -16,7 +16,10 @@ _ALIAS = re.compile(
     r"(?: subnet6=(?P<subnet6>[0-9a-f:./]+) switched6=(?P<switched6>[01]))?(?P<icc> icc=0)?(?P<nat> nat=0)?"
 )
 
-_ADMITS = "notebook-containers admits "
+_PORT = re.compile(
+    r"notebook-containers port(?: admits=(?P<admits>[0-9.]+))?"
+    r"(?: guards=(?P<mac>[0-9a-f:]+),(?P<address>[0-9.]+),(?P<address6>[0-9a-f:]*))?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +66,37 @@ def alias(config: NetworkConfig, *, switched: bool, switched6: bool = False) -> 
     return words + ("" if config.icc else " icc=0") + ("" if config.masquerade else " nat=0")
 
 
-def admission(address: str) -> str:
-    """Return the alias of a container's link that lets the container reach the host's services from its address."""
-    return f"{_ADMITS}{address}"
+class Guarded(NamedTuple):
+    """The link of a container that may forge packets, and all that it may call itself; ``address6`` is empty without IPv6."""
+
+    name: str
+    mac: str
+    address: str
+    address6: str = ""
+
+
+def port_alias(*, admits: str = "", guards: Guarded | None = None) -> str:
+    """Return the alias of a container's link: ``admits`` is the address from which it may reach the host's services, if it may."""
+    words = "notebook-containers port" + (f" admits={admits}" if admits else "")
+    return words + (f" guards={guards.mac},{guards.address},{guards.address6}" if guards else "")
 
 
 def admitted(everything: Iterable[links.Link]) -> list[str]:
     """Return the addresses of containers that may reach the host's services."""
-    return sorted({link.alias.removeprefix(_ADMITS) for link in everything if link.kind == "veth" and link.alias.startswith(_ADMITS)})
+    return sorted({match["admits"] for _, match in _ports(everything) if match["admits"]})
+
+
+def guarded(everything: Iterable[links.Link]) -> list[Guarded]:
+    """Return the links of containers that may forge packets."""
+    return sorted(
+        Guarded(link.name, match["mac"], match["address"], match["address6"]) for link, match in _ports(everything) if match["mac"]
+    )
+
+
+def _ports(everything: Iterable[links.Link]) -> Iterator[tuple[links.Link, re.Match[str]]]:
+    for link in everything:
+        if link.kind == "veth" and link.alias and (match := _PORT.fullmatch(link.alias)):
+            yield link, match
 
 
 def own_bridges(kernel: NetlinkSocket) -> list[OwnBridge]:

@@ -16,7 +16,7 @@ import pytest
 from notebook_containers import Engine
 from notebook_containers.engine import leaks
 from notebook_containers.engine.container import Container
-from notebook_containers.engine.endpoints import config_of, parse
+from notebook_containers.engine.network_document import config_of, parse
 from notebook_containers.linux import process as processes
 from notebook_containers.network import bridge, firewall
 from notebook_containers.network.config import NetworkConfig

@@ -10,7 +10,8 @@ from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import EndpointKeywords
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound
-from notebook_containers.network import ipam, machine
+from notebook_containers.linux.netlink import NetlinkSocket
+from notebook_containers.network import ipam, links, machine, owned
 from tests.home import BASE
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
@@ -236,3 +237,18 @@ def test_containers_that_are_kept_apart_and_smaller_packets(engine: Engine) -> N
         assert engine.networks.get("web").attrs["Options"] == {"icc": "false", "mtu": "1400"}
     finally:
         gone(engine, "web")
+
+
+def test_net06_who_may_forge_is_walled_in_and_nobody_else(engine: Engine, web: str) -> None:
+    sleeping(engine, web)
+    assert walls() == 0
+    forger = engine.containers.run(BASE, "sleep 1000", detach=True, network=web, cap_add=["NET_RAW"], stop_timeout=0)
+    assert isinstance(forger, Container)
+    assert walls() == 1
+    engine.networks.connect("bridge", forger)
+    assert walls() == 2
+
+
+def walls() -> int:
+    with NetlinkSocket() as kernel:
+        return len(owned.guarded(links.all_links(kernel)))
