@@ -79,12 +79,6 @@ class Images:
                 return bases.install(self._parts.store, reference)
             raise
 
-    def image(self, reference: str, *, pull: bool = False) -> ImageRecord:
-        """Give the builder the image of a FROM; ``pull`` asks the registry first."""
-        if pull and Reference.parse(reference).registry != "localhost":
-            return self.pull(reference).record
-        return self.obtain(reference)
-
     def build(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -130,6 +124,7 @@ class Images:
         from notebook_containers.build import build as builder
         from notebook_containers.build.lent import Lent
         from notebook_containers.engine import build_cache, build_sources, opened
+        from notebook_containers.engine.build_bases import BuildBases
         from notebook_containers.engine.executor import RuntimeExecutor
         from notebook_containers.engine.steps import Steps
 
@@ -165,7 +160,7 @@ class Images:
                 values=sources.values,
                 trusted=sources.trusted,
                 executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell), options=limits),
-                bases=self,
+                bases=BuildBases(self, tell),
                 tags=[Reference.parse(n).tagged() for n in names],
                 build_args=dict(buildargs or {}),
                 target=target,

@@ -142,3 +142,27 @@ def test_an_archive_in_a_pipe_stays_clean(nbc: Nbc) -> None:
     assert done.stderr.startswith(b"Saving localhost/base")
     with tarfile.open(Path(nbc.cwd / "out.tar")) as tar:
         assert "manifest.json" in tar.getnames()
+
+
+def test_a_build_fetches_the_image_that_it_needs_and_shows_it(nbc: Nbc, slow: str, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {slow}\nLABEL a=b\n")
+    status, out, shown = on_a_terminal(nbc, "build", "-t", "fetched", str(tmp_path))
+    assert (status, out.startswith("sha256:")) == (0, True), shown
+    assert re.search(rf"=> fetching {re.escape(slow)} [0-9a-f]{{12}} \d+ kB of 911 kB", shown)
+    again = nbc("build", "--progress", "plain", "-t", "fetched", str(tmp_path))
+    assert "#0 " not in again.err, "it is here now"
+    nbc("rmi", "fetched")
+    nbc("rmi", slow)
+    told = nbc("build", "--progress", "plain", "-t", "fetched", str(tmp_path))
+    assert re.search(rf"#0 fetched {re.escape(slow)} [0-9a-f]{{12}} 911 kB\n", told.err)
+    pulled = nbc("build", "--pull", "-q", "-t", "fetched", str(tmp_path))
+    assert (pulled.out.strip(), pulled.err) == (told.out.strip(), "")
+    nbc("rmi", "fetched")
+
+
+def test_a_build_whose_image_is_nowhere_says_so_in_one_line(nbc: Nbc, scripted: Callable[..., Scripted], tmp_path: Path) -> None:  # noqa: F811
+    name = f"{scripted().host}/none:1"
+    (tmp_path / "Dockerfile").write_text(f"FROM {name}\n")
+    done = nbc("build", str(tmp_path))
+    assert f"no image {name!r}" in done.line
+    assert "cannot be fetched" in done.line
