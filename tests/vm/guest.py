@@ -31,7 +31,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         *("tests/linux/test_cgroups_contract.py", "tests/linux/test_cgroups_limits.py", "tests/linux/test_cgroups_devices.py"),
         *("--deselect", "tests/linux/test_cgroups_devices.py::test_the_program_answers_as_the_rules_read"),
     ),
-    "runtime": ("tests/runtime/test_limits.py",),
+    "runtime": ("tests/runtime/test_limits.py", "tests/runtime/test_spawner.py"),
     "engine": ("tests/engine/test_limits.py", "tests/vm/journey.py"),
     "user": ("tests/vm/user_journey.py",),
     "manager": ("tests/vm/managed_journey.py",),
