@@ -19,6 +19,7 @@ from tests.bench.rows import (
     listing,
     many,
     memory,
+    names,
     run_bridge,
     run_cli,
     run_none,
@@ -43,6 +44,7 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "pull": transfer.pull,
     "pull-memory": transfer.memory,
     "listing": listing.rows,
+    "names": names.rows,
 }
 
 
