@@ -1,6 +1,8 @@
-/** The data of a layer diagram, read from a notebook: nothing in it is trusted, so everything is checked, bounded and copied. */
+/** The data of a diagram, of layers or another, read from a notebook: nothing in it is trusted, so everything is checked, bounded and copied. */
 
 export const MIME_TYPE = 'application/vnd.notebook-containers.layers+json';
+/** Any other drawing, with a table of the same facts. */
+export const DRAWING_TYPE = 'application/vnd.notebook-containers.drawing+json';
 
 export interface ILayer {
   readonly diffId: string;
@@ -42,11 +44,18 @@ export interface IShape {
   readonly inverse: boolean;
 }
 
+export interface ITable {
+  readonly heads: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
 export interface IDiagram {
   readonly title: string;
-  /** What sharing saves, in words. */
+  /** What sharing saves, or what else there is to count, in words. */
   readonly figures: string;
   readonly images: readonly IImage[];
+  /** The facts as a table, when they are no images. */
+  readonly table: ITable | null;
   readonly width: number;
   readonly height: number;
   readonly shapes: readonly IShape[];
@@ -69,11 +78,17 @@ export function diagram(data: unknown): IDiagram {
   return {
     title: text(root.title),
     figures: text(root.figures),
-    images: array(root.images).map(image),
+    images: root.table === undefined ? array(root.images).map(image) : [],
+    table: root.table === undefined ? null : table(root.table),
     width: number(drawing.width, 0),
     height: number(drawing.height, 0),
     shapes: array(drawing.shapes).map(shape)
   };
+}
+
+function table(value: unknown): ITable {
+  const row = object(value);
+  return { heads: array(row.heads).map(head => text(head)), rows: array(row.rows).map(cells => array(cells).map(cell => text(cell))) };
 }
 
 function image(value: unknown): IImage {

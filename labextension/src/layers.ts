@@ -1,4 +1,4 @@
-/** Layer diagrams in outputs: drawn in the theme's colours, with the same facts as a table. */
+/** Diagrams in outputs, of layers and others: drawn in the theme's colours, with the same facts as a table. */
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
@@ -7,12 +7,12 @@ import { ITranslator, nullTranslator, TranslationBundle } from '@jupyterlab/tran
 import { Widget } from '@lumino/widgets';
 
 import { size } from './format';
-import { diagram, IDiagram, IImage, ILayer, MIME_TYPE } from './layerdata';
+import { diagram, DRAWING_TYPE, IDiagram, IImage, ILayer, ITable, MIME_TYPE } from './layerdata';
 import { drawing } from './layerdrawing';
 
 export const layers: JupyterFrontEndPlugin<void> = {
   id: 'notebook-containers:layers',
-  description: 'Draws the layers of images in notebook outputs.',
+  description: 'Draws the layers of images, and other diagrams, in notebook outputs.',
   autoStart: true,
   requires: [IRenderMimeRegistry],
   optional: [ITranslator],
@@ -20,7 +20,7 @@ export const layers: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load('notebook_containers');
     const createRenderer = () => new LayersWidget(trans);
     // Safe: only elements named here, text nodes and numbers come out of the data, so an untrusted notebook may show it.
-    registry.addFactory({ safe: true, mimeTypes: [MIME_TYPE], defaultRank: 0, createRenderer });
+    registry.addFactory({ safe: true, mimeTypes: [MIME_TYPE, DRAWING_TYPE], defaultRank: 0, createRenderer });
   }
 };
 
@@ -32,7 +32,7 @@ class LayersWidget extends Widget implements IRenderMime.IRenderer {
 
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     try {
-      this.node.replaceChildren(...this.content(diagram(model.data[MIME_TYPE])));
+      this.node.replaceChildren(...this.content(diagram(model.data[MIME_TYPE] ?? model.data[DRAWING_TYPE])));
     } catch (error) {
       const fallback = model.data['text/plain'];
       this.node.replaceChildren(
@@ -46,16 +46,19 @@ class LayersWidget extends Widget implements IRenderMime.IRenderer {
     const scroll = element('div');
     scroll.className = 'jp-nbc-Scroll';
     scroll.append(drawing(read));
-    return [scroll, element('p', read.figures), this.table(read.images)];
+    return [scroll, element('p', read.figures), this.table(read.table ?? this.layers(read.images))];
   }
 
-  private table(images: readonly IImage[]): HTMLElement {
+  private layers(images: readonly IImage[]): ITable {
     const trans = this.trans;
     const heads = [trans.__('Image'), trans.__('Instruction'), trans.__('Size'), trans.__('Mark'), trans.__('Layer')];
-    const rows = images.flatMap(image => [...image.layers].reverse().map(layer => row('td', cells(image, layer))));
+    return { heads, rows: images.flatMap(image => [...image.layers].reverse().map(layer => cells(image, layer))) };
+  }
+
+  private table(facts: ITable): HTMLElement {
     const [details, table] = [element('details'), element('table')];
-    table.append(row('th', heads), ...rows);
-    details.append(element('summary', trans.__('As a table')), table);
+    table.append(row('th', facts.heads), ...facts.rows.map(cells => row('td', cells)));
+    details.append(element('summary', this.trans.__('As a table')), table);
     return details;
   }
 }

@@ -15,6 +15,8 @@ from notebook_containers.notebook.html import Markup, element
 PALETTE = ("#1f6fb2", "#b3541e", "#2e7d4f", "#8e4a9e", "#8a6100", "#b03a5b", "#0f7680", "#5f6b1f")
 """Fills for things that are the same: white text on each has a contrast of at least 4.5 to 1."""
 
+DRAWING_MIME = "application/vnd.notebook-containers.drawing+json"
+"""A drawing and a table of the same facts, for a front end that draws with its own theme."""
 UI_FONT = "var(--jp-ui-font-family, system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif)"
 CODE_FONT = "var(--jp-code-font-family, ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace)"
 CODE_WIDTH = 0.61

@@ -8,7 +8,11 @@ import nbformat
 import pytest
 
 from notebook_containers import Engine
+from notebook_containers.commands.topology import ContainerBox, NetworkBox, Place, Published, Subnet, Topology
+from notebook_containers.lean import replace
 from notebook_containers.notebook.diagrams import LAYERS_MIME, ImageStack, LayerBox, LayerDiagram
+from notebook_containers.notebook.drawing import DRAWING_MIME
+from notebook_containers.notebook.topology import TopologyDiagram
 from tests.browser.conftest import Browser, Lab
 from tests.home import BASE
 
@@ -58,18 +62,31 @@ def test_diagrams_are_drawn_and_nothing_in_them_comes_alive(browser: Browser, la
         "drawing": {"width": -1, "height": "x", "shapes": [{"kind": HOSTILE, "role": HOSTILE, "x": HOSTILE}]},
     }
     alternative = {"text/plain": "the text alternative"}
+    box = ContainerBox(name=HOSTILE, image="nginx", state="running", places=(Place(network="front", addresses=("10.1.0.2/24",)),))
+    port = Published(host="127.0.0.1:8080", inside="80/tcp")
+    front = NetworkBox(name="front", driver="bridge", subnets=(Subnet(subnet="10.1.0.0/24", gateway="10.1.0.1"),))
+    networks = TopologyDiagram(Topology(host="laptop", networks=(front,), containers=(replace(box, ports=(port,)),)))
+    bad = {"version": 1, "table": {"heads": [1], "rows": "none"}, "drawing": {}}
     cell = shown(
-        diagram._repr_mimebundle_(), {LAYERS_MIME: strange}, {LAYERS_MIME: {"version": 99}, **alternative}, {LAYERS_MIME: [], **alternative}
+        diagram._repr_mimebundle_(),
+        {LAYERS_MIME: strange},
+        {LAYERS_MIME: {"version": 99}, **alternative},
+        {LAYERS_MIME: [], **alternative},
+        {DRAWING_MIME: bad, **alternative},
+        networks._repr_mimebundle_(),
     )
     write(lab, "layers.ipynb", cell)
     steps = dict(browser.play("layers", lab))
-    drawn, odd, newer, none = cast("list[dict[str, object]]", steps["drawn"])
+    drawn, odd, newer, none, wrong, connected = cast("list[dict[str, object]]", steps["drawn"])
     assert drawn["title"] == f"Layers of hello:latest, {HOSTILE}"
     assert drawn["rows"] == 5
     assert "sharing saves 4.57 MB" in str(drawn["text"])
     assert set(cast("list[str]", drawn["elements"])) <= ELEMENTS
     assert set(cast("list[str]", odd["elements"])) <= ELEMENTS
-    for refused in (newer, none):
+    assert (connected["title"], connected["rows"]) == ("Networks and containers", 2)
+    assert set(cast("list[str]", connected["elements"])) <= ELEMENTS
+    assert "1 network, 1 container, 1 published port" in str(connected["text"])
+    for refused in (newer, none, wrong):
         assert "the text alternative" in str(refused["text"])
         assert refused["elements"] == ["p", "pre"]
 
