@@ -14,10 +14,12 @@ from notebook_containers.commands.tree import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from notebook_containers.compose.loading import Request
     from notebook_containers.compose.progress import Told
     from notebook_containers.compose.project import ComposeProject
+    from notebook_containers.compose.remote import Remotes
 
 SERVICES = click.Argument(["services"], nargs=-1)
 
@@ -62,7 +64,15 @@ def request() -> Request:
         profiles=_words(given.get("profile")),
         env_files=_words(given.get("env_file")),
         policy=str(given.get("policy") or ""),
+        remotes=_remotes(here.engine.root) if given.get("allow_remote") else None,
     )
+
+
+def _remotes(root: Path) -> Remotes:
+    from notebook_containers.compose.remote import Remotes
+    from notebook_containers.registry.settings import Settings
+
+    return Remotes(root, settings=Settings.read(root))
 
 
 def _words(value: object) -> list[str]:
@@ -103,6 +113,7 @@ GROUP.params += [
     click.Option(["--profile"], multiple=True, help="Have the services of this profile take part; * is every one."),
     click.Option(["--env-file"], multiple=True, help="A file of variables, instead of .env."),
     click.Option(["--project-directory"], help="Where relative paths start (the first file's directory)."),
+    click.Option(["--allow-remote"], is_flag=True, help="Take compose files from git repositories and registries (oci://) too."),
     click.Option(
         ["--policy"], type=click.Choice(["restricted"]), help="Refuse services that ask for more than an ordinary container does."
     ),

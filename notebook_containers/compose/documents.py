@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from notebook_containers.compose import finding, keys, merging, yamltext
+from notebook_containers.compose.finding import Artifact
 from notebook_containers.compose.interpolation import fill_tree
 from notebook_containers.compose.nodes import Fields, Node, joined, member, near, plain, with_fields
 from notebook_containers.compose.shapes import Setting
@@ -13,17 +15,21 @@ from notebook_containers.compose.variables import Variables
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.lean import dataclass, field, replace
 
+if TYPE_CHECKING:
+    from notebook_containers.compose.remote import Remotes
+
 _MOST_FILES = 200
 _SHARED = ("services", "networks", "volumes", "secrets", "configs", "models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A text to read: ``path`` is None for one that is no file (a cell, standard input)."""
+    """A text to read: ``path`` is None for one that is no file (a cell, standard input); ``within`` is set for one from elsewhere."""
 
     name: str
     text: str
     path: Path | None = None
+    within: Path | None = None
 
     @property
     def directory(self) -> Path | None:
@@ -33,25 +39,37 @@ class Source:
 
 @dataclass(slots=True, kw_only=True)
 class Reading:
-    """One project being read: its directory for names told, the files taken part, and whether variables are filled in."""
+    """One project being read: its directory for names told, its own files and all that take part, and whether variables are filled in."""
 
     directory: Path
     filled: bool = True
     absolute: bool = True
+    remotes: Remotes | None = None
+    own_files: list[Path] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     _parsed: dict[Path, list[Node]] = field(default_factory=dict)
 
-    def source(self, path: Path) -> Source:
+    def source(self, path: Path, within: Path | None = None) -> Source:
         """Read one more file; raises InvalidArgument when it cannot be read or there are too many."""
         if path not in self.files:
             self.files.append(path)
         if len(self.files) > _MOST_FILES:
             raise InvalidArgument(f"the project is made of more than {_MOST_FILES} files", hint="does something include itself?")
-        return Source(name=finding.shown(path, self.directory), text=finding.read_text(path), path=path)
+        return Source(name=finding.shown(path, self.directory), text=finding.read_text(path), path=path, within=within)
 
-    def setting(self, directory: Path) -> Setting:
+    def setting(self, directory: Path, within: Path | None) -> Setting:
         """Return what reading a file depends on."""
-        return Setting(directory=directory if self.absolute else None, filled=self.filled)
+        return Setting(directory=directory if self.absolute or within else None, filled=self.filled, within=within)
+
+    def located(self, word: str, directory: Path, within: Path | None) -> Artifact:
+        """Return the file that a word names on this machine, or what it names elsewhere where that is allowed; raises InvalidArgument."""
+        if finding.is_remote(word):
+            if self.remotes is None:
+                finding.refuse_remote(word)
+            else:
+                return self.remotes.fetch(word)
+        path = Path(Setting(directory=directory, within=within).absolute(word))
+        return Artifact(directory=within or path.parent, files=(path,), local=within is None)
 
     def documents(self, source: Source) -> list[Node]:
         """Parse a text; a file that was parsed is not parsed again."""
@@ -64,6 +82,14 @@ class Reading:
     def filled_in(self, node: Node, variables: Variables, path: str = "") -> Node:
         """Fill variables in, unless they are to stay."""
         return fill_tree(node, variables, path) if self.filled else node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """Where a service that extends another stands: its file's directory, and what its paths must not leave."""
+
+    directory: Path
+    within: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +115,7 @@ def read_all(reading: Reading, sources: Sequence[Source], scope: Scope) -> Node:
 
 def _document(reading: Reading, source: Source, document: Node, scope: Scope, before: Node | None) -> Node:
     filled = reading.filled_in(document, scope.variables)
-    own = keys.DOCUMENT(reading.setting(scope.directory), filled, "")
+    own = keys.DOCUMENT(reading.setting(scope.directory, source.within), filled, "")
     extended = _Extending(reading, source, own, scope, before).all()
     includes = member(own, "include")
     rest = extended.with_value({key: node for key, node in extended.fields.items() if key != "include"})
@@ -126,16 +152,19 @@ class _Including:
         given = member(include, "path")
         if given is None or not given.items:
             raise include.place.error(path, "an include needs path:")
-        paths = [_local(node, self._scope.directory, f"{path}.path") for node in given.items]
-        self._check_cycle(include, paths, path)
+        found = [self._located(node, f"{path}.path") for node in given.items]
+        self._check_cycle(include, [file for one in found for file in one.files], path)
         own = member(include, "project_directory")
-        directory = Path(own.text()) if own else paths[0].parent
+        directory = Path(own.text()) if own else found[0].files[0].parent
         try:
             variables = self._variables(include, directory)
-            sources = [self._reading.source(one) for one in paths]
+            sources = [self._reading.source(file, one.within) for one in found for file in one.files]
         except InvalidArgument as err:
             raise _at(include, path, err) from err
         return read_all(self._reading, sources, Scope(directory=directory, variables=variables, above=self._above))
+
+    def _located(self, node: Node, path: str) -> Artifact:
+        return _located(self._reading, node, self._scope.directory, path, self._source.within)
 
     @property
     def _above(self) -> tuple[Path, ...]:
@@ -159,14 +188,12 @@ class _Including:
         return found
 
 
-def _local(node: Node, directory: Path, path: str) -> Path:
-    """Return the absolute path of a file on this machine that a file names; a name of one elsewhere is refused."""
-    word = node.text()
+def _located(reading: Reading, node: Node, directory: Path, path: str, within: Path | None) -> Artifact:
+    """Return the file or files that a word of another file names; raises ComposeError there."""
     try:
-        finding.refuse_remote(word)
-    except InvalidArgument as err:
+        return reading.located(node.text(), directory, within)
+    except Error as err:
         raise node.error(path, err.message, hint=err.hint) from err
-    return Path(Setting(directory=directory).absolute(word))
 
 
 def _at(node: Node, path: str, err: Error) -> Error:
@@ -186,10 +213,11 @@ class _Extending:
         if services is None or services.mark == "reset":
             return self._document
         place = self._source.path or Path(self._source.name)
-        found = {name: self._whole(node, (place, name), self._scope.directory, ()) for name, node in services.fields.items()}
+        here = Around(directory=self._scope.directory, within=self._source.within)
+        found = {name: self._whole(node, (place, name), here, ()) for name, node in services.fields.items()}
         return with_fields(self._document, {"services": services.with_value(found)})
 
-    def _whole(self, service: Node, me: tuple[Path, str], directory: Path, chain: tuple[tuple[Path, str], ...]) -> Node:
+    def _whole(self, service: Node, me: tuple[Path, str], around: Around, chain: tuple[tuple[Path, str], ...]) -> Node:
         extends = member(service, "extends")
         if extends is None or extends.mark == "reset":
             return service
@@ -200,24 +228,28 @@ class _Extending:
         name, file = extends.fields["service"].text(), extends.fields.get("file")
         own = service.with_value({key: node for key, node in service.fields.items() if key != "extends"})
         if file is None:
-            base, base_directory, place = self._beside(extends, me[0], name, path), directory, me[0]
+            base, place = self._beside(extends, (me[0], name), around, path), me[0]
         else:
-            place = _local(file, directory, f"{path}.file")
-            base, base_directory = self._elsewhere(extends, place, name, path), place.parent
-        return merging.merged(self._whole(base, (place, name), base_directory, (*chain, me)), replace(own, mark=""))
+            found = _located(self._reading, file, around.directory, f"{path}.file", around.within)
+            place = found.files[0]
+            around = Around(directory=place.parent, within=found.within)
+            base = self._elsewhere(extends, (place, name), around, path)
+        return merging.merged(self._whole(base, (place, name), around, (*chain, me)), replace(own, mark=""))
 
-    def _beside(self, extends: Node, place: Path, name: str, path: str) -> Node:
+    def _beside(self, extends: Node, wanted: tuple[Path, str], around: Around, path: str) -> Node:
         """Return a service of the same file, else one of the files before it."""
+        place, name = wanted
         if place not in (self._source.path, Path(self._source.name)):
-            return self._elsewhere(extends, place, name, path)
+            return self._elsewhere(extends, wanted, around, path)
         known = member(self._document, "services", name) or (member(self._before, "services", name) if self._before else None)
         if known is None:
             services = member(self._document, "services")
             raise extends.error(path, f"there is no service {name!r} to extend", hint=near(name, services.fields if services else ()))
         return known
 
-    def _elsewhere(self, extends: Node, file: Path, name: str, path: str) -> Node:
+    def _elsewhere(self, extends: Node, wanted: tuple[Path, str], around: Around, path: str) -> Node:
         """Return one service of another file; the rest of that file is not looked into."""
+        file, name = wanted
         try:
             documents = self._reading.documents(self._reading.source(file))
         except InvalidArgument as err:
@@ -227,7 +259,7 @@ class _Extending:
             if raw is not None:
                 where = f"services.{name}"
                 filled = self._reading.filled_in(raw, self._scope.variables, where)
-                return keys.ONE_SERVICE(self._reading.setting(file.parent), filled, where)
+                return keys.ONE_SERVICE(self._reading.setting(file.parent, around.within), filled, where)
         services = member(documents[-1], "services") if documents else None
         hint = near(name, services.fields if services else ())
         shown = finding.shown(file, self._reading.directory)

@@ -8,10 +8,25 @@ from pathlib import Path
 from notebook_containers.compose import dotenv
 from notebook_containers.compose.variables import Layer, Variables
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 OVERRIDES = ("compose.override.yaml", "compose.override.yml", "docker-compose.override.yaml", "docker-compose.override.yml")
 _MOST_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Compose files that a word names: those of a directory fetched from elsewhere, which their paths must not leave, or a local one."""
+
+    directory: Path
+    files: tuple[Path, ...]
+    local: bool = False
+
+    @property
+    def within(self) -> Path | None:
+        """The directory that the files' paths must not leave."""
+        return None if self.local else self.directory
 
 
 def found(directory: Path) -> tuple[Path, ...]:
@@ -34,7 +49,7 @@ def refuse_remote(word: str) -> None:
     if is_remote(word):
         raise InvalidArgument(
             f"{word!r} is not on this machine, and compose files from elsewhere are refused",
-            hint="fetch it, look at it, and name the local file",
+            hint="fetch it, look at it, and name the local file; or allow it: --allow-remote",
         )
 
 

@@ -51,7 +51,7 @@ _UPDATE = fields(
 
 BUILD: Mapping[str, Shape] = {
     "context": long.context,
-    "dockerfile": text,
+    "dockerfile": long.inner_path,
     "dockerfile_inline": text,
     "entitlements": texts,
     "args": pairs(),

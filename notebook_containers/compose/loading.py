@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from notebook_containers.compose import finding, ignored, model, privileges, reading, references, resolving, services
 from notebook_containers.compose.documents import Reading, Scope, Source, read_all
@@ -13,6 +14,9 @@ from notebook_containers.compose.nodes import Node, leaves, member
 from notebook_containers.compose.variables import Layer, Variables
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.lean import dataclass
+
+if TYPE_CHECKING:
+    from notebook_containers.compose.remote import Remotes
 
 NAME_VARIABLE = "COMPOSE_PROJECT_NAME"
 _POLICY = "NBC_COMPOSE_POLICY"
@@ -32,8 +36,8 @@ class Request:
     ``text`` is a file's text in place of files (a cell); ``files`` are paths, relative to ``cwd``, "-" is ``stdin``. ``directory`` is
     where relative paths start (that of the first file). ``environment`` is the process's own when None. ``profiles`` "*" is every one.
     ``filled`` False leaves variables as they stand; ``absolute`` False leaves paths as they stand; ``consistent`` False lets parts say
-    of others what is not so; the ``policy`` "restricted" (or NBC_COMPOSE_POLICY) refuses what is no ordinary container; ``everything``
-    keeps networks, volumes, secrets and configs that no active service uses.
+    of others what is not so; ``remotes`` allows files from elsewhere; the ``policy`` "restricted" (or NBC_COMPOSE_POLICY) refuses what is
+    no ordinary container; ``everything`` keeps networks, volumes, secrets and configs that no active service uses.
     """
 
     cwd: Path
@@ -49,6 +53,7 @@ class Request:
     absolute: bool = True
     consistent: bool = True
     policy: str = ""
+    remotes: Remotes | None = None
     everything: bool = False
 
 
@@ -78,18 +83,19 @@ def load(request: Request) -> Loaded:
     for that file and nothing else.
     """
     outside = _outside(request)
-    paths = _paths(request, outside)
-    directory = _directory(request, paths)
+    files = _named_files(request, outside)
+    directory = _directory(request, files)
     known = _with_env_files(request, outside, directory)
-    project = Reading(directory=directory, filled=request.filled, absolute=request.absolute)
-    sources = _sources(request, project, paths)
+    project = Reading(directory=directory, filled=request.filled, absolute=request.absolute, remotes=request.remotes)
+    sources = _sources(request, project, files)
+    project.own_files += [source.path for source in sources if source.path]
     name = _project_name(request, project, sources, known)
     variables = known.after(Layer(source="the project's name", values={NAME_VARIABLE: name}))
     merged = read_all(project, sources, Scope(directory=directory, variables=variables))
     tree = resolving.Resolver(project, variables, name).whole(merged)
     if request.filled and request.consistent:
         references.check(tree)
-    made = _project(request, tree, directory, variables, [*ignored.notes(_with_version(tree, merged)), *_unset(tree)])
+    made = _project(request, tree, project, variables, [*ignored.notes(_with_version(tree, merged)), *_unset(tree)])
     texts = tuple(document for source in sources for document in project.documents(source))
     return Loaded(project=made, tree=tree, variables=variables, texts=texts)
 
@@ -99,26 +105,44 @@ def _outside(request: Request) -> Variables:
     return Variables([Layer(source="environment", values=os.environ if request.environment is None else request.environment)])
 
 
-def _paths(request: Request, outside: Variables) -> tuple[Path | None, ...]:
-    """Return the files: named ones, those of COMPOSE_FILE, or those that lie here; None is a text that is no file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """A file of the project: None for a text that is no file; ``within`` is set for one from elsewhere."""
+
+    path: Path | None
+    within: Path | None = None
+
+
+def _named_files(request: Request, outside: Variables) -> tuple[_Named, ...]:
+    """Return the files: named ones, those of COMPOSE_FILE, or those that lie here."""
     if request.text is not None:
-        return (None,)
+        return (_Named(path=None),)
     given: Sequence[str | Path] = request.files
     if not given and (listed := outside.get(_FILES)):
         given = [word for word in listed.split(outside.get(_SEPARATOR) or os.pathsep) if word]
     if not given:
-        return finding.found((request.directory or request.cwd).absolute())
-    for word in given:
+        return tuple(_Named(path=path) for path in finding.found((request.directory or request.cwd).absolute()))
+    return tuple(one for word in given for one in _of_word(request, word))
+
+
+def _of_word(request: Request, word: str | Path) -> Iterator[_Named]:
+    if str(word) == "-":
+        yield _Named(path=None)
+    elif not finding.is_remote(str(word)):
+        yield _Named(path=_absolute(request.cwd, word))
+    elif request.remotes is None:
         finding.refuse_remote(str(word))
-    return tuple(None if str(word) == "-" else _absolute(request.cwd, word) for word in given)
+    else:
+        found = request.remotes.fetch(str(word))
+        yield from (_Named(path=path, within=found.within) for path in found.files)
 
 
 def _absolute(cwd: Path, word: str | Path) -> Path:
     return Path(os.path.normpath(cwd.absolute() / os.path.expanduser(word)))
 
 
-def _directory(request: Request, paths: Sequence[Path | None]) -> Path:
-    first = paths[0].parent if paths[0] else request.cwd
+def _directory(request: Request, files: Sequence[_Named]) -> Path:
+    first = files[0].path.parent if files[0].path else request.cwd
     return _absolute(request.cwd, request.directory or first)
 
 
@@ -136,10 +160,11 @@ def _with_env_files(request: Request, outside: Variables, directory: Path) -> Va
     return outside.before(*layers)
 
 
-def _sources(request: Request, project: Reading, paths: Sequence[Path | None]) -> list[Source]:
+def _sources(request: Request, project: Reading, files: Sequence[_Named]) -> list[Source]:
     if request.text is not None:
         return [Source(name="compose cell", text=request.text)]
-    return [project.source(path) if path else Source(name="<stdin>", text=request.stdin) for path in paths]
+    stdin = Source(name="<stdin>", text=request.stdin)
+    return [project.source(file.path, file.within) if file.path else stdin for file in files]
 
 
 def _project_name(request: Request, project: Reading, sources: Sequence[Source], variables: Variables) -> str:
@@ -188,7 +213,7 @@ def _unset(tree: Node) -> list[str]:
     return list(found.values())
 
 
-def _project(request: Request, tree: Node, directory: Path, variables: Variables, notes: Sequence[str]) -> model.Project:
+def _project(request: Request, tree: Node, project: Reading, variables: Variables, notes: Sequence[str]) -> model.Project:
     everyone = [services.service(name, node) for name, node in tree.fields["services"].fields.items()] if request.filled else []
     active = {*request.profiles, *(word.strip() for word in (variables.get(_PROFILES) or "").split(",") if word.strip())}
     ordered = model.in_order(everyone)
@@ -202,8 +227,8 @@ def _project(request: Request, tree: Node, directory: Path, variables: Variables
         name=tree.fields["name"].text(),
         services=on,
         disabled=off,
-        directory=str(directory),
-        files=tuple(str(path) for path in _paths(request, variables) if path),
+        directory=str(project.directory),
+        files=tuple(str(path) for path in project.own_files),
         profiles=tuple(sorted(active)),
         networks={key: reading.network(key, node) for key, node in kept["networks"].items()},
         volumes={key: reading.volume(key, node) for key, node in kept["volumes"].items()},

@@ -104,6 +104,16 @@ def context(setting: Setting, node: Node, path: str) -> Node:
     return found if is_address(found.text()) else path_text(setting, found, path)
 
 
+def inner_path(setting: Setting, node: Node, path: str) -> Node:
+    """A path below another one, left as it is; in a file from elsewhere it may not lead out."""
+    found = text(setting, node, path)
+    if setting.within is not None and (found.text().startswith(("/", "~")) or ".." in found.text().split("/")):
+        raise node.error(
+            path, f"{found.text()!r} leads out of what was fetched from elsewhere", hint="write such a path in a file of your own"
+        )
+    return found
+
+
 def build(setting: Setting, node: Node, path: str) -> Node:
     """A build's context alone, as a long form."""
     if not isinstance(node.value, str):

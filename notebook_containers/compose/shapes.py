@@ -6,6 +6,7 @@ never looked into. Where variables are left unfilled (``config --no-interpolate`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -18,18 +19,27 @@ from notebook_containers.lean import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What reading depends on: where relative paths start (None leaves them as they are), and whether variables were filled in."""
+    """What reading depends on: where relative paths start (None leaves them as they are), and whether variables were filled in.
+
+    ``within`` is the directory that paths of a file from elsewhere must not leave.
+    """
 
     directory: Path | None
     filled: bool = True
+    within: Path | None = None
 
     def absolute(self, text: str) -> str:
-        """Return an absolute path for one relative to the file or to the home directory; ``..`` and ``.`` are worked out in the text."""
-        import os
+        """Return an absolute path for one relative to the file or to the home directory; ``..`` and ``.`` are worked out in the text.
 
+        Raises InvalidArgument for one that leaves the directory of a file from elsewhere.
+        """
         if self.directory is None:
             return text
-        return os.path.normpath(self.directory / os.path.expanduser(text))
+        found = os.path.normpath(self.directory / os.path.expanduser(text))
+        if self.within is not None and not Path(found).is_relative_to(self.within):
+            hint = "write such a path in a file of your own"
+            raise InvalidArgument(f"{text!r} leads out of what was fetched from elsewhere", hint=hint)
+        return found
 
     def passes(self, node: Node) -> bool:
         """Tell whether the node is a text whose variables are not filled in, of which nothing can be said."""
@@ -283,4 +293,12 @@ def command(_setting: Setting, node: Node, path: str) -> Node:
 def path_text(setting: Setting, node: Node, path: str) -> Node:
     """A path of the host, made absolute."""
     found = text(setting, node, path)
-    return found if setting.passes(found) or not found.value else found.with_value(setting.absolute(found.text()))
+    return found if setting.passes(found) or not found.value else found.with_value(absolute(setting, found, path))
+
+
+def absolute(setting: Setting, node: Node, path: str, word: str = "") -> str:
+    """Return the absolute path of a node's text, or of a word in it; raises ComposeError at the node."""
+    try:
+        return setting.absolute(word or node.text())
+    except InvalidArgument as err:
+        raise node.error(path, err.message, hint=err.hint) from err

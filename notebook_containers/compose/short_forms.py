@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from notebook_containers.compose.nodes import Fields, Node, default
-from notebook_containers.compose.shapes import Setting, kind, pairs, text, wrong
+from notebook_containers.compose.shapes import Setting, absolute, kind, pairs, text, wrong
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.oci.reference import Reference
 
@@ -102,7 +102,7 @@ def volume(setting: Setting, node: Node, path: str) -> Node:
         raise node.error(path, f"{word!r}: {source!r} is neither a volume's name nor a path", hint="a relative path begins with ./")
     found: Fields = {"type": _at(node, "bind" if binds else "volume")}
     if source:
-        found["source"] = _at(node, setting.absolute(source) if binds else source)
+        found["source"] = _at(node, absolute(setting, node, path, source) if binds else source)
     found["target"] = _at(node, target)
     return node.with_value({**found, **_volume_options(node, path, binds, parts[2] if len(parts) == 3 else "")})
 
