@@ -16,6 +16,7 @@ from notebook_containers.commands.results import (
     Names,
     Networked,
     Planned,
+    Removed,
     Result,
     Row,
     Started,
@@ -37,6 +38,9 @@ def show(result: Result) -> int:
             return status
         case Given(text=text):
             _print(text)
+        case Removed(lines=lines, total=total, failures=failures):
+            _print("\n".join([*lines, *([total] if total else [])]))
+            return _tell(failures)
         case Names(names=names, failures=failures):
             _print("\n".join(names))
             return _tell(failures)

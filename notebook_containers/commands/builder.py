@@ -8,8 +8,8 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
-from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.looking import FORMAT
+from notebook_containers.commands.removed import removed
 from notebook_containers.commands.results import Result, Table, Text
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.errors import InvalidArgument
@@ -35,8 +35,8 @@ def _prune(*, all: bool, force: bool, filter: tuple[str, ...], keep_storage: str
     keep = parse_bytes(keep_storage, what="--keep-storage") if keep_storage else 0
     done = face().engine.builder.prune(all=all, filters=_filters(filter), keep_bytes=keep)
     deleted = done["CachesDeleted"]
-    lines = [*(str(id) for id in deleted), ""] if isinstance(deleted, list) and deleted else []
-    return Text(text="\n".join([*lines, f"Total reclaimed space: {docker_size(int(str(done['SpaceReclaimed'])))}"]))
+    names = [str(id) for id in deleted] if isinstance(deleted, list) else []
+    return removed({"cache": names}, [*names, ""] if names else [], int(str(done["SpaceReclaimed"])))
 
 
 _FILTER = click.Option(

@@ -9,11 +9,11 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
-from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.imagetree import branches
 from notebook_containers.commands.layers import ImageStack, LayerBox
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
-from notebook_containers.commands.results import Layers, Names, Result, Row, Table, Text, Tree
+from notebook_containers.commands.removed import removed
+from notebook_containers.commands.results import Layers, Removed, Result, Row, Table, Text, Tree
 from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.oci.platforms import host_platform, normal, platform_text
@@ -129,18 +129,15 @@ def _tag(source: str, target: str) -> Result:
 
 def _rmi(images: tuple[str, ...], *, force: bool, no_prune: bool) -> Result:
     """Remove one or more images."""
-    lines: list[str] = []
+    done: list[tuple[str, str]] = []
     failures: list[Exception] = []
     for name in images:
         try:
-            lines += [
-                f"{verb}: {what}"
-                for line in face().engine.images.remove(name, force=force, noprune=no_prune)
-                for verb, what in line.items()
-            ]
+            done += [pair for line in face().engine.images.remove(name, force=force, noprune=no_prune) for pair in line.items()]
         except Error as err:
             failures.append(err)
-    return Names(names=lines, failures=failures)
+    rows = [{"kind": "tag" if verb == "Untagged" else "image", "name": what, "action": verb.lower()} for verb, what in done]
+    return Removed(rows=rows, lines=[f"{verb}: {what}" for verb, what in done], failures=failures)
 
 
 def _prune(*, all: bool, force: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001
@@ -149,8 +146,8 @@ def _prune(*, all: bool, force: bool, filter: tuple[str, ...]) -> Result:  # noq
     deleted, warnings = result["ImagesDeleted"], result["Warnings"]
     for text in warnings if isinstance(warnings, list) else ():
         face().note(str(text))
-    lines = [f"Deleted: {name}" for name in deleted] if isinstance(deleted, list) else []
-    return Text(text="\n".join([*lines, f"Total reclaimed space: {docker_size(int(str(result['SpaceReclaimed'])))}"]))
+    names = [str(name) for name in deleted] if isinstance(deleted, list) else []
+    return removed({"image": names}, [f"Deleted: {name}" for name in names], int(str(result["SpaceReclaimed"])))
 
 
 def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:

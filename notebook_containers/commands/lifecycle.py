@@ -9,8 +9,8 @@ import click
 
 from notebook_containers.commands.ending import ended
 from notebook_containers.commands.face import detach_keys, face
-from notebook_containers.commands.figures import docker_size
-from notebook_containers.commands.results import Names, Result, Text
+from notebook_containers.commands.removed import removed
+from notebook_containers.commands.results import Names, Result
 from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Conflict, ContainerNotFound, Error, Unsupported
 
@@ -115,8 +115,9 @@ def _prune(*, force: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001
     """Remove all containers that do not run."""
     result = face().engine.containers.prune(from_words(filter))
     deleted = result["ContainersDeleted"]
-    lines = ["Deleted Containers:", *deleted, ""] if isinstance(deleted, list) and deleted else []
-    return Text(text="\n".join([*lines, f"Total reclaimed space: {docker_size(int(str(result['SpaceReclaimed'])))}"]))
+    names = [str(name) for name in deleted] if isinstance(deleted, list) else []
+    lines = ["Deleted Containers:", *names, ""] if names else []
+    return removed({"container": names}, lines, int(str(result["SpaceReclaimed"])))
 
 
 def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:

@@ -11,7 +11,7 @@ from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.given import many, number, text
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC, QUIET
-from notebook_containers.commands.results import Documents, Names, Networked, Result, Row, Table, Text
+from notebook_containers.commands.results import Documents, Names, Networked, Removed, Result, Row, Table, Text
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.engine.filters import from_words
 from notebook_containers.engine.words import label_map
@@ -145,7 +145,8 @@ def _prune(*, force: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001
     """Remove all networks that no container is in."""
     deleted = face().engine.networks.prune(from_words(filter))["NetworksDeleted"]
     names = [str(name) for name in deleted] if isinstance(deleted, list) else []
-    return Text(text="\n".join(["Deleted Networks:", *names]) if names else "")
+    rows = [{"kind": "network", "name": name, "action": "deleted"} for name in names]
+    return Removed(rows=rows, lines=["Deleted Networks:", *names] if names else [])
 
 
 def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:

@@ -11,10 +11,11 @@ from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
 from notebook_containers.commands.looking import FORMAT, NO_TRUNC
 from notebook_containers.commands.moving import moving
-from notebook_containers.commands.results import Documents, Given, Result, Row, Table, Text
+from notebook_containers.commands.results import Documents, Given, Names, Result, Row, Table, Text
 from notebook_containers.commands.text import one_line
 from notebook_containers.commands.tree import Verbs
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.lean import dataclass
 from notebook_containers.oci.reference import Reference
 
 _MAX_PASSWORD_BYTES = 64 * 1024
@@ -54,6 +55,18 @@ def _push(image: str, *, all_tags: bool, compression_format: str, platform: str 
     return Given(value=dict(sent) if all_tags else next(iter(sent.values())), text="\n".join(lines))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Login:
+    """Who is logged in where, from now on; the password lies where docker keeps it."""
+
+    registry: str
+    username: str
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Login {self.username} at {self.registry}>"
+
+
 def _login(server: str | None, *, username: str | None, password: str | None, password_stdin: bool) -> Result:
     """Log in to a registry (Docker Hub when none is named); the password is tried before it is kept."""
     here = face()
@@ -69,7 +82,7 @@ def _login(server: str | None, *, username: str | None, password: str | None, pa
     password = password or _ask("Password: ", secret=True)
     for warning in here.engine.login(username, password, registry=server or ""):
         here.note(warning)
-    return Text(text="Login Succeeded")
+    return Given(value=Login(registry=server or "docker.io", username=username), text="Login Succeeded")
 
 
 def _from_stdin() -> str:
@@ -131,7 +144,7 @@ def _inspect(manifest: str) -> Result:
 def _create(name: str, images: tuple[str, ...], *, amend: bool) -> Result:
     """Make a manifest list NAME of images that are in the registry."""
     made = face().engine.manifests.create(name, images, amend=amend)
-    return Text(text=f"Created manifest list {made.name.familiar()}")
+    return Given(value=made, text=f"Created manifest list {made.name.familiar()}")
 
 
 def _annotate(name: str, image: str, **given: object) -> Result:
@@ -159,7 +172,7 @@ def _remove(names: tuple[str, ...]) -> Result:
     """Forget manifest lists; what was pushed stays in the registry."""
     for name in names:
         face().engine.manifests.remove(name)
-    return Text(text="\n".join(names))
+    return Names(names=names)
 
 
 def _command(name: str, callback: Callable[..., Result], *params: click.Parameter) -> click.Command:

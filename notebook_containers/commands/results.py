@@ -56,6 +56,20 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """What went, as rows of ``kind`` (tag, image, container, volume, network, cache), ``name`` and ``action`` (untagged, deleted).
+
+    ``lines`` are what the command line prints of them, ``total`` says how much that freed where it was counted, and ``failures`` are the
+    errors of the others.
+    """
+
+    rows: Sequence[Row]
+    lines: Sequence[str]
+    total: str = ""
+    failures: Sequence[Exception] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
     """JSON documents (inspect, info)."""
 
@@ -137,5 +151,5 @@ class Networked:
 
 
 Result: TypeAlias = (
-    Table | Text | Names | Documents | Given | Started | Ended | Built | Planned | Layers | Tree | Graphed | Networked | None
+    Table | Text | Names | Removed | Documents | Given | Started | Ended | Built | Planned | Layers | Tree | Graphed | Networked | None
 )

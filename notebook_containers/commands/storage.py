@@ -10,9 +10,9 @@ import click
 
 from notebook_containers.commands import formatting
 from notebook_containers.commands.face import face
-from notebook_containers.commands.figures import docker_size
 from notebook_containers.commands.looking import FORMAT
-from notebook_containers.commands.results import Result, Row, Table, Text
+from notebook_containers.commands.removed import removed
+from notebook_containers.commands.results import Removed, Result, Row, Table, Text
 from notebook_containers.engine.filters import from_words
 from notebook_containers.errors import Corrupt, InvalidArgument
 
@@ -65,12 +65,12 @@ def _reset(*, force: bool, volumes: bool) -> Result:
     return _told(reset_all(default_root(), default_run(), volumes=volumes))
 
 
-def _told(done: Reclaimed) -> Text:
+def _told(done: Reclaimed) -> Removed:
     for text in done.warnings:
         face().note(text)
     groups = (("Containers", done.containers), ("Images", done.images), ("Volumes", done.volumes), ("Networks", done.networks))
     lines = [line for title, names in groups if names for line in (f"Deleted {title}:", *names, "")]
-    return Text(text="\n".join([*lines, f"Total reclaimed space: {docker_size(done.bytes)}"]))
+    return removed({title.lower().removesuffix("s"): names for title, names in groups}, lines, done.bytes)
 
 
 def _command(name: str, callback: object, *params: click.Parameter) -> click.Command:

@@ -31,6 +31,11 @@ def show(result: results.Result, face: NotebookFace, *, raise_error: bool) -> ob
             face.write("stdout", "".join(f"{name}\n" for name in names).encode())
             if failures:
                 raise failures[0]
+        case results.Removed(rows=rows, total=total, failures=failures):
+            face.write("stdout", f"{total}\n".encode() if total else b"")
+            if failures:
+                raise failures[0]
+            return tables.TABLES["removed"].frame(rows)
         case results.Documents(documents=documents, failures=failures):
             if failures:
                 raise failures[0]

@@ -158,6 +158,7 @@ DF = Table(
     columns={"type": "text", "total": "count", "active": "count", "size": "bytes", "reclaimable": "bytes", "shared": "bytes"},
 )
 CHECK = Table(name="check", columns={"state": "text", "kind": "text", "subject": "text", "detail": "text"})
+REMOVED = Table(name="removed", columns={"name": "text", "kind": "text", "action": "text"})
 BUILDER = Table(
     name="builder",
     columns={
@@ -208,7 +209,7 @@ TABLES: Mapping[str, Table] = {
     for t in (
         *(PS, IMAGES, DIGESTS, PLATFORMS, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS),
         *(COMPOSE_PS, COMPOSE_IMAGES, COMPOSE_TOP, COMPOSE_LS),
-        *(DF, CHECK, BUILDER, TARGETS, OUTLINE, STEPS, PORT, EVENTS, DOCTOR, SEARCH),
+        *(DF, CHECK, REMOVED, BUILDER, TARGETS, OUTLINE, STEPS, PORT, EVENTS, DOCTOR, SEARCH),
     )
 }
 

@@ -96,7 +96,7 @@ def test_the_issues_magics_in_order(hello: Kernel) -> None:
     layers = hello.ok(f"%container_layers nb-hello {BASE}")
     assert "sharing saves" in layers.text
     assert hello.ok("%container_rm -f web").stdout == "web\n"
-    assert "Untagged: nb-hello:latest" in hello.ok("%container_rmi nb-hello").stdout
+    assert "untagged" in hello.ok("gone = %container_rmi nb-hello\ngone.loc['nb-hello:latest', 'action']").text
 
 
 def test_ps_is_a_frame_with_the_issues_columns(kernel: Kernel) -> None:

@@ -63,7 +63,7 @@ def test_ps_has_the_columns_people_script_against() -> None:
 def test_images_has_the_columns_people_script_against() -> None:
     frame = tables.images_frame([{"image_id": "abc", "size": 5, "labels": {"a": "b"}, "layers": 3}])
     assert frame.index.name == "image_id"
-    assert list(frame.columns) == ["repository", "tag", "created", "size", "unique_size", "shared_size", "layers", "labels", "platform"]
+    assert list(frame.columns) == ["repository", "tag", "created", "size", "unique_size", "shared_size", "layers", "labels"]
     assert frame["labels"].iloc[0] == {"a": "b"}
     assert frame["repository"].iloc[0] == ""
 
