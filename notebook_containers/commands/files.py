@@ -95,8 +95,19 @@ def _export(container: str, *, output: str | None) -> Result:
     """Write a container's whole file system as a tar archive."""
     here = face()
     found = here.engine.containers.get(container)
-    write_stream(here, output, found.export)
+    with here.transfer_view("export", container, quiet=False) as view:
+        write_stream(here, output, lambda: _measured(found.export(), view, container))
     return None
+
+
+def _measured(pieces: Iterator[bytes], report: Report, name: str) -> Iterator[bytes]:
+    """Yield the pieces, and report how many bytes there were; how many there will be nobody knows."""
+    meter = StreamMeter(report, name, 0)
+    meter.phase("writing")
+    for piece in pieces:
+        meter.add(len(piece))
+        yield piece
+    meter.phase("done")
 
 
 def write_stream(here: Face, output: str | None, stream: Callable[[], Iterator[bytes]]) -> None:
@@ -133,7 +144,8 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
 def _commit(container: str, name: str | None, *, author: str, change: tuple[str, ...], message: str, pause: bool) -> Result:
     """Make an image of a container's changes."""
     found = face().engine.containers.get(container)
-    image = found.commit(name, author=author, changes=list(change), message=message, pause=pause)
+    with face().transfer_view("commit", name or container, quiet=False) as view:
+        image = found.commit(name, author=author, changes=list(change), message=message, pause=pause, progress=view)
     return Given(value=image, text=str(image.id))
 
 

@@ -1,4 +1,4 @@
-"""How a transfer of images stands (pull, push, load, save, import): the state that all faces draw, and its words."""
+"""How what is moved stands (images, archives): the state that all faces draw, and its words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from notebook_containers.registry.progress import (
     TransferStarted,
 )
 
-Verb: TypeAlias = Literal["pull", "push", "load", "save", "import"]
+Verb: TypeAlias = Literal["pull", "push", "load", "save", "import", "export", "commit"]
 
 ENDED = frozenset({"done", "exists", "mounted", "stopped"})
 _WORDS: dict[Verb, tuple[str, str]] = {
@@ -28,6 +28,8 @@ _WORDS: dict[Verb, tuple[str, str]] = {
     "load": ("Loading", "Loaded"),
     "save": ("Saving", "Saved"),
     "import": ("Importing", "Imported"),
+    "export": ("Exporting", "Exported"),
+    "commit": ("Committing", "Committed"),
 }
 
 

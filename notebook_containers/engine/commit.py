@@ -19,6 +19,7 @@ from notebook_containers.errors import ImageNotFound, InvalidArgument, Unsupport
 from notebook_containers.lean import replace
 from notebook_containers.oci.image import ContainerConfig, History, ImageConfig
 from notebook_containers.oci.reference import Reference
+from notebook_containers.registry.progress import Report, StreamMeter, silent
 from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.store.images import ImageRecord
 from notebook_containers.store.layers import Layer
@@ -39,23 +40,25 @@ def commit(
     author: str = "",
     pause: bool = True,
     changes: Sequence[str] = (),
+    report: Report = silent,
 ) -> ImageRecord:
     """Make an image of the container as it is now, running or not; what is mounted in it (volumes, tmpfs) is no part of it.
 
     ``pause`` lets a running container stand still meanwhile, so that the files are of one moment; where it cannot (no cgroup), they are
     as after a power cut. With SOURCE_DATE_EPOCH in the environment the same changes give the same image. ``changes`` are lines of a
-    Dockerfile. Raises DockerfileError for those, DiskFull, StoreError.
+    Dockerfile; ``report`` hears how much is packed. Raises DockerfileError for those, DiskFull, StoreError.
     """
     config, epoch = apply_changes(container_config(document), changes), source_date_epoch()
     with parts.store.lease():
-        layer = _layer(parts, document, pause=pause, epoch=epoch)
+        layer = _layer(parts, document, pause=pause, epoch=epoch, report=report)
         base = _base(parts, document)
         layers = [parts.store.layers.get(diff_id) for diff_id in document.layers]
         made = _image_config(document, base, config, layer, said=History(author=author, comment=message), epoch=epoch)
         return parts.store.images.put(made, [*layers, *([layer] if layer else [])], tags=tags)
 
 
-def _layer(parts: Parts, document: ContainerDocument, *, pause: bool, epoch: int | None) -> Layer | None:
+def _layer(parts: Parts, document: ContainerDocument, *, pause: bool, epoch: int | None, report: Report) -> Layer | None:
+    meter = StreamMeter(report, document.id[:12], 0 if report is silent else parts.store.snapshots.usage(document.id))
     spec = Bundle(path=parts.bundle_path(document.id)).spec()
     with ExitStack() as held:
         if pause and launch.state(parts, document.id).status == "running":
@@ -63,7 +66,11 @@ def _layer(parts: Parts, document: ContainerDocument, *, pause: bool, epoch: int
                 held.enter_context(parts.runtime.held(document.id))
             except Unsupported:
                 pass  # no cgroup to freeze it: as with pause=False
-        return parts.store.snapshots.copy(document.id, ignore=[mount.destination for mount in spec.mounts], epoch=epoch)
+        ignore = [mount.destination for mount in spec.mounts]
+        meter.phase("reading")
+        layer = parts.store.snapshots.copy(document.id, ignore=ignore, epoch=epoch, packed=meter.add)
+        meter.phase("done")
+        return layer
 
 
 def _base(parts: Parts, document: ContainerDocument) -> ImageConfig | None:

@@ -17,6 +17,7 @@ from notebook_containers.oci.documents import JSON
 
 if TYPE_CHECKING:
     from notebook_containers.engine.image import Image
+    from notebook_containers.engine.registries import Progress
     from notebook_containers.engine.volume import Volume
 
 
@@ -105,17 +106,29 @@ class Contents:
         author: str = "",
         pause: bool = True,
         changes: str | Sequence[str] | None = None,
+        progress: Progress = None,
     ) -> Image:
         """Make an image of it as it is now, and return that; ``changes`` are lines of a Dockerfile for the image's settings.
 
-        A running container stands still meanwhile unless ``pause=False``. Volumes and what else is mounted are no part of the image.
+        ``progress`` is called with the events of ``registry.progress``, how much is packed. A running container stands still meanwhile
+        unless ``pause=False``. Volumes and what else is mounted are no part of the image.
         """
         from notebook_containers.engine import commit
         from notebook_containers.engine.image import Image
+        from notebook_containers.registry.progress import silent
 
         lines = changes.splitlines() if isinstance(changes, str) else list(changes or ())
         tags = commit.target(repository, tag)
-        record = commit.commit(self._parts, self.document, tags=tags, message=message, author=author, pause=pause, changes=lines)
+        record = commit.commit(
+            self._parts,
+            self.document,
+            tags=tags,
+            message=message,
+            author=author,
+            pause=pause,
+            changes=lines,
+            report=progress or silent,
+        )
         name = tags[0].familiar() if tags else ""
         if tags:
             self._parts.emit_image("tag", record.id, name)

@@ -153,8 +153,13 @@ class Snapshots:
             self._disk.discard(directory)
             return layer
 
-    def copy(self, key: str, *, ignore: Collection[str] = (), epoch: int | None = None) -> Layer | None:
-        """Make a layer of the snapshot as it is now, or None; it stays, and may be mounted and running meanwhile (better paused)."""
+    def copy(
+        self, key: str, *, ignore: Collection[str] = (), epoch: int | None = None, packed: Callable[[int], object] = lambda _bytes: None
+    ) -> Layer | None:
+        """Make a layer of the snapshot as it is now, or None; it stays, and may be mounted and running meanwhile (better paused).
+
+        ``packed`` is told how many bytes more its archive has.
+        """
         from notebook_containers.store.compression import Replayed
         from notebook_containers.store.pump import Written
 
@@ -162,8 +167,12 @@ class Snapshots:
         request = self._request(key, ignore, epoch)
 
         def pack(write: Callable[[bytes], object]) -> None:
+            def count(piece: bytes) -> None:
+                write(piece)
+                packed(len(piece))
+
             with translated(request.upper):
-                self._files.pack(request, write)
+                self._files.pack(request, count)
 
         with self._disk.lease(), Written(pack) as archive:
             stream = Replayed(archive)  # packed and unpacked at once

@@ -1,4 +1,4 @@
-"""``nbc pull, push, load, save, import`` on a terminal and in a pipe: bars that move, lines that follow, nothing with ``-q``."""
+"""Images and archives that move, on a terminal and in a pipe: bars, lines that follow, nothing with ``-q``."""
 
 from __future__ import annotations
 
@@ -166,3 +166,18 @@ def test_a_build_whose_image_is_nowhere_says_so_in_one_line(nbc: Nbc, scripted: 
     done = nbc("build", str(tmp_path))
     assert f"no image {name!r}" in done.line
     assert "cannot be fetched" in done.line
+
+
+def test_a_commit_and_an_export_are_shown(nbc: Nbc, tmp_path: Path) -> None:
+    box = nbc.ok("create", "--network", "none", BASE, "true")
+    (tmp_path / "big").write_bytes(os.urandom(400_000))
+    nbc.ok("cp", str(tmp_path / "big"), f"{box}:/big")
+    done = nbc("commit", box, "shown")
+    assert done.out.startswith("sha256:")
+    assert re.fullmatch(r"Committed shown in [^\n]+\n", done.err), done.err
+    status, _, shown = on_a_terminal(nbc, "commit", box, "shown")
+    assert (status, "Committed shown in " in shown) == (0, True)
+    done = nbc("export", "-o", str(tmp_path / "box.tar"), box)
+    assert re.fullmatch(rf"Exported {box} in [^\n]+\n", done.err), done.err
+    nbc.ok("rm", box)
+    nbc.ok("rmi", "shown")

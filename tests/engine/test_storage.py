@@ -265,7 +265,8 @@ def test_prune_says_when_layers_are_held(own_home: Home) -> None:
     with own_home.open() as engine:
         with engine._parts.store.lease():
             done = nbc(own_home, "system", "prune")
-        assert f"a pull, build or the like is running (process {os.getpid()})" in done.stderr
+        assert f"layers were not freed yet: process {os.getpid()} (" in done.stderr
+        assert "is pulling, building or the like; prune again" in done.stderr
         assert nbc(own_home, "system", "prune").stderr == ""
 
 
