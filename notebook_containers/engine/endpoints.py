@@ -168,10 +168,11 @@ class Endpoints:
         def ensure() -> None:
             try:
                 for config in bridged:
-                    self._ready.setdefault(config.id, OnceForAll()).run(lambda config=config: self._bridges.ensure(config))  # type: ignore[misc]
-                if self._shared is None:
+                    self._ready.setdefault(config.id, OnceForAll()).run(lambda config=config: self._ensure(config))  # type: ignore[misc]
+                watched = self._shared is None and any(config.driver == DEFAULT for config in bridged)
+                if watched:
                     self._keep_watch()
-                if lasting and self._shared is None:
+                if lasting and watched:
                     net.guard.start(self._parts.run)
             except BaseException as err:  # raised below, in the thread of the caller
                 failures.append(err)
@@ -188,6 +189,12 @@ class Endpoints:
                 thread.join()
         if failures:
             raise failures[0]
+
+    def _ensure(self, config: NetworkConfig) -> None:
+        if config.driver == DEFAULT:
+            self._bridges.ensure(config)
+        else:
+            net.direct.ensure(config)
 
     def _keep_watch(self) -> None:
         """Let a thread of this process keep the firewall whole while there is a bridge; one for the engine."""
@@ -231,6 +238,9 @@ class Endpoints:
             self._attach_shared(self._shared, endpoint, pid=pid, container_id=container_id, while_pid=while_pid, way_out=way_out)
             return
         config, admitted = self._config_of(endpoint), self._parts.run / "admitted" / endpoint.address
+        if config.driver != DEFAULT:
+            self._attach_direct(config, endpoint, pid=pid, way_out=way_out)
+            return
         with self._attaching:
             if admitted.exists():  # the address was that of a container that might reach the host, and is gone
                 net.bridge.forget_admission(config, address=endpoint.address)
@@ -251,6 +261,19 @@ class Endpoints:
                 admitted.parent.mkdir(mode=0o700, exist_ok=True)
                 admitted.touch()
                 net.bridge.admit(config, container_id=container_id, address=endpoint.address)
+
+    @staticmethod
+    def _attach_direct(config: NetworkConfig, endpoint: Endpoint, *, pid: int, way_out: bool) -> None:
+        net.direct.attach(
+            config,
+            pid=pid,
+            address=endpoint.address,
+            address6=endpoint.address6,
+            mac=endpoint.mac,
+            interface=endpoint.interface,
+            link_local=endpoint.link_local,
+            way_out=way_out,
+        )
 
     def _attach_shared(
         self, shared: SharedBridges, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int, way_out: bool
@@ -280,7 +303,11 @@ class Endpoints:
 
     def detach(self, endpoint: Endpoint, container_id: str) -> None:
         """Take the container's link to a network away; that there is none is no error."""
-        self._bridges.detach(self._config_of(endpoint), container_id=container_id)
+        config = self._config_of(endpoint)
+        if config.driver == DEFAULT:
+            self._bridges.detach(config, container_id=container_id)
+        else:
+            net.direct.detach(config, pid=self._parts.runtime.state(container_id).pid, interface=endpoint.interface)
 
     def choose_way_out(self, endpoints: Sequence[Endpoint], *, pid: int) -> None:
         """Make the gateway that ranks highest the default route of a running container, after its networks have changed."""
@@ -341,9 +368,9 @@ class Endpoints:
             if wanted.subnet6:
                 net.ipam.check_subnet6(wanted.subnet6, [row.subnet6 for row in rows if row.subnet6])
             if wanted.subnet:
-                net.ipam.check_subnet(wanted.subnet, used, routes)
+                net.ipam.check_subnet(wanted.subnet, used, routes if wanted.driver == DEFAULT else ())  # a LAN's is routed already
             subnet = wanted.subnet or net.ipam.choose_subnet(used, routes)
-            gateway = wanted.gateway or net.ipam.gateway_of(subnet)
+            gateway = wanted.gateway or ("" if wanted.options.get("mode", "").startswith("l3") else net.ipam.gateway_of(subnet))
             document = replace(wanted, subnet=subnet, gateway=gateway, link=f"nbc-{wanted.id[:8]}")
             records.add_network(id=document.id, name=document.name, document=document.to_bytes().decode())
         self._parts.emit("network", "create", document.id, {"name": document.name, "type": document.driver})

@@ -51,6 +51,8 @@ def config_of(document: NetworkDocument) -> NetworkConfig:
         subnet6=document.subnet6,
         gateway6=document.gateway6,
         mtu=int(document.options.get("mtu", 0)),
+        parent=document.options.get("parent", ""),
+        mode=document.options.get("mode", ""),
         icc=document.options.get("icc", "true") == "true",
         masquerade=document.options.get("masquerade", "true") == "true",
         labels=dict(document.labels),

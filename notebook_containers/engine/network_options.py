@@ -21,6 +21,7 @@ _OPTIONS = {
     "masquerade": "masquerade",
     "enable_ip_masquerade": "masquerade",
 }
+_MODES = {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")}
 _LEAST_MTU, _MOST_MTU = 1280, 65535
 
 
@@ -28,8 +29,8 @@ def network_document(
     wanted: NetworkDocument, ipam: Mapping[str, object] | None, given: Mapping[str, object], *, ipv6: bool
 ) -> NetworkDocument:
     """Return the record with its subnets, gateways, range, kept addresses and options; raises InvalidArgument naming what contradicts."""
-    if wanted.driver != "bridge":
-        raise Unsupported(f"network driver {wanted.driver!r} is not supported", hint="use bridge")
+    if wanted.driver not in ("bridge", *_MODES):
+        raise Unsupported(f"network driver {wanted.driver!r} is not supported", hint="use bridge, macvlan or ipvlan")
     words = _merged(ipam, given)
     subnets, gateways = _by_version(words["subnet"]), _by_version(words["gateway"])
     if subnets[6] and not ipv6:
@@ -40,8 +41,12 @@ def network_document(
         gateway=_one(gateways[4], "gateway"),
         ip_range=_one(_by_version(words["ip_range"])[4], "ip-range"),
         aux_addresses=_aux(words["aux_addresses"]),
-        options=bridge_options(wanted.options),
+        options=bridge_options(wanted.options) if wanted.driver == "bridge" else direct_options(wanted.driver, wanted.options),
     )
+    if wanted.driver in _MODES and not document.subnet:
+        raise InvalidArgument(
+            f"a {wanted.driver} network needs the --subnet of the LAN that it is in", hint="see ip route; give --gateway too"
+        )
     return _checked(_with_ipv6(document, _one(subnets[6], "subnet"), _one(gateways[6], "gateway")) if ipv6 else document)
 
 
@@ -61,6 +66,19 @@ def bridge_options(given: Mapping[str, str]) -> dict[str, str]:
         else:
             found[short] = value.lower()
     return found
+
+
+def direct_options(driver: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the options of a macvlan or ipvlan network, checked: ``parent``, a link of this machine, and ``mode``."""
+    unknown = set(given) - {"parent", f"{driver}_mode", "mode"}
+    if unknown:
+        raise Unsupported(f"network option {sorted(unknown)[0]!r} is not supported", hint=f"use parent, {driver}_mode")
+    mode = given.get(f"{driver}_mode") or given.get("mode") or _MODES[driver][0]
+    if mode not in _MODES[driver]:
+        raise InvalidArgument(f"{driver}_mode={mode} is not understood", hint="use " + ", ".join(_MODES[driver]))
+    if not given.get("parent"):
+        raise InvalidArgument(f"a {driver} network needs a link of this machine to be a part of", hint="name it: -o parent=eth0")
+    return {"parent": given["parent"], "mode": mode}
 
 
 def _by_version(values: Sequence[object]) -> dict[int, list[object]]:

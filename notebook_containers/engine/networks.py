@@ -109,6 +109,8 @@ class Networks(Endpoints):
             options=dict(options or {}),
         )
         given = {"subnet": subnet, "gateway": gateway, "ip_range": ip_range, "aux_addresses": aux_addresses}
+        if driver not in ("", DEFAULT) and self._parts.host.rootless:
+            raise Unsupported(f"{driver} networks need root: they are part of the machine's own links", hint="use a bridge network")
         document = self._add(network_document(wanted, ipam, given, ipv6=enable_ipv6))
         return self.get(document.id)
 

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from notebook_containers.network import (
         bridge as bridge,
+        direct as direct,
         forward as forward,
         guard as guard,
         ipam as ipam,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         userland as userland,
     )
 
-_ON_USE = ("bridge", "forward", "guard", "ipam", "machine", "redirect", "shared", "userland")
+_ON_USE = ("bridge", "direct", "forward", "guard", "ipam", "machine", "redirect", "shared", "userland")
 
 
 def __getattr__(name: str) -> object:

@@ -6,18 +6,15 @@ import json
 import os
 import select
 import signal
-import socket
-import struct
 import sys
 import time
 
 from notebook_containers.linux import syscalls
-from notebook_containers.linux.netlink import NLM_F_CREATE, NetlinkSocket, Request, attribute
-from notebook_containers.network.links import addresses_of, all_links, all_routes
+from notebook_containers.linux.netlink import NetlinkSocket
+from notebook_containers.network.links import addresses_of, all_links, all_routes, close_address
 
 _READY_TIMEOUT_S = 10.0
 _METADATA = ("169.254.169.254", "168.63.129.16")
-_RTM_NEWROUTE, _RTA_DST, _TABLE_MAIN, _PROTOCOL_STATIC, _UNREACHABLE = 24, 1, 254, 4, 7
 
 
 def main(text: str) -> None:
@@ -86,7 +83,7 @@ def _inside(pid: int, pidfd: int, tool_fd: int) -> int:
                     return 2
                 if time.monotonic() > deadline:
                     return 3
-            kernel.execute([_unreachable(address) for address in _METADATA])
+            kernel.execute([close_address(address) for address in _METADATA])
     except OSError:
         return 1
     return 0
@@ -95,9 +92,3 @@ def _inside(pid: int, pidfd: int, tool_fd: int) -> int:
 def _has_way_out(kernel: NetlinkSocket) -> bool:
     ready = [link.index for link in all_links(kernel) if link.name != "lo" and link.up and addresses_of(kernel, link.index)]
     return any(route.destination == "0.0.0.0/0" and route.link in ready for route in all_routes(kernel))
-
-
-def _unreachable(address: str) -> Request:
-    header = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, 0, _UNREACHABLE, 0)
-    body = header + attribute(_RTA_DST, socket.inet_aton(address))
-    return Request(_RTM_NEWROUTE, NLM_F_CREATE, body, what=f"close {address}")

@@ -29,7 +29,7 @@ def ensure(config: NetworkConfig) -> tuple[str, ...]:
     Raises Conflict when a link of that name is not ours or the subnet is routed elsewhere, Unsupported without the privilege,
     NetworkError for anything else the kernel refuses.
     """
-    with _kernel(f"network {config.name}") as kernel:
+    with kernel_of(f"network {config.name}") as kernel:
         bridge = _find(kernel, config) or _make(kernel, config)
         before = OwnBridge.of(bridge)
         switched = before.switched if before else forwarding.switches(kernel, config)
@@ -62,7 +62,7 @@ def attach(
     """
     mac = mac or mac_for(address)
     port = port_name(config, container_id)
-    with _kernel(f"network {config.name}") as kernel, _namespace_of(pid) as namespace:
+    with kernel_of(f"network {config.name}") as kernel, namespace_of(pid) as namespace:
         bridge = _find(kernel, config)
         if bridge is None:
             raise NetworkError(f"network {config.name} has no bridge {config.link}", hint="start a container in it, or make it again")
@@ -92,13 +92,13 @@ def attach(
 
 def set_way_out(pid: int, interface: str, gateways: Sequence[str]) -> None:
     """Make the gateways behind an interface the only default routes of the network namespace of ``pid``; without one there is none."""
-    with _kernel(f"process {pid}"), _namespace_of(pid) as namespace:
+    with kernel_of(f"process {pid}"), namespace_of(pid) as namespace:
         in_network_namespace(namespace, lambda: inside.set_way_out(interface, gateways))
 
 
 def admit(config: NetworkConfig, *, container_id: str, address: str) -> None:
     """Let a container that is in the network reach the host's services; it ends with the container's link and :func:`ensure`."""
-    with _kernel(f"network {config.name}") as kernel:
+    with kernel_of(f"network {config.name}") as kernel:
         link = links.find_link(kernel, port_name(config, container_id))
         if link is not None:
             known = next((one for one in owned.guarded([link])), None)
@@ -108,7 +108,7 @@ def admit(config: NetworkConfig, *, container_id: str, address: str) -> None:
 
 def forget_admission(config: NetworkConfig, *, address: str) -> None:
     """Take back what :func:`admit` gave a container that had this address before, whatever is left of it. Idempotent."""
-    with _kernel(f"network {config.name}") as kernel:
+    with kernel_of(f"network {config.name}") as kernel:
         for link in links.all_links(kernel):
             if owned.admitted([link]) == [address]:
                 _delete(kernel, link.name)
@@ -117,13 +117,13 @@ def forget_admission(config: NetworkConfig, *, address: str) -> None:
 
 def detach(config: NetworkConfig, *, container_id: str) -> None:
     """Take the container out of the network; that it is not in it is no error."""
-    with _kernel(f"network {config.name}") as kernel:
+    with kernel_of(f"network {config.name}") as kernel:
         _delete(kernel, port_name(config, container_id))
 
 
 def remove(config: NetworkConfig) -> None:
     """Delete the bridge with its ports and firewall rules; after the last one the table goes, and forwarding is as it was. Idempotent."""
-    with _kernel(f"network {config.name}") as kernel:
+    with kernel_of(f"network {config.name}") as kernel:
         bridge = _find(kernel, config)
         known = OwnBridge.of(bridge) if bridge else None
         if bridge:
@@ -136,7 +136,7 @@ def remove(config: NetworkConfig) -> None:
 
 def own_links() -> list[str]:
     """Return the names of all bridges of this package in this network namespace: what a check for leftovers compares."""
-    with _kernel("networks") as kernel:
+    with kernel_of("networks") as kernel:
         return [bridge.name for bridge in own_bridges(kernel)]
 
 
@@ -227,7 +227,7 @@ def _delete(kernel: NetlinkSocket, name: str) -> None:
 
 
 @contextmanager
-def _kernel(what: str) -> Iterator[NetlinkSocket]:
+def kernel_of(what: str) -> Iterator[NetlinkSocket]:
     """Give a route socket; turn what the kernel refuses into this package's errors, naming the network."""
     try:
         with NetlinkSocket() as kernel:
@@ -242,7 +242,8 @@ def _kernel(what: str) -> Iterator[NetlinkSocket]:
 
 
 @contextmanager
-def _namespace_of(pid: int) -> Iterator[int]:
+def namespace_of(pid: int) -> Iterator[int]:
+    """Give the network namespace of a process, which must not be the caller's; NetworkError when the process has ended."""
     try:
         namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as err:

@@ -14,7 +14,7 @@ class NetworkConfig(Document):
 
     ``internal`` networks have no way out and no way in; their containers reach each other only. ``subnet6`` is empty without IPv6,
     ``mtu`` 0 for that of the host's way out. Without ``icc`` the containers do not reach each other, without ``masquerade`` they go
-    outside with their own addresses.
+    outside with their own addresses. ``parent`` and ``mode`` are those of a macvlan or ipvlan network.
     """
 
     id: str
@@ -27,6 +27,8 @@ class NetworkConfig(Document):
     subnet6: str = ""
     gateway6: str = ""
     mtu: int = 0
+    parent: str = ""
+    mode: str = ""
     icc: bool = True
     masquerade: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from notebook_containers.network.forwarding import write
 
 _LINK_LOCAL = {4: "169.254.0.0/16", 6: "fe80::/64"}
 _DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
+_METADATA = ("169.254.169.254", "168.63.129.16")
 _SETTLE_TIMEOUT_S = 2.0
 
 
@@ -34,9 +35,10 @@ def configure(config: NetworkConfig, interface: str, address: str, address6: str
             raise NetworkError(f"interface {interface} vanished from the container")
         kernel.execute([*_addresses(config, link.index, address, address6, link_local), links.set_link(link.index)])
         settle(kernel, interface)
+        if config.driver != "bridge":  # on a bridge the firewall of this machine closes them
+            kernel.execute([links.close_address(metadata) for metadata in _METADATA])
         if way_out and not config.internal:
-            gateways = [config.gateway, *([config.gateway6] if address6 else [])]
-            kernel.execute([links.set_default_route(link.index, gateway) for gateway in gateways])
+            _lead_out(kernel, link.index, [gateway for gateway in (config.gateway, config.gateway6 if address6 else "") if gateway])
 
 
 def _addresses(config: NetworkConfig, index: int, address: str, address6: str, link_local: Sequence[str]) -> list[Request]:
@@ -58,7 +60,13 @@ def set_way_out(interface: str, gateways: Sequence[str]) -> None:
                 if route.destination == destination and (link is None or route.link != link.index):
                     kernel.execute([links.delete_default_route(route.link, version=version)])
         if link is not None:
-            kernel.execute([links.set_default_route(link.index, gateway) for gateway in gateways])
+            _lead_out(kernel, link.index, gateways)
+
+
+def _lead_out(kernel: NetlinkSocket, index: int, gateways: Sequence[str]) -> None:
+    """Make gateways the default routes; without one the link itself is."""
+    requests = [links.set_default_route(index, gateway) for gateway in gateways]
+    kernel.execute(requests or [links.set_link_as_default_route(index)])
 
 
 def settle(kernel: NetlinkSocket, name: str) -> None:

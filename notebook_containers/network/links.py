@@ -37,6 +37,9 @@ _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _IFA_F_NODAD = 2
+_IFLA_LINK, _DIRECT_MODE, _RTN_UNREACHABLE = 5, 1, 7
+_MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+_IPVLAN_MODES = ("l2", "l3", "l3s")
 _AF_BRIDGE = 7
 _IFLA_PROTINFO, _IFLA_BRPORT_UNICAST_FLOOD, _IFLA_BRPORT_ISOLATED = 12, 9, 33
 _RT_SCOPE_LINK = 253
@@ -118,6 +121,23 @@ def add_veth(name: str, *, bridge: Link, peer: str, peer_mac: str, peer_namespac
     info = nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, "veth"), data)
     body = attribute(_IFLA_IFNAME, name) + attribute(_IFLA_MTU, bridge.mtu) + attribute(_IFLA_MASTER, bridge.index) + info
     return Request(_RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _ifinfo(up=True) + body, what=f"make link {name}")
+
+
+def add_direct(kind: str, mode: str, *, parent: int, name: str, mac: str, namespace: int) -> Request:
+    """Make a macvlan or ipvlan link on ``parent``, straight inside the namespace, down; an ipvlan link has its parent's MAC."""
+    number = _MACVLAN_MODES[mode] if kind == "macvlan" else struct.pack("=H", _IPVLAN_MODES.index(mode))
+    info = nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, kind), nested(_IFLA_INFO_DATA, attribute(_DIRECT_MODE, number)))
+    body = attribute(_IFLA_IFNAME, name) + attribute(_IFLA_LINK, parent) + attribute(_IFLA_NET_NS_FD, namespace) + info
+    body += attribute(_IFLA_ADDRESS, _mac(mac)) if kind == "macvlan" else b""
+    return Request(_RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _ifinfo() + body, what=f"make {kind} link {name}")
+
+
+def close_address(address: str) -> Request:
+    """Say that an IPv4 address cannot be reached, whatever the other routes are."""
+    header = _RTMSG.pack(socket.AF_INET, 32, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, 0, _RTN_UNREACHABLE, 0)
+    return Request(
+        _RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, header + attribute(_RTA_DST, socket.inet_aton(address)), what=f"close {address}"
+    )
 
 
 def set_link(index: int, *, alias: str = "", up: bool = True) -> Request:

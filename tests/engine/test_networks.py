@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -252,3 +254,36 @@ def test_net06_who_may_forge_is_walled_in_and_nobody_else(engine: Engine, web: s
 def walls() -> int:
     with NetlinkSocket() as kernel:
         return len(owned.guarded(links.all_links(kernel)))
+
+
+@pytest.fixture
+def parent(no_leaks: None) -> Iterator[str]:
+    """A link of this machine that a macvlan network may be a part of."""
+    name = f"nbp{os.getpid()}"
+    subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}b"], check=True)
+    for end in (name, f"{name}b"):
+        subprocess.run(["ip", "link", "set", end, "up"], check=True)
+    yield name
+    subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+def test_a_macvlan_network_from_its_making_to_its_end(parent: str, engine: Engine) -> None:
+    for options, words in (({}, "needs a link"), ({"parent": parent, "macvlan_mode": "x"}, "macvlan_mode=x")):
+        with pytest.raises(InvalidArgument, match=words):
+            engine.networks.create("web", "macvlan", options=options, subnet="198.51.100.0/24")
+    with pytest.raises(InvalidArgument, match="--subnet"):
+        engine.networks.create("web", "macvlan", options={"parent": parent})
+    engine.networks.create("web", "macvlan", options={"parent": parent}, subnet="198.51.100.0/24", gateway="198.51.100.254")
+    try:
+        first, second = sleeping(engine, "web"), sleeping(engine, "web")
+        assert addresses(first) == {"eth0": "198.51.100.1/24"}
+        assert way_out(first) == ["198.51.100.254"]
+        assert f"inet {addresses(second)['eth0']}" in inside(second, "ip addr")
+        assert inside(first, f"getent hosts {second.name}").startswith("198.51.100.2 ")
+        engine.networks.disconnect("web", first)
+        assert addresses(first) == {}
+        engine.networks.connect("web", first)
+        assert way_out(first) == ["198.51.100.254"]
+        assert engine.networks.get("web").attrs["Driver"] == "macvlan"
+    finally:
+        gone(engine, "web")
