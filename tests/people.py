@@ -67,6 +67,17 @@ class Person:
         assert done.returncode != 0, done.stdout
         return done.stderr
 
+    def processes(self) -> list[str]:
+        """The names of this user's processes."""
+        found = []
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                if os.stat(f"/proc/{name}").st_uid == self.uid:
+                    found.append(Path(f"/proc/{name}/comm").read_text().strip())
+            except OSError:
+                continue
+        return found
+
     def python(self, code: str, *arguments: str | Path) -> object:
         """Run Python code and return the JSON value it printed; it must succeed."""
         done = self.run(_PYTHON, "-c", code, *arguments)
@@ -87,7 +98,12 @@ def person(*, lent: bool) -> Iterator[Person]:
         entry = pwd.getpwnam(name)
         os.chown(home, entry.pw_uid, entry.pw_gid)
         os.chmod(home, 0o755)
-        yield Person(name=name, uid=entry.pw_uid, gid=entry.pw_gid, home=home)
+        made = Person(name=name, uid=entry.pw_uid, gid=entry.pw_gid, home=home)
+        yield made
+        deadline = time.monotonic() + 30
+        while left := made.processes():  # what ends by itself has its time; an account cannot go before its processes
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
     finally:
         shutil.rmtree(home)
         _account(["userdel", name])

@@ -70,6 +70,7 @@ PLAIN_JSON = {
     "network/resolver.py": "what our own engine sends, through a socket in a directory that is its user's alone",
     "network/holder.py": "what our own parent process sends, and who has the right to enter the user's run directory",
     "network/shared.py": "what our own holder answers",
+    "network/probe.py": "what our own parent and child process say",
     "engine/archiver.py": "what our own parent process sends",
     "engine/doctor.py": "what our own child process answers",
     "notebook/links.py": "what the notebook's own server wrote for its user",

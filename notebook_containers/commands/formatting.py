@@ -260,6 +260,13 @@ _COLUMNS: Mapping[str, Sequence[Column]] = {
         Column(heading="STATUS", name="Status", text=_plain("status")),
         Column(heading="CONFIG FILES", name="ConfigFiles", text=_plain("config_files")),
     ),
+    "trace": (
+        Column(heading="STEP", name="Step", text=_plain("step")),
+        Column(heading="HOP", name="Hop", text=_plain("hop")),
+        Column(heading="WHERE", name="Where", text=_plain("where")),
+        Column(heading="PASSES", name="Passes", text=lambda row: "yes" if row["passes"] else "stops here"),
+        Column(heading="DETAIL", name="Detail", text=_plain("detail")),
+    ),
     "port": (
         Column(heading="CONTAINER", name="Container", text=_plain("container")),
         Column(heading="HOST", name="Host", text=_plain("host")),

@@ -153,6 +153,16 @@ def _command(name: str, callback: Callable[..., Result], *params: click.Paramete
     return click.Command(name, callback=callback, params=list(params), help=callback.__doc__)
 
 
+def _trace(container: str, target: str, *, format: str | None) -> Result:
+    """Show hop by hop how a packet goes from a container to NAME:PORT, and where it stops."""
+    hops = face().engine.networks.trace(container, target)
+    rows: list[Row] = [
+        {"step": number, "hop": hop.hop, "where": hop.where, "passes": hop.passes, "detail": hop.detail}
+        for number, hop in enumerate(hops, 1)
+    ]
+    return Text(text=formatting.formatted("trace", rows, format)) if format else Table(kind="trace", rows=rows)
+
+
 def _many(name: str, metavar: str, words: str) -> click.Option:
     return click.Option([*name.split()], multiple=True, metavar=metavar, help=words)
 
@@ -164,7 +174,7 @@ def _flag(name: str, words: str) -> click.Option:
 _NETWORK, _CONTAINER = click.Argument(["network"]), click.Argument(["container"])
 _NETWORKS = click.Argument(["networks"], nargs=-1, required=True)
 _FILTER = click.Option(["-f", "--filter"], multiple=True, metavar="KEY=VALUE", help="Only those that match, as driver=bridge or label=a.")
-_VERBS = ("graph", "ls", "inspect", "create", "connect", "disconnect", "rm", "prune")
+_VERBS = ("graph", "ls", "inspect", "create", "connect", "disconnect", "trace", "rm", "prune")
 
 COMMANDS: Mapping[str, click.Command] = {
     "network": Verbs(
@@ -223,6 +233,7 @@ COMMANDS: Mapping[str, click.Command] = {
         _NETWORK,
         _CONTAINER,
     ),
+    "trace": _command("trace", _trace, FORMAT, _CONTAINER, click.Argument(["target"])),
     "disconnect": _command("disconnect", _disconnect, _flag("-f --force", "That it is not in it is no error."), _NETWORK, _CONTAINER),
     "rm": _command("rm", _rm, _flag("-f --force", "That there is none is no error."), _NETWORKS),
     "prune": _command(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Protocol, Self
 
 from notebook_containers import network as net
@@ -327,6 +327,18 @@ class Endpoints:
     def release(self, container_id: str, *, network_id: str | None = None) -> None:
         """Give the container's addresses back, in one network or in all."""
         self._parts.store.records.release_addresses(container_id, network=network_id)
+
+    def config(self, network_id: str) -> NetworkConfig:
+        """Return what the kernel is told of a network; NetworkNotFound when there is none."""
+        return config_of(parse(self._parts.store.records.network(network_id).document))
+
+    def subnet_owner(self, address: str) -> str:
+        """Return the name of the network that an address belongs to, or an empty text."""
+        for row in self._parts.store.records.networks():
+            subnet = parse(row.document).subnet
+            if subnet and ip_address(address) in ip_network(subnet):
+                return row.name
+        return ""
 
     def _config_of(self, endpoint: Endpoint) -> NetworkConfig:
         return config_of(parse(self._parts.store.records.network(endpoint.network_id).document))

@@ -17,6 +17,7 @@ from notebook_containers.oci.documents import JSON
 if TYPE_CHECKING:
     from notebook_containers.engine.container import Container
     from notebook_containers.engine.options import ContainerOptions
+    from notebook_containers.engine.tracing import Hop
     from notebook_containers.store.records import NetworkRow
 
 _SHORTEST_ID = 4
@@ -206,6 +207,15 @@ class Networks(Endpoints):
         network = self.get(name)
         row = self._parts.store.records.network(network.id) if network.id else None
         return inspected(self._parts, network, parse(row.document) if row else None)
+
+    def trace(self, source: str, target: str) -> Sequence[Hop]:
+        """Return hop by hop how a packet goes from a running container to ``NAME[:PORT][/udp]`` and where it stops.
+
+        The last hop is the first that does not pass, or the connection. Raises Conflict when the container does not run.
+        """
+        from notebook_containers.engine.tracing import trace
+
+        return trace(self._parts, self, source, target)
 
     def members(self, name: str) -> Sequence[str]:
         """Return the names of the running containers in a network."""

@@ -100,6 +100,11 @@ def strange(netfilter: NetlinkSocket, kernel: NetlinkSocket) -> str:
     return "" if found == wanted else f"there are {found}, and {wanted} are needed"
 
 
+def is_metadata(address: str) -> bool:
+    """Tell whether nothing but DNS is reached at the address: a cloud's metadata, link-local ones."""
+    return any(ipaddress.ip_address(address) in ipaddress.ip_network(text) for text in _METADATA)
+
+
 def _count(requests: Sequence[Request]) -> int:
     return sum(request.what.startswith("firewall: rule") for request in requests)
 

@@ -102,6 +102,20 @@ def check_alias(text: str) -> str:
     return text
 
 
+def address_in_hosts(hosts_text: str, name: str) -> str:
+    """Return the first address of a name in a hosts file, or an empty text."""
+    for line in hosts_text.splitlines():
+        words = line.partition("#")[0].split()
+        if name.lower() in (word.lower() for word in words[1:]):
+            return words[0]
+    return ""
+
+
+def servers_and_search(resolv_text: str) -> tuple[list[str], list[str]]:
+    """Return the name servers and the search domains of a resolv.conf."""
+    return _all_words(resolv_text, "nameserver"), _words(resolv_text, "search")
+
+
 def _name(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise InvalidArgument(f"{text!r} is no host name", hint="letters, digits, dots, dashes and underscores only")

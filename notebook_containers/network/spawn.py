@@ -21,6 +21,15 @@ def spawn(module: str, plan: Mapping[str, object], *, descriptors: Sequence[int]
     module must fork once (the part that stays belongs to init), then write "ready <pid>" or "failed <why>" to standard output and close
     it. Raises NetworkError beginning with ``what``.
     """
+    said = ask(module, plan, descriptors=descriptors, what=what)
+    word, _, rest = said.strip().partition(" ")
+    if word != "ready" or not rest.isdecimal():
+        raise NetworkError(f"{what}: {' '.join(rest.split()) or 'the process did not start'}")
+    return int(rest)
+
+
+def ask(module: str, plan: Mapping[str, object], *, descriptors: Sequence[int], what: str, timeout_s: float = _TIMEOUT_S) -> str:
+    """Run ``main(<plan as JSON>)`` of a module of this package as :func:`spawn` does, and return what it wrote to standard output."""
     root = str(Path(__file__).resolve().parents[2])
     try:
         done = subprocess.run(
@@ -32,12 +41,9 @@ def spawn(module: str, plan: Mapping[str, object], *, descriptors: Sequence[int]
             stderr=subprocess.DEVNULL,
             pass_fds=descriptors,
             start_new_session=True,
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except (OSError, subprocess.SubprocessError) as err:
         raise NetworkError(f"{what}: {err}") from err
-    word, _, rest = done.stdout.decode("utf-8", "replace").strip().partition(" ")
-    if word != "ready" or not rest.isdecimal():
-        raise NetworkError(f"{what}: {' '.join(rest.split()) or 'the process did not start'}")
-    return int(rest)
+    return done.stdout.decode("utf-8", "replace")

@@ -195,6 +195,7 @@ COMPOSE_IMAGES = Table(
 )
 COMPOSE_TOP = Table(name="compose top", columns={"service": "text", "#": "count", **TOP.columns})
 COMPOSE_LS = Table(name="compose ls", columns={"name": "text", "status": "text", "config_files": "text"})
+TRACE = Table(name="trace", columns={"step": "count", "hop": "text", "where": "text", "passes": "flag", "detail": "text"})
 PORT = Table(name="port", columns={"container": "text", "host": "text"})
 EVENTS = Table(
     name="events", columns={"time": "time", "type": "text", "action": "text", "id": "text", "name": "text", "attributes": "structure"}
@@ -209,7 +210,7 @@ TABLES: Mapping[str, Table] = {
     for t in (
         *(PS, IMAGES, DIGESTS, PLATFORMS, HISTORY, DIFF, NETWORKS, VOLUMES, TOP, STATS),
         *(COMPOSE_PS, COMPOSE_IMAGES, COMPOSE_TOP, COMPOSE_LS),
-        *(DF, CHECK, REMOVED, BUILDER, TARGETS, OUTLINE, STEPS, PORT, EVENTS, DOCTOR, SEARCH),
+        *(DF, CHECK, REMOVED, BUILDER, TARGETS, OUTLINE, STEPS, PORT, TRACE, EVENTS, DOCTOR, SEARCH),
     )
 }
 

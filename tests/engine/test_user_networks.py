@@ -157,19 +157,7 @@ def test_containers_of_a_user_reach_each_other(people: dict[str, Person], outsid
         "removed too early": "network web is used by server",
     }
     deadline = time.monotonic() + 30
-    while left := running(people[ids]):
+    while left := people[ids].processes():
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert not (people[ids].home / "run" / "networks" / "holder").exists()
-
-
-def running(who: Person) -> list[str]:
-    """The processes of a user."""
-    found = []
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            if os.stat(f"/proc/{name}").st_uid == who.uid:
-                found.append(Path(f"/proc/{name}/comm").read_text().strip())
-        except OSError:
-            continue
-    return found

@@ -298,6 +298,8 @@ def test_a_published_ports_address_is_a_link(kernel: Kernel) -> None:
     assert shown.text.startswith("'http://127.0.0.1:")
     assert shown.result["text/html"].startswith('<a href="http://127.0.0.1:')
     assert "<a href" in kernel.ok("%container_ps").result["text/html"]
+    kernel.ok("hops = %container_network trace web 127.0.0.1:81")
+    assert kernel.ok("list(hops.hop), list(hops.passes)").text == "(['name', 'route', 'listener'], [True, True, False])"
     kernel.ok("%container_update -p 81 web")
     assert kernel.ok("len(engine.containers.get('web').ports)").text == "2"
     kernel.ok("engine.close()")
