@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 
 import click
@@ -87,8 +88,13 @@ def _inspect(volumes: tuple[str, ...], *, format: str | None) -> Result:
     return Documents(documents=documents, failures=failures)
 
 
-def _prune(*, all: bool, force: bool, filter: tuple[str, ...]) -> Result:  # noqa: ARG001
-    """Remove anonymous volumes that no container has, with --all named ones too."""
+def _prune(*, all: bool, force: bool, filter: tuple[str, ...]) -> Result:
+    """Remove anonymous volumes that no container has; with --all those that have a name too, after a question or with --force."""
+    if all and not force:
+        what = "every volume that no container has, named ones too, with the files in them"
+        if face().cell is not None or not sys.stdin.isatty():
+            raise InvalidArgument(f"volume prune --all removes {what}", hint="confirm it with --force")
+        click.confirm(f"This removes {what}. Go on?", abort=True)
     result = face().engine.volumes.prune({**from_words(filter), **({"all": True} if all else {})})
     deleted = result["VolumesDeleted"]
     lines = ["Deleted Volumes:", *deleted, ""] if isinstance(deleted, list) and deleted else []
@@ -153,7 +159,7 @@ COMMANDS: Mapping[str, click.Command] = {
         "prune",
         _prune,
         click.Option(["-a", "--all"], is_flag=True, help="Also those that have a name."),
-        click.Option(["-f", "--force"], is_flag=True, help="Do not ask (never asked here)."),
+        click.Option(["-f", "--force"], is_flag=True, help="Do not ask."),
         click.Option(["--filter"], multiple=True, metavar="KEY=VALUE", help="Only those that match: label=…, label!=…"),
     ),
     "export": _command(
