@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from notebook_containers.compose import long_forms as long, short_forms as short
+from notebook_containers.compose import long_forms as long, short_forms as short, values
 from notebook_containers.compose.shapes import (
     Shape,
     anything,
     checked,
     command,
+    converted,
     duration,
     either,
     expanded,
@@ -33,9 +34,14 @@ from notebook_containers.compose.shapes import (
 from notebook_containers.engine import words
 
 _LABELS = pairs(empty="")
+_COUNT = converted(values.integer(values.count), "a whole number")
+_ADDRESS = checked(values.address, "an address")
+_SUBNET = checked(values.subnet, "a subnet")
+_MAC = long.not_empty(checked(values.mac, "a MAC address"))
 _OPTIONS = mapping_of(scalar)
 _ULIMITS = mapping_of(either(short.ulimit, fields({"soft": integer, "hard": integer})))
-_GRANTS = list_of(either(short.grant, fields({"source": text, "target": text, "uid": text, "gid": text, "mode": mode})))
+_GRANT = fields({"source": text, "target": checked(values.granted, "a path"), "uid": text, "gid": text, "mode": mode})
+_GRANTS = list_of(either(short.grant, _GRANT))
 _RATES = list_of(fields({"path": text, "rate": long.rate}, extensions=False))
 _REQUESTS = list_of(fields(long.DEVICE_REQUEST))
 _UPDATE = fields(
@@ -79,7 +85,7 @@ BUILD: Mapping[str, Shape] = {
 
 DEPLOY: Mapping[str, Shape] = {
     "mode": one_of("replicated", "global", "replicated-job", "global-job"),
-    "replicas": integer,
+    "replicas": _COUNT,
     "labels": _LABELS,
     "update_config": _UPDATE,
     "rollback_config": _UPDATE,
@@ -133,7 +139,7 @@ SERVICE: Mapping[str, Shape] = {
     "cpu_rt_period": long.microseconds,
     "cpu_rt_runtime": long.microseconds,
     "cpus": long.cpus,
-    "cpuset": text,
+    "cpuset": long.not_empty(checked(values.cpus, "numbers of CPUs")),
     "cpu_shares": integer,
     "command": command,
     "configs": _GRANTS,
@@ -153,9 +159,9 @@ SERVICE: Mapping[str, Shape] = {
         long.needed,
     ),
     "deploy": fields(DEPLOY, nullable=True),
-    "device_cgroup_rules": texts,
+    "device_cgroup_rules": list_of(checked(values.device_rule, "a rule"), unique=True),
     "devices": list_of(either(short.device, fields({"source": text, "target": text, "permissions": text}))),
-    "dns": text_or_texts,
+    "dns": list_of(_ADDRESS, single=True, unique=True),
     "dns_opt": texts,
     "dns_search": text_or_texts,
     "domainname": text,
@@ -163,7 +169,7 @@ SERVICE: Mapping[str, Shape] = {
     "provider": fields({"type": text, "options": mapping_of(long.provider_option)}),
     "environment": pairs(),
     "env_file": list_of(either(long.env_file, long.env_file_long), single=True),
-    "expose": list_of(text, unique=True),
+    "expose": list_of(checked(values.exposed, "a port"), unique=True),
     "extends": long.extends,
     "external_links": texts,
     "extra_hosts": short.extra_hosts,
@@ -175,7 +181,7 @@ SERVICE: Mapping[str, Shape] = {
             "test": long.health_test,
             "timeout": duration,
             "interval": duration,
-            "retries": integer,
+            "retries": _COUNT,
             "start_period": duration,
             "start_interval": duration,
             "disable": flag,
@@ -192,8 +198,8 @@ SERVICE: Mapping[str, Shape] = {
     "mem_limit": size,
     "mem_reservation": size,
     "memswap_limit": size,
-    "mem_swappiness": integer,
-    "mac_address": text,
+    "mem_swappiness": converted(values.integer(values.swappiness), "a whole number"),
+    "mac_address": _MAC,
     "models": long.models,
     "network_mode": text,
     "networks": names_or(
@@ -204,10 +210,10 @@ SERVICE: Mapping[str, Shape] = {
                     "driver_opts": _OPTIONS,
                     "gw_priority": integer,
                     "interface_name": text,
-                    "ipv4_address": text,
-                    "ipv6_address": text,
-                    "link_local_ips": texts,
-                    "mac_address": text,
+                    "ipv4_address": checked(values.address4, "an address"),
+                    "ipv6_address": checked(values.address6, "an address"),
+                    "link_local_ips": list_of(_ADDRESS, unique=True),
+                    "mac_address": _MAC,
                     "priority": integer,
                 },
                 nullable=True,
@@ -217,10 +223,10 @@ SERVICE: Mapping[str, Shape] = {
         lambda one: one.with_value({}),
     ),
     "oom_kill_disable": flag,
-    "oom_score_adj": integer,
+    "oom_score_adj": converted(values.integer(values.oom_score), "a whole number"),
     "pid": long.nullable(text),
     "pids_limit": integer,
-    "platform": long.not_empty(text),
+    "platform": long.not_empty(checked(values.platform, "a platform")),
     "ports": expanded(long.port),
     "post_start": list_of(long.hook),
     "pre_start": list_of(anything),
@@ -231,7 +237,7 @@ SERVICE: Mapping[str, Shape] = {
     "read_only": flag,
     "restart": long.not_empty(checked(long.restart, "a restart policy")),
     "runtime": text,
-    "scale": integer,
+    "scale": _COUNT,
     "secrets": _GRANTS,
     "security_opt": list_of(checked(lambda word: words.security([word]), "a security option"), unique=True),
     "shm_size": size,
@@ -240,7 +246,7 @@ SERVICE: Mapping[str, Shape] = {
     "stop_signal": long.not_empty(checked(words.stop_signal, "a signal")),
     "storage_opt": mapping_of(scalar),
     "sysctls": pairs(empty=""),
-    "tmpfs": text_or_texts,
+    "tmpfs": list_of(checked(values.tmpfs, "a path"), single=True, unique=True),
     "tty": flag,
     "ulimits": _ULIMITS,
     "use_api_socket": flag,
@@ -264,7 +270,7 @@ NETWORK = long.relocated(
                 {
                     "driver": text,
                     "config": list_of(
-                        fields({"subnet": text, "ip_range": text, "gateway": text, "aux_addresses": mapping_of(text)}),
+                        fields({"subnet": _SUBNET, "ip_range": _SUBNET, "gateway": _ADDRESS, "aux_addresses": mapping_of(_ADDRESS)}),
                     ),
                     "options": mapping_of(scalar),
                 }

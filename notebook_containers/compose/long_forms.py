@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 
-from notebook_containers.compose import short_forms as short, units
+from notebook_containers.compose import short_forms as short, units, values
 from notebook_containers.compose.nodes import Node, default
 from notebook_containers.compose.shapes import (
     Setting,
@@ -15,7 +14,6 @@ from notebook_containers.compose.shapes import (
     converted,
     fields,
     flag,
-    integer,
     list_of,
     mapping_of,
     mode,
@@ -52,13 +50,6 @@ def _positive_cpus(word: str) -> float:
     if not 0 <= count < 10_000:
         raise InvalidArgument(f"{word!r} is no number of CPUs", hint="write 0.5")
     return count
-
-
-def _address(word: str) -> None:
-    try:
-        ipaddress.ip_address(word)
-    except ValueError as err:
-        raise InvalidArgument(f"{word!r} is no address of this host") from err
 
 
 def _count(word: str) -> int:
@@ -303,9 +294,9 @@ _PORT = fields(
     {
         "name": text,
         "mode": one_of("ingress", "host"),
-        "host_ip": checked(_address, "an address"),
-        "target": integer,
-        "published": text,
+        "host_ip": not_empty(checked(values.address, "an address")),
+        "target": converted(values.integer(values.port), "a port"),
+        "published": not_empty(checked(values.port_range, "a port")),
         "protocol": one_of("tcp", "udp", "sctp"),
         "app_protocol": text,
     }
@@ -314,7 +305,7 @@ _MOUNT = fields(
     {
         "type": one_of("bind", "volume", "tmpfs", "image", "cluster", "npipe"),
         "source": text,
-        "target": text,
+        "target": checked(values.inside, "a path"),
         "read_only": flag,
         "consistency": text,
         "bind": fields(
