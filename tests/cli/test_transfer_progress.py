@@ -160,12 +160,14 @@ def test_a_build_fetches_the_image_that_it_needs_and_shows_it(nbc: Nbc, slow: st
     nbc("rmi", "fetched")
 
 
-def test_a_build_whose_image_is_nowhere_says_so_in_one_line(nbc: Nbc, scripted: Callable[..., Scripted], tmp_path: Path) -> None:  # noqa: F811
+def test_a_build_whose_image_is_nowhere_says_why(nbc: Nbc, scripted: Callable[..., Scripted], tmp_path: Path) -> None:  # noqa: F811
     name = f"{scripted().host}/none:1"
     (tmp_path / "Dockerfile").write_text(f"FROM {name}\n")
     done = nbc("build", str(tmp_path))
-    assert f"no image {name!r}" in done.line
-    assert "cannot be fetched" in done.line
+    assert done.status == 1
+    last = done.err.splitlines()[-1]
+    assert last.startswith(f"nbc: no image {name!r}, and it cannot be fetched: ")
+    assert done.err.count("cannot be fetched") == 2, "at its step, and at the end"
 
 
 def test_a_commit_and_an_export_are_shown(nbc: Nbc, tmp_path: Path) -> None:
