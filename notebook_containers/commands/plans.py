@@ -18,6 +18,8 @@ SIGNS: Mapping[Status, str] = {"waiting": "·", "running": "▶", "done": "✓",
 
 
 _LEAST_S = 0.001
+_FETCHED_S = 1.0
+"""A FROM that took so long got its image from elsewhere; finding one that is here may take a moment on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ def built(steps: Sequence[PlannedStep], results: Iterable[StepResult]) -> BuildP
 
 
 def _took(result: StepResult) -> bool:
-    return result.seconds >= _LEAST_S
+    return result.seconds >= _FETCHED_S
 
 
 def standing(state: BuildState) -> BuildPlan:
