@@ -1,0 +1,57 @@
+"""``nbc build``: the flags that reach RUN, the labels, and ``--progress``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Nbc
+from tests.home import BASE
+
+pytestmark = pytest.mark.root
+
+TOLD = """
+echo "files $(ulimit -n)"
+set -- $(stat -f -c '%b %s' /dev/shm); echo "shm $(($1 * $2))"
+echo "host $(sed -n 's/[ \t]db$//p' /etc/hosts)"
+echo "memory $(cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max)"
+cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us 2>/dev/null || cat /sys/fs/cgroup/cpu.max
+"""
+LIMITS = ["--ulimit", "nofile=77:77", "--shm-size", "1m", "--memory", "64m", "--cpus", "0.5", "--add-host", "db:10.9.8.7"]
+
+
+def test_limits_and_hosts_reach_run(nbc: Nbc, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nRUN <<'END'{TOLD}END\n")
+    done = nbc("build", "--progress", "plain", "--network", "none", *LIMITS, "-t", "limited", str(tmp_path))
+    assert done.status == 0, done.err
+    said = [line.split(" ", 2)[2] for line in done.err.splitlines() if re.match(r"#2 \d+\.\d\d ", line)]
+    assert said[:4] == ["files 77", f"shm {1 << 20}", "host 10.9.8.7", f"memory {64 << 20}"]
+    quota, period = map(int, " ".join(said[4:]).split())
+    assert quota * 2 == period
+    nbc.ok("rmi", "limited")
+
+
+def test_labels_are_the_images(nbc: Nbc, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=file b=file\n")
+    nbc.ok("build", "-q", "--label", "b=given", "--label", "empty", "-t", "labelled", str(tmp_path))
+    (document,) = json.loads(nbc.ok("image", "inspect", "labelled"))
+    assert document["Config"]["Labels"] == {"a": "file", "b": "given", "empty": ""}
+    nbc.ok("rmi", "labelled")
+
+
+def test_progress_by_word_and_by_the_environment(nbc: Nbc, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    raw = nbc("build", "--progress", "rawjson", str(tmp_path))
+    assert [set(json.loads(line)) for line in raw.err.splitlines()] == [{"vertexes"}] * len(raw.err.splitlines())
+    assert nbc("build", str(tmp_path), env={"BUILDKIT_PROGRESS": "rawjson"}).err.startswith('{"vertexes":')
+    assert nbc("build", "--progress", "quiet", str(tmp_path)).err == ""
+    assert nbc("build", str(tmp_path)).err.startswith("#1 [1/2] FROM scratch\n")
+    refused = nbc("build", "--progress", "tty", str(tmp_path))
+    assert (refused.status, refused.line) == (
+        1, "nbc: --progress tty: there is no terminal that can move its cursor; use --progress plain",
+    )  # fmt: skip
+    assert nbc("build", "--progress", "fancy", str(tmp_path)).status == 125
+    nbc.ok("image", "prune", "-f")
