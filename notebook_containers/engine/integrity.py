@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.engine import launch
 from notebook_containers.engine.documents import ContainerDocument
-from notebook_containers.engine.leaks import leaks, mend_leak
+from notebook_containers.engine.leaks import MENDED, leaks, mend_leak
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.recover import is_lost, settle
 from notebook_containers.errors import ContainerNotFound, Error, ImageNotFound, InvalidDocument
@@ -76,7 +76,9 @@ def mend(parts: Parts, containers: Containers, *, quick: bool, force: bool) -> C
         answers = {(r.finding.kind, r.finding.subject): r for r in done}
         answers.update({(r.finding.kind, r.finding.subject): r for r in repair(parts.store, source, quick=quick, force=True)})
         done = list(answers.values())
-    done += [_mend_one(parts, containers, found, force=force) for found in _engine_findings(parts) if not found.garbage]
+    done += [
+        _mend_one(parts, containers, found, force=force) for found in _engine_findings(parts) if not found.garbage or found.kind in MENDED
+    ]
     return Checked(findings=inspect(parts, quick=quick).findings, repairs=tuple(done))
 
 

@@ -74,7 +74,7 @@ def _addresses(parts: Parts, known: set[str]) -> Iterator[Finding]:
 
 
 def _groups(known: set[str]) -> Iterator[Finding]:
-    """Cgroups that nobody is in, not quite new ones: another store's container may be about to begin there."""
+    """Cgroups that nobody is in, whosever they were, and not quite new: another store's container may be about to begin there."""
     tops = (_CGROUPS, *sorted(_CGROUPS.iterdir())) if _CGROUPS.is_dir() else ()
     seen: set[str] = set()
     for place in (top / CGROUP_PARENT for top in tops):
@@ -82,7 +82,9 @@ def _groups(known: set[str]) -> Iterator[Finding]:
             for path in sorted(place.iterdir()):
                 if _ID.match(path.name) and path.name not in known | seen and _is_empty(path):
                     seen.add(path.name)
-                    yield Finding(kind="cgroup-leaked", subject=path.name, detail=f"{path} is empty, and its container is gone")
+                    yield Finding(
+                        kind="cgroup-leaked", subject=path.name, detail=f"{path} is empty, and its container is gone", garbage=True
+                    )
 
 
 def _is_empty(group: Path) -> bool:
@@ -160,6 +162,9 @@ def _mend_rules(parts: Parts, subject: str) -> str:
     mend_rules()
     return "written anew"
 
+
+MENDED = frozenset({"cgroup-leaked"})
+"""Garbage that no collection frees."""
 
 _MENDERS: Mapping[str, Callable[[Parts, str], str]] = {
     "process-leaked": _end_process,
