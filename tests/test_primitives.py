@@ -36,6 +36,7 @@ SPAWNS = {
     "cli/lessons.py": "becomes JupyterLab in the user's terminal, with the user's own environment: nothing of a container takes part",
 }
 PROC_WRITES = {
+    "runtime/clocks.py": "the clocks of its own new time namespace, before the container's files are there",
     "runtime/container.py": "oom_score_adj of the process we have just made, before it runs anything, in our own /proc",
     "network/forwarder.py": "its own name, before it joins anything",
     "network/redirector.py": "its own name",

@@ -219,12 +219,13 @@ def change(tree: int, options: Options) -> None:
         syscalls.mount_setattr(tree, "", flags, propagation=options.propagation)
 
 
-def show_owners(tree: int, user: int) -> None:
+def show_owners(tree: int, user: int, *, recursive: bool = False) -> None:
     """Show the owners of the detached mount ``tree`` as the ids that the user namespace ``user`` (a descriptor) gives them outside.
 
     Linux 5.12; EINVAL where the file system cannot do it.
     """
-    syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, set_=syscalls.MOUNT_ATTR_IDMAP, user=user)
+    flags = syscalls.AT_EMPTY_PATH | (syscalls.AT_RECURSIVE if recursive else 0)
+    syscalls.mount_setattr(tree, "", flags, set_=syscalls.MOUNT_ATTR_IDMAP, user=user)
 
 
 def clone(fd: int, *, recursive: bool = False) -> int:

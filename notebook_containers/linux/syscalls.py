@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = _libc.ptrace.restype = ctypes.c_long
@@ -17,6 +18,8 @@ _NUMBERS = {
     "capset": 126 if _X86 else 91,
     "pivot_root": 155 if _X86 else 41,
     "keyctl": 250 if _X86 else 219,
+    "ioprio_set": 251 if _X86 else 30,
+    "sched_setattr": 314 if _X86 else 274,
     "renameat2": 316 if _X86 else 276,
     "seccomp": 317 if _X86 else 277,
     "bpf": 321 if _X86 else 280,
@@ -199,6 +202,22 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     low = [m & 0xFFFFFFFF for m in (effective, permitted, inheritable)]
     high = [m >> 32 for m in (effective, permitted, inheritable)]
     syscall("capset", (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(*low, *high))
+
+
+def sched_setattr(policy: int, flags: int, nice: int, priority: int, times: tuple[int, int, int]) -> None:
+    """sched_setattr(2) for this thread; ``times`` are runtime, deadline and period in nanoseconds."""
+    attributes = struct.pack("=IIQiIQQQII", 56, policy, flags, nice, priority, *times, 0, 0)
+    syscall("sched_setattr", 0, attributes, 0)
+
+
+def ioprio_set(class_: int, priority: int) -> None:
+    """ioprio_set(2) for this thread."""
+    syscall("ioprio_set", 1, 0, class_ << 13 | priority)
+
+
+def personality(value: int) -> None:
+    """personality(2)."""
+    check("personality", _libc.personality(ctypes.c_ulong(value)))
 
 
 def getsockopt(fd: int, level: int, option: int, data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from notebook_containers.errors import RuntimeFailure, StartFailed, Unsupported
 from notebook_containers.linux import namespaces, process as processes
-from notebook_containers.runtime import document, init, outside
+from notebook_containers.runtime import clocks, document, init, outside
 from notebook_containers.runtime.document import PlainBundle, Table
 
 
@@ -125,7 +125,9 @@ def spawn(
             joins.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
         else:
             made.add(kind)
-            new |= namespaces.FLAGS[kind] if kind != "cgroup" else 0
+            # its own cgroup must be entered first, and clocks are set between the making and the entering of their namespace
+            late = kind == "cgroup" or (kind == "time" and clocks.offsets(linux))
+            new |= 0 if late else namespaces.FLAGS[kind]
     plan.made, plan.joined = frozenset(made), frozenset(foreign)
     plan.own = frozenset(document.text(entry, "type") for entry in document.tables(linux, "namespaces")) - plan.joined
     plan.mapped = plan.mapped or any(document.text(entry, "type") == "user" for entry in document.tables(linux, "namespaces"))
@@ -149,7 +151,7 @@ def _single(linux: Table) -> bool:
 def _keeps_caller(linux: Table) -> bool:
     """Whether this process's own id exists inside: then init stays what it is (as with --userns keep-id, not root)."""
     own = os.geteuid()
-    return any(outside <= own < outside + size for _, outside, size in _map(linux, "uidMappings"))
+    return any(outside <= own < outside + size for _, outside, size in document.id_map(linux, "uidMappings"))
 
 
 def _namespace_hint() -> str:
@@ -162,11 +164,15 @@ def prepare(life: Life, plan: init.Plan, bundle: PlainBundle) -> None:
     """Write what only the parent can write for a new process, and let it begin."""
     linux = bundle.linux()
     if "user" in plan.made:
-        namespaces.write_id_maps(life.pid, _map(linux, "uidMappings"), _map(linux, "gidMappings"))
+        namespaces.write_id_maps(life.pid, document.id_map(linux, "uidMappings"), document.id_map(linux, "gidMappings"))
     adjust_oom(life.pid, bundle)
     if plan.become_root and os.geteuid() == 0 and bundle.root_mounts and bundle.options:
         for fd in {*life.outputs, life.stdin} - {-1}:  # its root may open its streams again
-            os.fchown(fd, namespaces.outside(_map(linux, "uidMappings"), 0), namespaces.outside(_map(linux, "gidMappings"), 0))
+            os.fchown(
+                fd,
+                namespaces.outside(document.id_map(linux, "uidMappings"), 0),
+                namespaces.outside(document.id_map(linux, "gidMappings"), 0),
+            )
         outside.send(bundle, life.pid, life.channel)
     life.channel.send(b"g")
 
@@ -176,13 +182,6 @@ def adjust_oom(pid: int, bundle: PlainBundle) -> None:
     if "oomScoreAdj" in bundle.process():
         with open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
             file.write(str(document.number(bundle.process(), "oomScoreAdj")))
-
-
-def _map(linux: Table, key: str) -> list[tuple[int, int, int]]:
-    return [
-        (document.number(entry, "containerID"), document.number(entry, "hostID"), document.number(entry, "size"))
-        for entry in document.tables(linux, key)
-    ]
 
 
 def await_ready(life: Life) -> None:

@@ -77,6 +77,11 @@ def numbers(data: Table, key: str) -> list[int]:
     return [item for item in _list(data, key) if isinstance(item, int)]
 
 
+def id_map(data: Table, key: str) -> list[tuple[int, int, int]]:
+    """Return the lines of ``uidMappings`` or ``gidMappings``: inside id, outside id, count."""
+    return [(number(entry, "containerID"), number(entry, "hostID"), number(entry, "size")) for entry in tables(data, key)]
+
+
 def text(data: Table, key: str, default: str = "") -> str:
     """Return the text at ``key``."""
     value = data.get(key, default)

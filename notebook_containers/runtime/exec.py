@@ -17,7 +17,7 @@ import stat
 
 from notebook_containers.errors import Error, RuntimeFailure, StartFailed
 from notebook_containers.linux import namespaces, process as processes, syscalls
-from notebook_containers.runtime import console, container, document, launch, limits, unseen, wire
+from notebook_containers.runtime import console, container, document, launch, limits, scheduling, unseen, wire
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.document import Table
 
@@ -196,7 +196,7 @@ def _may_set_groups(pid: int) -> bool:
 
 def _complete(process: Table, own: Table) -> Table:
     """Fill in from the container's process what an exec request leaves out; it never gets more rights by silence."""
-    inherited: Table = {key: own[key] for key in ("capabilities", "rlimits") if key in own and key not in process}
+    inherited: Table = {key: own[key] for key in ("capabilities", "rlimits", *scheduling.MEMBERS) if key in own and key not in process}
     locked: Table = {"noNewPrivileges": True} if document.flag(own, "noNewPrivileges") else {}
     return {**process, **inherited, **locked}
 

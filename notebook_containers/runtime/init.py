@@ -167,7 +167,7 @@ def bind_from_outside(plan: Plan) -> None:
     if plan.outside:
         plan.early = {number: tree for number, tree in plan.outside.items() if number != outside.ROOT}
     else:
-        plan.early |= rootfs.bind_early(list(document.tables(plan.config, "mounts")))
+        plan.early |= rootfs.bind_early(list(document.tables(plan.config, "mounts")), but=plan.early)
 
 
 def isolate_mounts(plan: Plan) -> None:

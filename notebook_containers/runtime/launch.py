@@ -13,7 +13,7 @@ import stat
 
 from notebook_containers.errors import StartFailed
 from notebook_containers.linux import capabilities, mounts, process as processes, syscalls
-from notebook_containers.runtime import document
+from notebook_containers.runtime import document, scheduling
 from notebook_containers.runtime.document import Table
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,7 +41,8 @@ def enter_directory(path: str, *, make: bool = True) -> None:
 
 
 def set_limits(process: Table) -> None:
-    """Apply the resource limits; a hard limit above what we may set becomes the highest allowed one."""
+    """Apply the resource limits and the scheduling; a hard limit above what we may set becomes the highest allowed one."""
+    scheduling.apply(process)
     for entry in document.tables(process, "rlimits"):
         kind = _limit_kind(entry)
         soft, hard = _limit(document.number(entry, "soft")), _limit(document.number(entry, "hard"))

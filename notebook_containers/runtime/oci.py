@@ -13,7 +13,18 @@ import time
 
 from notebook_containers.errors import Conflict, Error, InvalidArgument, RuntimeFailure, StartFailed, Unsupported
 from notebook_containers.linux import process as processes, seccomp
-from notebook_containers.runtime import container, document, exec as execution, hooks, limits, ociinit, ocirecord, ocispec
+from notebook_containers.runtime import (
+    container,
+    document,
+    exec as execution,
+    hooks,
+    idmapped,
+    limits,
+    ociinit,
+    ocirecord,
+    ocispec,
+    scheduling,
+)
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.ocilog import Log
 from notebook_containers.runtime.ocirecord import Record
@@ -107,11 +118,15 @@ class _Birth:
         plan.mapped = _in_user_namespace()
         plan.no_pivot, plan.new_keyring = document.flag(self.request, "noPivot"), not document.flag(self.request, "noNewKeyring")
         plan.preserved = document.number(self.request, "preserveFds")
+        plan.early = idmapped.make(bundle)
         try:
             container.spawn(self.life, plan, bundle.linux(), container.Kept(), lambda: ociinit.run(plan), before_join=self.limits.enter)
         finally:
             theirs.close()
             listener.close()
+            for fd in plan.early.values():
+                os.close(fd)
+            plan.early = {}
         self.kept.update(pid=self.life.pid, pidStarted=processes.start_time(self.life.pid))
         self.record.write(self.kept)
         container.prepare(self.life, plan, bundle)
@@ -273,6 +288,7 @@ def execute(request: Table, process: Table, log: Log) -> tuple[int, int]:
             log.warn(text)
         add_environment(process, request)
         bundle = record.bundle(kept)
+    scheduling.take_personality(bundle.linux())  # the command inherits it from this process, which does nothing else
     preserved = document.number(request, "preserveFds")
     pid, masters = execution.join(kept, process, bundle, [0, 1, 2], preserved=preserved, foreign=True)
     master = masters[0] if masters else -1

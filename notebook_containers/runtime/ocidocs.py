@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from notebook_containers import __version__
 from notebook_containers.linux import capabilities, mounts, namespaces
-from notebook_containers.runtime import hooks
+from notebook_containers.runtime import hooks, idmapped
 from notebook_containers.runtime.document import Table
 
 VERSION_MIN, VERSION_MAX = "1.0.0", "1.2.0"
@@ -35,7 +35,7 @@ def features() -> Table:
         "ociVersionMin": VERSION_MIN,
         "ociVersionMax": VERSION_MAX,
         "hooks": list(hooks.KINDS),
-        "mountOptions": sorted(mounts.WORDS),
+        "mountOptions": sorted({*mounts.WORDS, *idmapped.WORDS}),
         "linux": {
             "namespaces": sorted(namespaces.FLAGS),
             "capabilities": list(capabilities.NAMES),
@@ -51,7 +51,7 @@ def features() -> Table:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {"notebook-containers.version": __version__},
         "potentiallyUnsafeConfigAnnotations": [],

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 
 from notebook_containers.linux import process as processes, syscalls
-from notebook_containers.runtime import console, document, hooks, init, launch, pivot, rootfs
+from notebook_containers.runtime import clocks, console, document, hooks, init, launch, pivot, rootfs, scheduling
 from notebook_containers.runtime.document import PlainBundle, Table
 
 
@@ -41,7 +41,7 @@ def run(plan: Plan) -> None:
 
 def _lead_a_session(plan: Plan) -> None:
     os.setsid()
-    processes.keep_only([plan.channel.fileno(), plan.listener.fileno(), *range(3, 3 + plan.preserved)])
+    processes.keep_only([plan.channel.fileno(), plan.listener.fileno(), *plan.early.values(), *range(3, 3 + plan.preserved)])
     os.umask(0)
 
 
@@ -51,6 +51,11 @@ def _wait_for_the_creator(plan: Plan) -> None:
         os._exit(125)
     if plan.joined:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # who lives in those namespaces must not look into us (CVE-2016-9962)
+
+
+def _set_clocks(plan: Plan) -> None:
+    if "time" in plan.made:
+        clocks.set_offsets(clocks.offsets(plan.bundle.linux()))
 
 
 def _become_root(plan: Plan) -> None:
@@ -117,6 +122,7 @@ def _enter_ready_root(plan: Plan) -> None:
 def _take_identity(plan: Plan) -> None:
     process = plan.bundle.process()
     early = b"" if document.flag(process, "noNewPrivileges") else plan.bundle.seccomp
+    scheduling.take_personality(plan.bundle.linux())
     init.set_limits(plan)
     # a program that opens /dev/stdout again as its own user must be allowed to, also when the caller made the pipe
     if (uid := document.number(document.table(process, "user"), "uid")) and not document.flag(process, "terminal"):
@@ -168,6 +174,7 @@ def _alone(step: Callable[[Plan], None]) -> Callable[[Plan], None]:
 _STEPS = (
     ("lead a session", _lead_a_session),
     ("wait for its creator", _wait_for_the_creator),
+    ("set its clocks", _set_clocks),
     ("enter its cgroup", init.enter_cgroup),
     ("become root in its user namespace", _become_root),
     ("set the host name", _set_names),

@@ -12,17 +12,16 @@ import resource
 
 from notebook_containers.errors import InvalidArgument, Unsupported
 from notebook_containers.linux import capabilities, namespaces
-from notebook_containers.runtime import document, hooks
+from notebook_containers.runtime import clocks, document, hooks, idmapped, scheduling
 from notebook_containers.runtime.document import Table
 
 CGROUP_PARENT = "notebook-containers"
 
 _NOT_DONE = {
     "": ("vm", "zos", "windows", "solaris"),
-    "process": ("scheduler", "ioPriority", "execCPUAffinity"),
-    "linux": ("intelRdt", "personality", "netDevices", "memoryPolicy", "timeOffsets"),
+    "process": ("execCPUAffinity",),
+    "linux": ("intelRdt", "netDevices", "memoryPolicy"),
 }
-_IDMAP_WORDS = ("idmap", "ridmap")
 # what runc lets every container use, whatever the list of the bundle denies: null, zero, full, random, urandom, tty, console, ptmx, pts
 _DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, -1))
 _SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
@@ -79,7 +78,7 @@ def _check_members(config: Table) -> None:
     for section, names in _NOT_DONE.items():
         found = document.table(config, section) if section else config
         for name in names:
-            if found.get(name) and not (name == "personality" and document.table(found, name).get("domain") == "LINUX"):
+            if found.get(name):
                 raise Unsupported(f"{section}{'.' if section else ''}{name} is not supported", hint="leave it out of config.json")
 
 
@@ -102,6 +101,7 @@ def complete_process(process: Table) -> list[str]:
     if not cwd.startswith("/"):
         raise InvalidArgument(f"process.cwd must be an absolute path, not {cwd!r}")
     _check_rlimits(process)
+    scheduling.check(process)
     return [*_complete_capabilities(process), *_labels(process)]
 
 
@@ -164,6 +164,8 @@ def _complete_linux(done: Completed, identity: str) -> None:
     linux = {**document.table(done.config, "linux")}
     done.config["linux"] = linux
     _check_namespaces(linux)
+    clocks.check(linux)
+    scheduling.check_personality(linux)
     if document.text(linux, "mountLabel") and not selinux():
         done.warnings.append("linux.mountLabel is left out: SELinux is not active on this kernel")
     elif document.text(linux, "mountLabel"):
@@ -212,8 +214,7 @@ def _complete_mounts(done: Completed, bundle: str) -> None:
         destination, words = document.text(entry, "destination"), document.texts(entry, "options")
         if not destination:
             raise InvalidArgument(f"mounts[{number}] has no destination")
-        if entry.get("uidMappings") or entry.get("gidMappings") or any(word in _IDMAP_WORDS for word in words):
-            raise Unsupported(f"the mount on {destination} asks for other ids (idmap), which is not supported")
+        idmapped.check(entry, document.table(done.config, "linux"))
         source = document.text(entry, "source")
         if _is_bind(entry, words) and not source.startswith("/"):
             source = os.path.join(bundle, source)

@@ -10,6 +10,7 @@ import errno
 import os
 import posixpath
 import stat
+from collections.abc import Container
 
 from notebook_containers.linux import mounts, syscalls, sysctls
 from notebook_containers.runtime import copyup, document
@@ -89,8 +90,8 @@ def take_root(tree: int) -> Tree:
     return Tree(tree, mapped=True)
 
 
-def bind_early(entries: list[Table]) -> dict[int, int]:
-    """Return detached mounts, by the entry's number, of what must be bound before the host's mounts are cut off.
+def bind_early(entries: list[Table], *, but: Container[int] = ()) -> dict[int, int]:
+    """Return detached mounts, by the entry's number, of what must be bound before the host's mounts are cut off, ``but`` some.
 
     A bind that shares mounts with the host (``shared``, ``slave``) must be a copy of a mount that still does; and a source in another
     container's tree (``/proc/<pid>/root/…``) is copied inside that container's mount namespace, the only place where it can be.
@@ -98,6 +99,8 @@ def bind_early(entries: list[Table]) -> dict[int, int]:
     found = {}
     for number, entry in enumerate(entries):
         source, words = document.text(entry, "source"), document.texts(entry, "options")
+        if number in but:
+            continue
         try:
             if source.startswith("/proc/") and "/root/" in source:
                 found[number] = _borrow(source, words)
