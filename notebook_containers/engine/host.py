@@ -20,6 +20,9 @@ class Host:
     ids: IdMaps | None = None
     hostname: str = "localhost"
     oom_score_adj: int = 0
+    cgroup_v1: bool = False
+    """Whether there are cgroup hierarchies of version 1, alone or beside version 2."""
+
     ulimits: Mapping[str, int] = field(default_factory=dict)
     """Highest hard limits that may be given, by type; without limit when absent."""
 

@@ -118,6 +118,7 @@ def read_host(ids: IdMaps | None = None) -> Host:
         ids=ids,
         hostname=os.uname().nodename or "localhost",
         oom_score_adj=int(Path("/proc/self/oom_score_adj").read_text()),
+        cgroup_v1=any(line.split(":")[1] for line in Path("/proc/self/cgroup").read_text().splitlines()),
         ulimits=highest_ulimits(may_raise=not rootless and "CAP_SYS_RESOURCE" in names),
     )
 

@@ -161,9 +161,21 @@ def notes(options: ContainerOptions, host: Host) -> tuple[str, ...]:
         found.append("--userns auto: files of the host's directories belong to nobody inside; files of volumes have their owners")
     if options.gpus:
         found.append("--gpus gives the device nodes; the driver's libraries must be in the image, in the version of this machine's driver")
+    if _rules_cgroups(options, host):
+        found.append(
+            "with SYS_ADMIN and --cgroupns host the container's root is the machine's for cgroups: on cgroup v1 it can have the kernel run "
+            "programs outside (release_agent); without --cgroupns host it cannot"
+        )
     if options.cpu_rt_runtime and "CAP_SYS_NICE" not in options.cap_add and not options.privileged:
         found.append("a real-time budget is of use only with --cap-add SYS_NICE (and --ulimit rtprio)")
     return tuple(found)
+
+
+def _rules_cgroups(options: ContainerOptions, host: Host) -> bool:
+    """Whether the container's root is the machine's for cgroups: it may mount version 1 hierarchies, and sees their tops."""
+    if not host.cgroup_v1 or host.rootless or options.userns == "auto" or options.cgroupns_mode != "host":
+        return False
+    return "CAP_SYS_ADMIN" in capability_set(options, host)
 
 
 def _rlimits(options: ContainerOptions) -> tuple[Rlimit, ...]:

@@ -330,6 +330,22 @@ def test_rt16_release_agent_is_out_of_reach(engine: Engine) -> None:
     assert set(seen.splitlines()) <= {"mounted"}
 
 
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({"cap_add": ["SYS_ADMIN"], "cgroupns": "host"}, True),
+        ({"privileged": True, "cgroupns": "host"}, True),
+        ({"cap_add": ["SYS_ADMIN"]}, False),
+        ({"privileged": True, "cgroupns": "host", "cap_drop": ["SYS_ADMIN"]}, False),
+        ({"cgroupns": "host"}, False),
+    ],
+)
+def test_rt16_who_could_set_an_agent_is_told_so(engine: Engine, given: CreateKeywords, warned: bool) -> None:
+    version_1 = any(line.split(":")[1] for line in Path("/proc/self/cgroup").read_text().splitlines())
+    texts = engine.containers.create(BASE, ["true"], network="none", **given).warnings
+    assert any("release_agent" in text for text in texts) == (warned and version_1)
+
+
 @pytest.mark.parametrize("word", ["../../x", "/", "/x", "..", "a/../../b", "a\0b", "a\nb", "a//b", ".", "-x/.."])
 def test_rt17_a_parent_group_elsewhere_is_refused(engine: Engine, word: str) -> None:
     """CVE-2023-25809's neighbourhood."""
