@@ -173,7 +173,7 @@ class Endpoints:
                 if watched:
                     self._keep_watch()
                 if lasting and watched:
-                    net.guard.start(self._parts.run)
+                    net.guard.start(self._parts.run, [config.link for config in bridged])
             except BaseException as err:  # raised below, in the thread of the caller
                 failures.append(err)
 

@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from notebook_containers.errors import Error
@@ -26,35 +27,56 @@ _RULES_CHANGED = 1 << 6  # the group NFNLGRP_NFTABLES, number 7
 _NAME = firewall.TABLE.encode() + b"\0"  # as a message about our table has it
 _CAP_NET_ADMIN = 1 << 12
 _TRY_AGAIN_S = 1.0
+_PLACE = "guarded"
 
 
-def start(run: Path) -> None:
-    """Start the process that keeps watch for a store, unless there is one; it ends with the last bridge of ours. Raises NetworkError."""
+def start(run: Path, bridges: Iterable[str]) -> None:
+    """Start the process that keeps watch for a store, unless there is one; it ends with the last of the bridges that it was started for.
+
+    Other stores' bridges are theirs to watch, though one table holds the rules of all. Raises NetworkError.
+    """
+    place = run / _PLACE
+    place.mkdir(mode=0o700, exist_ok=True)
+    for name in bridges:
+        (place / name).touch()
     lock = os.open(run / "guard.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
     else:  # the lock is the open file's: it stays with the process that inherits it
-        plan = {"lock": lock}
-        spawn("notebook_containers.network.guard", plan, descriptors=[lock], what="the firewall cannot be watched")
+        directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            plan = {"lock": lock, "place": directory}
+            spawn("notebook_containers.network.guard", plan, descriptors=[lock, directory], what="the firewall cannot be watched")
+        finally:
+            os.close(directory)
     finally:
         os.close(lock)
 
 
-def watch(stop: int = -1) -> None:
+def watch(stop: int = -1, *, place: int = -1) -> None:
     """Keep the firewall whole until there is no bridge of ours any more, or until the descriptor ``stop`` can be read.
 
+    With the descriptor of a directory, ``place``, only bridges that have a file there count; none when the directory is gone.
     In the network namespace of the calling thread. The table goes with the last bridge, and that is a change like any other.
     """
     with _listener() as rules, NetlinkSocket() as kernel:
         whole, waiting = _renew(kernel), [rules.fileno(), *([stop] if stop >= 0 else [])]
-        while own_bridges(kernel):
+        while _has_bridges(kernel, place):
             ready, _, _ = select.select(waiting, [], [], None if whole else _TRY_AGAIN_S)
             if stop in ready:
                 return
             if _is_told_of_ours(rules) or not whole:
                 whole = _renew(kernel)
+
+
+def _has_bridges(kernel: NetlinkSocket, place: int) -> bool:
+    ours = {bridge.name for bridge in own_bridges(kernel)}
+    try:
+        return bool(ours if place < 0 else ours.intersection(os.listdir(place)))
+    except FileNotFoundError:  # the store's run directory is gone
+        return False
 
 
 def _renew(kernel: NetlinkSocket) -> bool:
@@ -109,9 +131,24 @@ def main(text: str) -> None:
         return
     if os.fork():  # the starter reaps this process at once, and init the one that stays
         os._exit(0)
-    os.set_inheritable(plan["lock"], False)
+    for descriptor in (plan["lock"], plan["place"]):
+        os.set_inheritable(descriptor, False)
     os.write(1, f"ready {os.getpid()}\n".encode())
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
     os.close(null)
-    watch()
+    _stay(plan["lock"], plan["place"])
+
+
+def _stay(lock: int, place: int) -> None:
+    """Keep watch until nobody needs it; who came while this process was about to end, and saw the lock held, is seen here."""
+    while True:
+        watch(place=place)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        with NetlinkSocket() as kernel:
+            if not _has_bridges(kernel, place):
+                return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -14,7 +15,7 @@ from notebook_containers.engine.keywords import EndpointKeywords
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound
 from notebook_containers.linux.netlink import NetlinkSocket
 from notebook_containers.network import ipam, links, machine, owned
-from tests.home import BASE
+from tests.home import BASE, Home
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
 
@@ -287,3 +288,44 @@ def test_a_macvlan_network_from_its_making_to_its_end(parent: str, engine: Engin
         assert engine.networks.get("web").attrs["Driver"] == "macvlan"
     finally:
         gone(engine, "web")
+
+
+_MAKE = """
+import sys
+from notebook_containers import Engine
+with Engine(sys.argv[1], sys.argv[2]) as engine:
+    for number in range(4):
+        network = engine.networks.create(f"{sys.argv[3]}{number}")
+        container = engine.containers.run(sys.argv[4], "sleep 1000", detach=True, network=network.name, stop_timeout=0)
+        endpoint = engine.containers.get(container.id).document.endpoint
+        print(engine.networks.get(network.name).subnet, endpoint.address)
+    shared = engine.containers.run(sys.argv[4], "sleep 1000", detach=True, network="web", stop_timeout=0)
+    print("web", engine.containers.get(shared.id).document.endpoint.address)
+"""
+
+
+def test_net12_processes_that_choose_at_once_choose_differently(engine: Engine, home: Home, web: str) -> None:
+    makers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _MAKE, str(home.root), str(home.run), name, BASE],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=dict(os.environ),
+        )
+        for name in ("first", "second", "third")
+    ]
+    try:
+        lines = [line for maker in makers for line in maker.communicate(timeout=120)[0].splitlines()]
+        assert [maker.returncode for maker in makers] == [0, 0, 0]
+        assert len(lines) == len(set(lines)) == 15
+        subnets = [line.split()[0] for line in lines if not line.startswith("web")]
+        assert len(set(subnets)) == 12
+    finally:
+        for maker in makers:
+            maker.kill()
+            maker.wait()
+        for container in engine.containers.list(all=True):
+            container.remove(force=True)
+        for network in engine.networks.list(filters={"type": "custom"}):
+            if network.name != web:
+                network.remove()

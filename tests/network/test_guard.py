@@ -48,7 +48,7 @@ def guards() -> list[int]:
 def guarded(machine: None, tmp_path: Path) -> Iterator[int]:
     """A network with a guard, which ends with it."""
     bridge.ensure(network())
-    guard.start(tmp_path)
+    guard.start(tmp_path, [network().link])
     (pid,) = guards()
     yield pid
     bridge.remove(network())
@@ -88,8 +88,19 @@ def test_net08_the_bridges_are_down_while_there_is_no_firewall(guarded: int) -> 
 
 
 def test_one_guard_is_enough(guarded: int, tmp_path: Path) -> None:
-    guard.start(tmp_path)
+    guard.start(tmp_path, [network().link])
     assert guards() == [guarded]
+
+
+def test_a_guard_does_not_stay_for_another_store_s_bridges(machine: None, tmp_path: Path) -> None:
+    bridge.ensure(network(1))
+    bridge.ensure(network(2))
+    guard.start(tmp_path, [network(1).link])
+    (pid,) = guards()
+    bridge.remove(network(1))
+    assert ends(pid, 30)
+    assert whole()
+    bridge.remove(network(2))
 
 
 def test_a_watching_thread_ends_when_it_is_told_to(machine: None) -> None:
