@@ -3,6 +3,12 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+export interface IPort {
+  readonly label: string;
+  /** Where the server shows what listens there; empty when it does not. */
+  readonly link: string;
+}
+
 export interface IContainer {
   readonly id: string;
   readonly name: string;
@@ -12,7 +18,7 @@ export interface IContainer {
   readonly state: string;
   /** The state for people: "Up 3 minutes", "Exited (0) 2 hours ago". */
   readonly status: string;
-  readonly ports: readonly string[];
+  readonly ports: readonly IPort[];
 }
 
 /** One name of an image; an image without a name has its short id here. */
@@ -41,7 +47,7 @@ export class Api {
 
   async containers(): Promise<IContainer[]> {
     const rows = await this.request('GET', ['containers', 'json'], { all: '1' });
-    return list(rows).map(container);
+    return list(rows).map(row => container(row, this.settings.baseUrl));
   }
 
   async images(): Promise<IImage[]> {
@@ -109,7 +115,7 @@ function number(value: unknown): number {
   return typeof value === 'number' && Number.isFinite(value) ? value : 0;
 }
 
-function container(row: Row): IContainer {
+function container(row: Row, baseUrl: string): IContainer {
   const names = Array.isArray(row.Names) ? row.Names : [];
   return {
     id: text(row.Id),
@@ -118,13 +124,16 @@ function container(row: Row): IContainer {
     command: text(row.Command),
     state: text(row.State),
     status: text(row.Status),
-    ports: Array.isArray(row.Ports) ? row.Ports.map(port) : []
+    ports: Array.isArray(row.Ports) ? row.Ports.map(each => port(each, baseUrl)) : []
   };
 }
 
-function port(row: Row): string {
+function port(row: Row, baseUrl: string): IPort {
   const inside = `${number(row.PrivatePort)}/${text(row.Type)}`;
-  return row.PublicPort ? `${text(row.IP)}:${number(row.PublicPort)} → ${inside}` : inside;
+  const label = row.PublicPort ? `${text(row.IP)}:${number(row.PublicPort)} → ${inside}` : inside;
+  // below the server's own address, whatever the answer says: never another site, never a script
+  const link = text(row.Link);
+  return { label, link: /^proxy\/[0-9]{1,5}\/$/.test(link) ? URLExt.join(baseUrl, link) : '' };
 }
 
 function images(row: Row): IImage[] {

@@ -99,8 +99,14 @@ export function Containers(context: IContext): JSX.Element {
           </div>
           <div className="jp-nbc-Detail">{row.image}</div>
           {row.ports.map(port => (
-            <div className="jp-nbc-Detail jp-nbc-Port" key={port}>
-              {port}
+            <div className="jp-nbc-Detail jp-nbc-Port" key={port.label}>
+              {port.link ? (
+                <a href={port.link} target="_blank" rel="noopener noreferrer">
+                  {port.label}
+                </a>
+              ) : (
+                port.label
+              )}
             </div>
           ))}
         </Row>

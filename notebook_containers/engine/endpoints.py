@@ -235,7 +235,9 @@ class Endpoints:
         Without ``way_out`` the link is no default route.
         """
         if self._shared is not None:
-            self._attach_shared(self._shared, endpoint, pid=pid, container_id=container_id, while_pid=while_pid, way_out=way_out)
+            self._attach_shared(
+                self._shared, endpoint, pid=pid, container_id=container_id, while_pid=while_pid, way_out=way_out, rights=rights
+            )
             return
         config, admitted = self._config_of(endpoint), self._parts.run / "admitted" / endpoint.address
         if config.driver != DEFAULT:
@@ -276,7 +278,7 @@ class Endpoints:
         )
 
     def _attach_shared(
-        self, shared: SharedBridges, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int, way_out: bool
+        self, shared: SharedBridges, endpoint: Endpoint, *, pid: int, container_id: str, while_pid: int, way_out: bool, rights: Rights
     ) -> None:
         if not endpoint.address:
             if endpoint.resolver:
@@ -292,6 +294,7 @@ class Endpoints:
             interface=endpoint.interface,
             link_local=endpoint.link_local,
             way_out=way_out,
+            guarded=rights.may_forge,
             while_pid=while_pid,
         )
 

@@ -92,6 +92,7 @@ class SharedBridges:
         interface: str = "eth0",
         link_local: Sequence[str] = (),
         way_out: bool = True,
+        guarded: bool = False,
         while_pid: int = 0,
     ) -> None:
         """Give a container a place in the network (:func:`.bridge.attach`); the namespaces stay at least while ``while_pid`` lives."""
@@ -104,6 +105,7 @@ class SharedBridges:
             "mac": mac,
             "interface": interface,
             "way_out": way_out,
+            "guarded": guarded,
         }
         self._ask("attach", config, given, alive=while_pid or pid)
 

@@ -12,10 +12,11 @@ from tests.bench import machine, report, stage
 from tests.bench.bench import Bench, opened
 from tests.bench.measure import Row
 from tests.bench.rows import (
+    attaching,
     build,
     commit,
     contexts,
-    exec,  # noqa: A004
+    exec,  # noqa: A004,
     listing,
     many,
     memory,
@@ -23,6 +24,7 @@ from tests.bench.rows import (
     run_bridge,
     run_cli,
     run_none,
+    throughput,
     transfer,
     unpack,
 )
@@ -45,6 +47,8 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "pull-memory": transfer.memory,
     "listing": listing.rows,
     "names": names.rows,
+    "attaching": attaching.rows,
+    "throughput": throughput.rows,
 }
 
 

@@ -43,6 +43,7 @@ def test_containers_and_images_are_listed(browser: Browser, lab: Lab, engine: En
     assert web[0] == "web"
     assert web[1].startswith("Up ")
     assert web[3] == f"127.0.0.1:{port.host_port} → 80/tcp"
+    assert found["links"] == [f"{lab.url}proxy/{port.host_port}/"], "jupyter-server-proxy opens it"
     assert image[0] == "localhost/base:latest"
     assert image[1].startswith("1 layer · ")
     assert found["status"] == "1 running, 2 containers, 1 images"

@@ -8,6 +8,7 @@ export default async ({ page, open, sidebar, picture, step }) => {
   await picture((await shown('.jp-nbc-Row')) ? 'sidebar' : (await shown('.jp-nbc-Notice')) ? 'sidebar-error' : 'sidebar-empty');
   await step('text', {
     rows: await panel.locator('.jp-nbc-Row').evaluateAll(rows => rows.map(row => row.innerText.split('\n'))),
+    links: await panel.locator('.jp-nbc-Port a').evaluateAll(links => links.map(link => link.href)),
     empty: await panel.locator('.jp-nbc-Empty').evaluateAll(nodes => nodes.map(node => node.innerText)),
     notice: await panel.locator('.jp-nbc-Notice').evaluateAll(nodes => nodes.map(node => node.innerText.split('\n'))),
     labels: await panel.locator('button').evaluateAll(buttons => buttons.map(button => button.getAttribute('aria-label') ?? button.innerText)),
