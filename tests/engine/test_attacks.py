@@ -342,7 +342,8 @@ def test_rt16_release_agent_is_out_of_reach(engine: Engine) -> None:
 )
 def test_rt16_who_could_set_an_agent_is_told_so(engine: Engine, given: CreateKeywords, warned: bool) -> None:
     version_1 = any(line.split(":")[1] for line in Path("/proc/self/cgroup").read_text().splitlines())
-    texts = engine.containers.create(BASE, ["true"], network="none", **given).warnings
+    words: CreateKeywords = {**given, "network": "none"}
+    texts = engine.containers.create(BASE, ["true"], **words).warnings
     assert any("release_agent" in text for text in texts) == (warned and version_1)
 
 
