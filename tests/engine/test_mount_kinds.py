@@ -15,7 +15,7 @@ from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import CreateKeywords
 from notebook_containers.errors import Conflict, Error, InvalidArgument, NotFound, Unsupported, VolumeNotFound
 from tests.engine.test_flags import inside, started
-from tests.home import BASE, Home
+from tests.home import BASE, Home, findings
 
 pytestmark = pytest.mark.root
 
@@ -86,7 +86,7 @@ def test_a_mounted_image_keeps_its_layers_and_is_freed_with_its_container(own_ho
         container.remove()
         engine.prune(all=True)
         assert len(engine._parts.store.layers.list()) < layers
-        assert engine.check().findings == ()
+        assert findings(engine) == []
 
 
 def test_an_overlay_leaves_the_directory_as_it_was(engine: Engine, tmp_path: Path) -> None:

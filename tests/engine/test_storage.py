@@ -19,7 +19,7 @@ from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.errors import ContainerNotFound, ImageNotFound, InvalidArgument
 from notebook_containers.linux import process as processes
-from tests.home import BASE, Home
+from tests.home import BASE, Home, findings
 from tests.people import person
 
 pytestmark = pytest.mark.root
@@ -181,7 +181,7 @@ def test_damage_that_only_the_engine_sees(own_home: Home, kind: str) -> None:
 def test_a_leaked_run_directory_is_garbage(own_home: Home) -> None:
     with own_home.open() as engine:
         (own_home.run / "c" / "0123456789ab").mkdir(parents=True)
-        assert [(finding.kind, finding.garbage) for finding in engine.check().findings] == [("run-unrecorded", True)]
+        assert [(finding.kind, finding.garbage) for finding in findings(engine)] == [("run-unrecorded", True)]
 
 
 def test_check_on_the_command_line(own_home: Home) -> None:
@@ -291,7 +291,7 @@ def test_reset_asks_and_keeps_volumes(own_home: Home) -> None:
     done = nbc(own_home, "system", "reset", "--force")
     assert done.returncode == 0, done
     with own_home.open() as engine:
-        assert (engine.containers.list(all=True), engine.images.list(), engine.check().findings) == ([], [], ())
+        assert (engine.containers.list(all=True), engine.images.list(), findings(engine)) == ([], [], [])
         assert engine.volumes.get("data").path.joinpath("mine").read_bytes() == b"mine"
     assert nbc(own_home, "system", "reset", "--force", "--volumes").returncode == 0
     with own_home.open() as engine:
