@@ -121,7 +121,7 @@ def test_user_networks_are_apart(engine: Engine) -> None:
     try:
         web = server(engine, network="apart")
         assert web.document.endpoint is not None
-        script = f"wget -T 1 -qO- http://{web.document.endpoint.address}/ || echo no way"
+        script = f"timeout 1 wget -qO- http://{web.document.endpoint.address}/ || echo no way"
         assert engine.containers.run(BASE, ["sh", "-c", script], remove=True) == b"no way\n"
         with pytest.raises(Conflict, match=f"network apart is used by {web.name}"):
             engine.networks.remove("apart")

@@ -25,8 +25,9 @@ def rows(bench: Bench) -> list[Row]:
     sides: dict[str, Call] = {"": bench.ours.call, "docker": bench.docker.call}
     missing: dict[str, str] = {}
     samples: dict[tuple[str, str], list[float]] = {}
-    for _ in range(bench.repeat):
-        for side, call in sides.items():
+    for turn in range(bench.repeat):
+        for side in sorted(sides, reverse=bool(turn % 2)):
+            call = sides[side]
             if side in missing:
                 continue
             try:
