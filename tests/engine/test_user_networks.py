@@ -161,3 +161,23 @@ def test_containers_of_a_user_reach_each_other(people: dict[str, Person], outsid
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert not (people[ids].home / "run" / "networks" / "holder").exists()
+
+
+_STACK = f"""
+name: stack
+services:
+  web: {{image: {BASE}, command: [sh, -c, "mkdir -p /www; echo served > /www/index.html; exec busybox httpd -f -p 80 -h /www"]}}
+  asking: {{image: {BASE}, command: sleep 1000, depends_on: [web]}}
+"""
+
+
+def test_a_stack_of_a_user_works(people: dict[str, Person]) -> None:
+    user = people["single"]
+    (user.home / "compose.yaml").write_text(_STACK)
+    compose = ("compose", "-f", user.home / "compose.yaml")
+    user.nbc(*compose, "up", "-d")
+    try:
+        ask = "for i in 1 2 3 4 5 6 7 8 9; do timeout 10 wget -qO- http://web/ && exit; sleep 0.2; done"
+        assert user.nbc(*compose, "exec", "asking", "sh", "-c", ask) == "served\n"
+    finally:
+        user.nbc(*compose, "down", "-t", "0")
