@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from notebook_containers.compose import dotenv, explaining, keys, showing
 from notebook_containers.compose.interpolation import fill
@@ -17,6 +17,8 @@ from notebook_containers.compose.variables import Layer, Variables
 from notebook_containers.errors import Error, InvalidArgument
 from notebook_containers.oci.documents import JSON
 
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A machine that is busy is no finding."""
 HERE = Path("/p")
 KEYS = sorted(keys.SERVICE)
 SCALARS = st.one_of(
@@ -82,25 +84,25 @@ def loaded(text: str) -> None:
     assert plain(showing.shown(again)) == plain(shown)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(BUSY, max_examples=150)
 @given(st.text(alphabet="ab: -[]{}&*!<>|'\"\n\t$#,?%@0", max_size=80))
 def test_any_text(text: str) -> None:
     assert "\n" not in told(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(BUSY, max_examples=300)
 @given(st.fixed_dictionaries({"services": st.fixed_dictionaries({"web": SERVICES, "db": st.just({"image": "x"})})}))
 def test_any_service(data: dict[str, JSON]) -> None:
     assert "\n" not in told(json.dumps(data))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(BUSY, max_examples=100)
 @given(st.dictionaries(st.sampled_from(sorted(keys.FILE)), VALUES, max_size=4))
 def test_any_file(data: dict[str, JSON]) -> None:
     assert "\n" not in told(json.dumps({"services": {"web": {"image": "x"}}, **data}))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(BUSY, max_examples=300)
 @given(st.text(alphabet="$ {}:-+?AE_x1", max_size=60), st.text(alphabet="$ {}\nAx", max_size=8))
 def test_interpolation_of_anything(text: str, value: str) -> None:
     variables = Variables([Layer(source="environment", values={"A": value, "E": ""})])
@@ -113,7 +115,7 @@ def test_interpolation_of_anything(text: str, value: str) -> None:
     assert all(use.value == {"A": value, "E": ""}.get(use.name) for use in found.uses if use.source == "environment" and ":+" not in text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(BUSY, max_examples=200)
 @given(st.text(alphabet="AB= :#'\"\\\n\r\t$ {}-nx_1", max_size=60))
 def test_any_file_of_variables(text: str) -> None:
     outside = Variables([Layer(source="environment", values={"A": "a"})])
@@ -126,13 +128,13 @@ def test_any_file_of_variables(text: str) -> None:
         assert wrong.startswith(".env:") or (layer is not None and all(layer.lines[name] >= 1 for name in layer.values))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(BUSY, max_examples=200)
 @given(st.integers(0, 10**16))
 def test_a_duration_is_printed_as_what_it_is(count: int) -> None:
     assert nanoseconds(canonical_duration(f"{count}ns")) == count
 
 
-@settings(max_examples=100, deadline=None)
+@settings(BUSY, max_examples=100)
 @given(st.integers(0, 2**30), st.sampled_from(["", "b", "k", "kb", "m", "MB", "g", "GiB"]))
 def test_a_size_is_a_number_and_a_unit(count: int, unit: str) -> None:
     powers = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3}
@@ -148,7 +150,7 @@ def tree(data: JSON) -> Node:
     return Node(value=data, place=place)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(BUSY, max_examples=150)
 @given(VALUES, VALUES)
 def test_what_is_laid_over_wins_and_nothing_is_lost(base: JSON, over: JSON) -> None:
     found = plain(settled(merged(tree(base), tree(over))))
