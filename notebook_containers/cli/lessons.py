@@ -154,6 +154,9 @@ def _own_copy(lessons: Path) -> Path:
     for source in sorted(lessons.glob("*.ipynb")):
         if not (target / source.name).exists():
             shutil.copyfile(source, target / source.name)
+    for source in (path for path in lessons.iterdir() if path.is_dir()):  # what a lesson reads
+        if not (target / source.name).exists():
+            shutil.copytree(source, target / source.name)
     return target
 
 

@@ -18,6 +18,7 @@ _OWN: Mapping[str, str] = {
     "runtime": "notebook_containers.cli.runtime",
 }
 _STARTING = frozenset({"run", "start", "exec", "restart", "build"})
+_STARTING_PROJECTS = _STARTING | {"up", "scale", "watch"}
 # verbs that take an unused bridge away; after the others it stays, since the next run would only make it again, in a tenth of a second
 _ENDING = frozenset({"rm", "stop", "kill", "prune", "down"})
 
@@ -46,7 +47,7 @@ def _leave(status: int) -> None:
 def run(words: list[str]) -> int:
     """Run one command and return its exit status; everything went to the standard streams."""
     starter = Starter(leaving=True)
-    if _STARTING.intersection(words[:2]):
+    if _STARTING.intersection(words[:2]) or (words[:1] == ["compose"] and _STARTING_PROJECTS.intersection(words)):
         # the spawner's interpreter starts on another processor while this one imports the rest, which takes about as long
         _warm(starter)
     import click

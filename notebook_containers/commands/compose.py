@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -52,7 +53,8 @@ def request() -> Request:
     directory = here.cwd / str(given["project_directory"]) if given.get("project_directory") else None
     files, name = _words(given.get("file")), str(given.get("project_name") or "")
     text = here.cell
-    if text is None and not files and not directory and here.project_text is not None and name in ("", here.project_name):
+    elsewhere = files or directory or os.environ.get("COMPOSE_FILE")
+    if text is None and not elsewhere and here.project_text is not None and name in ("", here.project_name):
         text, name = here.project_text, here.project_name
     return Request(
         cwd=here.cwd,

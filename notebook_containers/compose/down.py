@@ -11,7 +11,9 @@ from notebook_containers.compose.progress import Told
 from notebook_containers.compose.site import Site, orphans
 from notebook_containers.errors import Conflict, Error, ImageNotFound
 from notebook_containers.lean import dataclass
+from notebook_containers.runtime.bundle import signal_number
 
+_KILLED_S = 10
 LIVE = ("running", "paused", "restarting")
 
 
@@ -92,6 +94,9 @@ def kill(site: Site, members: Sequence[Member], *, signal: str = "SIGKILL") -> N
     def act(member: Member) -> None:
         with suppress(Conflict):  # it ended meanwhile
             member.container.kill(signal)
+            if signal_number(signal) == signal_number("SIGKILL"):  # it is over when it is told: an up that follows starts it again
+                with suppress(TimeoutError):
+                    member.container.wait(timeout=_KILLED_S)
             site.told(member.name, "killed", member.service)
 
     each(site, [one for one in members if one.container.status in LIVE], act, ordered=False)

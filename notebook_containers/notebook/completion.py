@@ -56,7 +56,7 @@ def _words(magic: str, typed: list[str], fragment: str) -> Iterable[str]:
             command = command.get_command(click.Context(command), name)
             path.append(name)
     if isinstance(command, Verbs):
-        return [*command.verbs, *(ROOT if not verb and not words else ())]
+        return [*command.list_commands(click.Context(command)), *(ROOT if not verb and not words else ())]
     if command is None:
         return []
     if words and words[-1] == "--context-var":

@@ -15,6 +15,7 @@ from tests.bench.rows import (
     attaching,
     build,
     commit,
+    compose,
     contexts,
     exec,  # noqa: A004,
     listing,
@@ -49,6 +50,7 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "names": names.rows,
     "attaching": attaching.rows,
     "throughput": throughput.rows,
+    "compose": compose.rows,
 }
 
 

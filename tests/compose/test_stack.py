@@ -26,6 +26,7 @@ from tests.people import Person, person
 
 pytestmark = [pytest.mark.user, pytest.mark.timeout(600)]
 
+LESSONS = Path(__file__).parents[2] / "notebooks"
 SERVICES = ("nginx", "php", "mysql", "redis")
 IMAGES = ("nginx", "php:7.2-fpm", "mysql", "redis")
 LONG_S = 60
@@ -46,7 +47,7 @@ class Stack:
 
     def __init__(self, who: Person) -> None:
         self._who, self.place = who, who.home / "stack"
-        shutil.copytree(Path(__file__).parent / "stack", self.place)
+        shutil.copytree(LESSONS / "stack", self.place)
         web = who.home / "data" / "web"
         web.mkdir(parents=True)
         shutil.copy(self.place / "index.php", web)
@@ -142,3 +143,18 @@ def test_data_is_kept_whatever_happens_to_the_containers(stack: Stack) -> None:
     stack.compose("up", "-d")
     more()
     stack.compose("down")
+
+
+def test_the_lesson_runs(builder: Person, no_leaks: None) -> None:
+    """Root's images are in the cache already."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(LESSONS / "07_compose.ipynb", as_version=4)
+    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(LESSONS)}})
+    environment = {**builder.environment, "PATH": os.environ["PATH"], "DEBIAN_TAR": os.environ["NBC_TEST_DEBIAN"]}
+    client.execute(env=environment)
+    texts = [str(out.get("data", {}).get("text/plain", "")) for cell in notebook.cells for out in cell.get("outputs", ())]
+    pages = [json.loads(text.replace("'", '"')) for text in texts if text.startswith("{'mysql'")]
+    assert [page["redis"] for page in pages] == [1, 2, 3]
+    assert builder.nbc("compose", "ls", "-a", "-q") == ""

@@ -157,7 +157,7 @@ def test_create_then_start_then_rm(engine: Engine, opener: Opener) -> None:
     assert project.container("web").status == "paused"
     project.unpause()
     project.kill()
-    wait_for(lambda: project.container("web").status == "exited")
+    assert project.container("web").status == "exited"
     assert project.wait() == {"shop-web-1": 137}
     assert project.rm() == ["shop-web-1"]
     assert names(engine) == []
