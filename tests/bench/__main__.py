@@ -64,16 +64,16 @@ def main(arguments: Sequence[str]) -> int:
         return stage.enter(arguments)
     print(*machine.facts(), *machine.versions(), f"load: {os.getloadavg()[0]:.1f}, repeat: {options.repeat}", "", sep="\n", flush=True)
     stage.settle()
-    found: dict[str, list[Row]] = {}
     with opened(Path(stage.place()), options.repeat) as bench:
         for name in _chosen(options.rows):
             print(f"measuring {name} …", file=sys.stderr, flush=True)
             os.sync()  # what was imported or unpacked before is not to be written during this row
-            found[name] = ROWS[name](bench)
-    print(report.table([row for rows in found.values() for row in rows]))
+            rows = ROWS[name](bench)
+            print(report.table(rows), end="\n\n", flush=True)  # each when it is there: a run that is cut off tells what it has
+            if options.write:
+                report.write({name: rows}, options.repeat)
     if options.write:
-        report.write(found, options.repeat)
-        print(f"\nwritten: {report.RESULTS}")
+        print(f"written: {report.RESULTS}")
     return 0
 
 

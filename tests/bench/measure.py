@@ -80,12 +80,19 @@ class Row:
         return None if self.ours is None or self.target == NO_TARGET else self.target.met(self.ours, self.theirs)
 
 
+LEAST_ROUNDS, MOST_S = 5, 60.0
+"""A row ends after a minute, when it has five rounds by then: what is slow is told by its median sooner."""
+
+
 def contest(work: str, ours: Contender, peers: Mapping[str, Contender], *, repeat: int) -> list[Row]:
-    """Time everybody ``repeat`` times after one round that does not count; one row per peer."""
+    """Time everybody ``repeat`` times, or fewer where that takes long, after one round that does not count; one row per peer."""
     contenders = {"": ours, **peers}
     missing: dict[str, str] = {}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
+    began = time.monotonic()
     for turn in range(repeat + 1):
+        if turn > LEAST_ROUNDS and time.monotonic() - began > MOST_S:
+            break
         for name in _order(list(contenders), turn):
             if name in missing:
                 continue

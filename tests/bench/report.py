@@ -32,7 +32,7 @@ def write(found: Mapping[str, Sequence[Row]], repeat: int) -> None:
     sections = _sections(RESULTS.read_text() if RESULTS.exists() else "")
     day = time.strftime("%Y-%m-%d", time.gmtime())
     for name, rows in found.items():
-        sections[name] = f"{day}, median of {repeat}\n\n{_markdown(rows)}\n"
+        sections[name] = f"{day}, median of {repeat} rounds (of five at least, where they take more than a minute)\n\n{_markdown(rows)}\n"
     machine = "\n".join(f"- {line}" for line in (*facts(), *versions()))
     parts = [f"{_INTRODUCTION}\n{machine}\n", *(f"## {name}\n\n{text.strip()}\n" for name, text in sections.items())]
     RESULTS.write_text("\n".join(parts))
