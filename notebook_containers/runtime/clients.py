@@ -69,7 +69,9 @@ class Client:
         """Queue a frame and send what the peer takes now."""
         if not self._queue:
             self._moved = time.monotonic()
-        self._queue += data
+            self._queue += memoryview(data)[self._send(data) :]  # what is taken at once is not copied
+        else:
+            self._queue += data
         self.flush()
 
     def output(self, data: bytes, size: int) -> None:
@@ -79,12 +81,16 @@ class Client:
         else:
             self.put(data)
 
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self.sock.send(memoryview(data)[:HIGH_BYTES])
+        except BlockingIOError:
+            return 0
+
     def flush(self) -> None:
         """Send what the peer takes now; OSError when it is gone."""
         while self._queue:
-            try:
-                sent = self.sock.send(memoryview(self._queue)[:HIGH_BYTES])
-            except BlockingIOError:
+            if not (sent := self._send(self._queue)):
                 return
             del self._queue[:sent]
             self._moved = time.monotonic()

@@ -51,26 +51,32 @@ class LogFile:
         if self._lost:
             marker = b"%sF [%d bytes of log are lost: the disk was full]\n" % (prefix, self._lost)
             self._lost = 0 if self._append(marker) else self._lost
-        whole, newline, rest = data.rpartition(b"\n")
-        text = b""
-        if newline:  # every line gets the prefix at once: this is all that a flood of output costs here
-            text = b"%sF %s\n" % (prefix, whole.replace(b"\n", b"\n%sF " % prefix))
-        if rest:
-            text += b"%sP %s\n" % (prefix, rest)
-        if self._lost or not self._append(text):
+        end = data.rfind(b"\n") + 1
+        parts = []
+        if end:  # every line gets the prefix at once, and nothing is copied again: this is all that a flood of output costs here
+            lines = data if end == len(data) else data[:end]
+            parts = [
+                prefix,
+                b"F ",
+                lines.replace(b"\n", b"\n%sF " % prefix, data.count(b"\n", 0, end - 1)),
+            ]
+        if end < len(data):
+            parts += [prefix, b"P ", data[end:], b"\n"]
+        if self._lost or not self._append(*parts):
             self._lost += len(data)
 
-    def _append(self, text: bytes) -> bool:
-        if self._most > 0 and self._size and self._size + len(text) > self._most:
+    def _append(self, *parts: bytes) -> bool:
+        size = sum(map(len, parts))
+        if self._most > 0 and self._size and self._size + size > self._most:
             self._rotate()
         try:
-            written = os.write(self._fd, text)
+            written = os.writev(self._fd, parts)
         except OSError as err:
             if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG):
                 raise
             return False
         self._size += written
-        if written < len(text):
+        if written < size:
             os.ftruncate(self._fd, self._size - written)
             self._size -= written
             return False

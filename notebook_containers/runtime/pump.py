@@ -14,24 +14,42 @@ from notebook_containers.runtime.logfile import LogFile
 from notebook_containers.runtime.loop import READ, WRITE, Loop
 
 _CHUNK = 65536
+_MOST = 1 << 18  # read at once from a pipe
 _INPUT_BYTES = 65536
 _DRAIN_S = 0.5
 
 # A program that writes without end hands over a page at a time when each is fetched at once. To let some gather costs nobody anything,
-# and a wake-up of this process for each would cost it most of its speed.
-_PIPE_BYTES, _PAGE, _FLOOD_S, _GATHER_S = 131072, 4096, 0.001, 0.0002
+# and a wake-up of this process for each would cost it most of its speed. Meanwhile the program must have room to go on: its pipe is made
+# wider then (Linux lends an ordinary user 64 MiB of pipes, so not those of everybody at once).
+_PIPE_BYTES, _FLOOD_PIPE_BYTES, _PAGE = 1 << 17, 1 << 20, 4096
+_FLOOD_S, _FLOOD_READS, _GATHER_S, _TERMINAL_GATHER_S = 0.001, 2, 0.001, 0.0002
 
 
 class Pump:
     """Moves bytes while one life of the container lasts; the next life is connected anew."""
 
-    __slots__ = ("_clients", "_drained_at", "_flooded", "_held", "_input", "_input_ends", "_life", "_log", "_loop", "_read_at")
+    __slots__ = (
+        "_clients",
+        "_drained_at",
+        "_held",
+        "_input",
+        "_input_ends",
+        "_last",
+        "_life",
+        "_log",
+        "_loop",
+        "_read_at",
+        "_streak",
+        "_wide",
+    )
 
     def __init__(self, loop: Loop, clients: Clients, log: LogFile | None) -> None:
         self._loop, self._clients, self._log = loop, clients, log
         self._life: Life | None = None
         self._input = bytearray()
-        self._input_ends = self._held = self._flooded = False
+        self._input_ends = self._held = False
+        self._wide: set[int] = set()  # outputs whose pipe was made wider, or cannot be
+        self._last = self._streak = 0  # how much was read last, and how often there was so much again at once
         self._drained_at = self._read_at = 0.0
 
     def connect(self, life: Life) -> None:
@@ -39,9 +57,9 @@ class Pump:
         self._life = life
         self._input.clear()
         self._input_ends = False
+        self._wide.clear()
         for fd in life.outputs:
-            with suppress(OSError):  # it is a terminal, or its user has no more of such memory
-                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            _widen(fd, _PIPE_BYTES)
             self._loop.watch(fd, 0 if self._held else READ, self._output)
 
     def disconnect(self) -> None:
@@ -57,10 +75,12 @@ class Pump:
         life = self._life
         if life is None or fd not in life.outputs:
             return
-        if self._flooded:
-            time.sleep(_GATHER_S)
+        quick = self._last >= _PAGE and time.monotonic() - self._read_at < _FLOOD_S
+        self._streak = self._streak + 1 if quick else 0
+        if self._streak >= _FLOOD_READS and self._last < _MOST:  # else more waits already
+            self._let_gather(fd, life)
         try:
-            data = os.read(fd, _CHUNK)
+            data = os.read(fd, _MOST)
         except BlockingIOError:
             return
         except OSError:  # EIO: the last holder of the terminal is gone
@@ -70,12 +90,20 @@ class Pump:
             os.close(fd)
             del life.outputs[fd]
             return
-        now = time.monotonic()
-        self._flooded = now - self._read_at < _FLOOD_S and len(data) >= _PAGE
-        self._read_at, self._drained_at = now, now + _DRAIN_S
         if self._log is not None:
             self._log.write(life.outputs[fd], data)
         self._clients.output(wire.STDOUT if life.outputs[fd] == "stdout" else wire.STDERR, data)
+        self._last, self._read_at = len(data), time.monotonic()
+        self._drained_at = self._read_at + _DRAIN_S
+
+    def _let_gather(self, fd: int, life: Life) -> None:
+        if life.master >= 0:
+            time.sleep(_TERMINAL_GATHER_S)
+            return
+        if fd not in self._wide:
+            self._wide.add(fd)
+            _widen(fd, _FLOOD_PIPE_BYTES)
+        time.sleep(_GATHER_S)
 
     def balance(self, now: float) -> None:
         """Stop reading from the container while an attached client is far behind, and go on when it has caught up."""
@@ -129,3 +157,8 @@ class Pump:
         if self._input_ends and life.stdin >= 0:
             os.close(life.stdin)
             life.stdin = -1
+
+
+def _widen(fd: int, size: int) -> None:
+    with suppress(OSError):  # it is a terminal, or its user has no more of such memory
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)

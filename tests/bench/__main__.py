@@ -17,7 +17,8 @@ from tests.bench.rows import (
     commit,
     compose,
     contexts,
-    exec,  # noqa: A004,
+    exec,  # noqa: A004
+    flood,
     listing,
     many,
     memory,
@@ -35,6 +36,7 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "run-bridge": run_bridge.rows,
     "run-cli": run_cli.rows,
     "exec": exec.rows,
+    "flood": flood.rows,
     "build": build.uncached,
     "build-cached": build.cached,
     "build-context": contexts.rows,

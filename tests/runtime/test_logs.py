@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -110,10 +111,10 @@ def test_a_full_disk_loses_lines_and_says_how_many_bytes(tmp_path: Path, monkeyp
     file.write("stdout", b"before\n")
     with monkeypatch.context() as patch:
 
-        def full(_fd: int, _data: bytes) -> int:
+        def full(_fd: int, _parts: Sequence[bytes]) -> int:
             raise OSError(errno.ENOSPC, "no space")
 
-        patch.setattr(os, "write", full)
+        patch.setattr(os, "writev", full)
         file.write("stdout", b"lost\n")
         file.write("stdout", b"lost too\n")
     file.write("stderr", b"after\n")
