@@ -256,9 +256,10 @@ class Container(Contents, Usage, Telling):
         self._state = None
 
     def wait(self, *, timeout: float | None = None) -> dict[str, JSON]:
-        """Wait for its end; returns ``{"StatusCode": n, "Error": None}``."""
-        if self._look().status == "created":
-            raise Conflict(f"container {self.name} was never started", hint=f"start it: nbc start {self.name}")
+        """Wait until it does not run; returns ``{"StatusCode": n, "Error": None}``, at once with 0 when it was never started (as Docker)."""
+        found = self._look()
+        if found.status == "created":
+            return {"StatusCode": found.exit_code or 0, "Error": None}
         code = self._parts.runtime.wait(self.id, timeout_s=timeout)
         self._state = None
         return {"StatusCode": code, "Error": None}

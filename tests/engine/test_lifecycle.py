@@ -299,9 +299,16 @@ def test_kill_sends_any_signal(engine: Engine) -> None:
 def test_waiting_has_a_limit(engine: Engine, sleeper: Container) -> None:
     with pytest.raises(TimeoutError):
         sleeper.wait(timeout=0.1)
+
+
+def test_what_was_never_started_is_not_waited_for(engine: Engine) -> None:
+    """Docker's default condition is "not running", which such a container is: it answers 0 at once."""
     created = engine.containers.create(BASE, ["true"], network="none")
-    with pytest.raises(Conflict, match="never started"):
-        created.wait()
+    assert created.wait() == {"StatusCode": 0, "Error": None}
+    failed = engine.containers.create(BASE, ["nothing-of-that-name"], network="none")
+    with pytest.raises(StartFailed):
+        failed.start()
+    assert failed.wait() == {"StatusCode": 127, "Error": None}
 
 
 def wait_for_log(container: Container, word: bytes) -> None:
