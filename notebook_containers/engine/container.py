@@ -256,7 +256,7 @@ class Container(Contents, Usage, Telling):
         self._state = None
 
     def wait(self, *, timeout: float | None = None) -> dict[str, JSON]:
-        """Wait until it does not run; returns ``{"StatusCode": n, "Error": None}``, at once with 0 when it was never started (as Docker)."""
+        """Wait while it runs; returns ``{"StatusCode": n, "Error": None}``, at once with 0 when it was never started (as Docker)."""
         found = self._look()
         if found.status == "created":
             return {"StatusCode": found.exit_code or 0, "Error": None}
