@@ -150,8 +150,11 @@ class _Maker:
     def _fill(self, volume: Volume, path: Path, target: str) -> None:
         """Copy what the image has at the place into a volume without files; two containers at once do it once."""
         with self._parts.store.disk.turn(f"fill-{hashlib.sha256(volume.name.encode()).hexdigest()[:16]}"):
-            if not self._parts.store.trees.names_live(path, "/"):
-                self._parts.store.snapshots.copy_out(self._document.layers, target, path)
+            try:
+                if not self._parts.store.trees.names_live(path, "/"):
+                    self._parts.store.snapshots.copy_out(self._document.layers, target, path)
+            except FileNotFoundError as err:
+                raise VolumeNotFound(f"volume {volume.name} was removed a moment ago", hint="try again: it is made anew") from err
 
     # directories of this machine
 
