@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -159,3 +160,11 @@ def test_a_container_never_stands_without_its_volume(engine: Engine) -> None:
     finally:
         ended.set()
         thread.join()
+
+
+def test_a_volume_that_vanishes_while_a_container_is_made_is_named(engine: Engine) -> None:
+    shutil.rmtree(engine.volumes.create("lost").path.parent)
+    with pytest.raises(VolumeNotFound, match="volume lost was removed a moment ago"):
+        engine.containers.create(BASE, ["true"], network="none", volumes=["lost:/v"])
+    assert engine.containers.list(all=True) == []
+    engine.volumes.remove("lost")
