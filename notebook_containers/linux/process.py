@@ -55,23 +55,9 @@ def states(pid: int) -> set[str]:
         return set()
 
 
-def pidfd(pid: int) -> int:
-    """Return a pidfd of the process that has this pid now; ProcessLookupError when there is none. The caller closes it.
-
-    A pid whose process is being reaped at this moment, or that is a thread's, is for the kernel no wrong pid but a wrong argument
-    (EINVAL until Linux 6.14, ENOENT since; pidfd_open(2)): it is nobody's all the same.
-    """
-    try:
-        return os.pidfd_open(pid)
-    except OSError as err:
-        if err.errno not in (errno.EINVAL, errno.ENOENT):
-            raise
-        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"pid {pid}") from err
-
-
 def open_pidfd(pid: int, started: int) -> int:
     """Return a pidfd of exactly the process with this pid and start time; ProcessLookupError when it is gone. The caller closes it."""
-    fd = pidfd(pid)
+    fd = syscalls.pidfd_open(pid)
     try:
         if alive(pid, started):
             return fd

@@ -7,6 +7,7 @@ Standard library only, and cheap to import: each container's monitor and init lo
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -226,3 +227,17 @@ def getsockopt(fd: int, level: int, option: int, data: bytes) -> bytes:
     size = ctypes.c_uint32(len(data))
     check("getsockopt", _libc.getsockopt(ctypes.c_int(fd), ctypes.c_int(level), ctypes.c_int(option), buffer, ctypes.byref(size)))
     return buffer.raw[: size.value]
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2): a descriptor of the process that has this pid now; ProcessLookupError when there is none. The caller closes it.
+
+    A pid whose process is being reaped at this moment, or that is a thread's, is for the kernel no wrong pid but a wrong argument
+    (EINVAL until Linux 6.14, ENOENT since): it is nobody's all the same.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"pid {pid}") from err

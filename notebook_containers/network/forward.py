@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from notebook_containers.errors import NetworkError
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.network.forwarder import CONTROL, MESSAGE_BYTES, MESSAGE_DESCRIPTORS
 from notebook_containers.network.ports import PortMapping
 from notebook_containers.network.spawn import spawn
@@ -44,8 +44,8 @@ def start(
         if len(sockets) != len(mappings):
             raise NetworkError(f"{what}: each mapping has one socket")
         try:
-            pidfd = _held(stack, processes.pidfd(pid))
-            alive = _held(stack, processes.pidfd(while_pid or pid))
+            pidfd = _held(stack, syscalls.pidfd_open(pid))
+            alive = _held(stack, syscalls.pidfd_open(while_pid or pid))
             place = None if control is None else _held(stack, os.open(control, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW))
         except OSError as err:
             raise NetworkError(f"{what}: {err.strerror}") from err

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from notebook_containers.errors import NetworkError
 from notebook_containers.lean import dataclass
-from notebook_containers.linux import process as processes, syscalls
+from notebook_containers.linux import syscalls
 from notebook_containers.linux.netlink import NetlinkSocket, Request, attribute, attributes
 from notebook_containers.network.spawn import ask as ask_process
 
@@ -53,7 +53,7 @@ def ask(pid: int, name: str, port: int, protocol: str, *, servers: Sequence[str]
     found = importlib.util.find_spec("dns")
     places = [os.path.dirname(place) for place in (found.submodule_search_locations or ())] if found else []
     try:
-        pidfd = processes.pidfd(pid)
+        pidfd = syscalls.pidfd_open(pid)
     except OSError as err:
         raise NetworkError(f"process {pid} has ended", hint="start the container, then try again") from err
     plan = {

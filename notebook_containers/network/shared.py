@@ -21,7 +21,7 @@ from pathlib import Path
 from notebook_containers import errors
 from notebook_containers.errors import Conflict, NetworkError
 from notebook_containers.lean import dataclass
-from notebook_containers.linux import namespaces, process as processes
+from notebook_containers.linux import namespaces, process as processes, syscalls
 from notebook_containers.linux.idmaps import IdMaps
 from notebook_containers.network import userland
 from notebook_containers.network.config import NetworkConfig
@@ -64,7 +64,7 @@ class SharedBridges:
         """Give the namespaces, made now when there are none. Raises NetworkError when the kernel refuses them."""
         with self._connection() as connection:
             pid, _uid, _gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-            pidfd = processes.pidfd(pid)
+            pidfd = syscalls.pidfd_open(pid)
             try:
                 yield Held(pid=pid, pidfd=pidfd)
             finally:
@@ -157,7 +157,7 @@ class SharedBridges:
     @staticmethod
     def _tell(connection: socket.socket, verb: str, config: NetworkConfig | None, given: Mapping[str, object], *, alive: int = 0) -> None:
         request = {"do": verb, "config": config.to_json() if config else None, "with": given}
-        pidfds = [processes.pidfd(alive)] if alive else []
+        pidfds = [syscalls.pidfd_open(alive)] if alive else []
         try:
             processes.send_fds(connection, json.dumps(request).encode(), pidfds)
         finally:

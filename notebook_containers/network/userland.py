@@ -9,7 +9,7 @@ import os
 
 from notebook_containers.errors import NetworkError, Unsupported
 from notebook_containers.lean import dataclass
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import syscalls
 from notebook_containers.network.spawn import spawn
 
 _DIRECTORIES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -79,8 +79,8 @@ def start(pid: int, *, while_pid: int = 0) -> int:
         raise Unsupported("no program for outgoing connections of an ordinary user", hint=hint)
     what = f"{tool.name} gave process {pid} no network"
     try:
-        pidfd = processes.pidfd(pid)
-        alive = processes.pidfd(while_pid or pid)
+        pidfd = syscalls.pidfd_open(pid)
+        alive = syscalls.pidfd_open(while_pid or pid)
     except OSError as err:
         raise NetworkError(f"{what}: {err.strerror}") from err
     try:

@@ -209,7 +209,7 @@ class _Driver:
             self._channel.sendall(b"p" + file.read().strip().encode())
 
     def _await_terminal(self, listener: socket.socket, pid: int) -> None:
-        ended = processes.pidfd(pid)
+        ended = syscalls.pidfd_open(pid)
         poll = select.poll()
         poll.register(listener, select.POLLIN)
         poll.register(ended, select.POLLIN)

@@ -54,7 +54,7 @@ def main(conn: socket.socket, stdio: list[int]) -> None:
 
 def _mind_terminal(conn: socket.socket, pid: int, master: int) -> None:
     """Hold the command's terminal until it ends: its caller's going is no hang-up, and what it prints from then on is dropped."""
-    ended = processes.pidfd(pid)
+    ended = syscalls.pidfd_open(pid)
     poll = select.poll()
     poll.register(ended, select.POLLIN)
     poll.register(conn, select.POLLRDHUP)

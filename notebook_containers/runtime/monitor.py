@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.linux.boot import boot_id
 from notebook_containers.runtime import ahead, borrowed, children, container, document, ending, logfile, wire
 from notebook_containers.runtime.actor import Actor
@@ -117,7 +117,7 @@ class Monitor:
     def _tie(self, conn: socket.socket) -> None:
         """Let the container end when the process that asked for it on ``conn`` does."""
         credentials = conn.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        self._loop.watch(processes.pidfd(_CREDENTIALS.unpack(credentials)[0]), READ, self._orphaned)
+        self._loop.watch(syscalls.pidfd_open(_CREDENTIALS.unpack(credentials)[0]), READ, self._orphaned)
 
     def _orphaned(self, fd: int) -> None:
         self._loop.unwatch(fd)

@@ -83,7 +83,7 @@ def _answer(began: float, code: int, output: bytes) -> Table:
 def _watch(pid: int, reading: int, kept: bytearray, deadline: float) -> bool:
     """Collect output until the command ends, or not in time; what comes beyond the limit is thrown away, so that nothing blocks."""
     os.set_blocking(reading, False)
-    pidfd = processes.pidfd(pid)
+    pidfd = syscalls.pidfd_open(pid)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.register(reading, select.POLLIN)

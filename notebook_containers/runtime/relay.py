@@ -10,7 +10,7 @@ import struct
 import termios
 import tty
 
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import process as processes, syscalls
 
 
 def run(pid: int, master: int) -> None:
@@ -39,7 +39,7 @@ def _resize(master: int) -> None:
 
 
 def _relay(pid: int, master: int) -> None:
-    ended = processes.pidfd(pid)
+    ended = syscalls.pidfd_open(pid)
     poll = select.poll()
     for fd in (master, 0, ended):
         poll.register(fd, select.POLLIN)

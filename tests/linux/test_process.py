@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.linux import capabilities, namespaces, process
+from notebook_containers.linux import capabilities, namespaces, process, syscalls
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -27,7 +27,7 @@ def test_a_pid_without_a_process_of_its_own_is_nobody() -> None:
     try:
         assert thread.native_id is not None
         with pytest.raises(ProcessLookupError):
-            process.pidfd(thread.native_id)
+            syscalls.pidfd_open(thread.native_id)
         assert process.wait_gone(thread.native_id, process.start_time(thread.native_id), 0)
     finally:
         done.set()

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 
-from notebook_containers.linux import process, syscalls
+from notebook_containers.linux import syscalls
 from notebook_containers.linux.cgroups import files
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def kill_members(members: Callable[[], list[int]]) -> None:
 def _hold(pid: int) -> int | None:
     """Return a descriptor of a process; None when it has gone."""
     try:
-        return process.pidfd(pid)
+        return syscalls.pidfd_open(pid)
     except ProcessLookupError:
         return None
 
