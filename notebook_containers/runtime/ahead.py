@@ -90,7 +90,7 @@ class Ahead:
     def begin(self, bundle: str) -> None:
         """Let it begin with the bundle ``bundle``, if it has not; when that needs other namespaces, or is not what was told, it ends."""
         if self._bundle not in ("", bundle):
-            self.drop()
+            self.give_way()
         elif not self._begun:
             self._bundle, self._begun = bundle, True
             self._pass_on(b"bundle %s\n" % os.fsencode(bundle))
@@ -133,6 +133,11 @@ class Ahead:
             for fd in stdio:
                 os.close(fd)
         return life
+
+    def give_way(self) -> None:
+        """End it for another container's sake. The cgroup stays, for its own may be made elsewhere by now; its engine minds it."""
+        self._group = None
+        self.drop()
 
     def drop(self) -> None:
         """End it. Idempotent; nothing happens once it is a container's."""

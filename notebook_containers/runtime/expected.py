@@ -20,24 +20,25 @@ from notebook_containers.runtime import wire
 class Expectations:
     """The expected containers of one engine: one at a time is told of, since a stranger's request may come in between. Thread-safe."""
 
-    def __init__(self, tell: Callable[[bytes], None]) -> None:
-        self._tell, self._busy = tell, threading.Lock()
+    def __init__(self, tell: Callable[[bytes], None], forget: Callable[[str], None]) -> None:
+        self._tell, self._forget, self._busy = tell, forget, threading.Lock()
 
     def begin(self) -> Expected:
         """Say that a container is about to come; end it with :meth:`Expected.end`, in a ``with`` for instance."""
         told = self._busy.acquire(blocking=False)
         if told:
             self._tell(b"soon")
-        return Expected(self._tell if told else None, self._busy)
+        return Expected(self._tell if told else None, self._forget, self._busy)
 
 
 class Expected:
     """One of them; without ``tell`` nobody hears of it."""
 
-    __slots__ = ("_bundle", "_busy", "_tell")
+    __slots__ = ("_bundle", "_busy", "_forget", "_path", "_tell")
 
-    def __init__(self, tell: Callable[[bytes], None] | None, busy: threading.Lock) -> None:
-        self._tell, self._busy, self._bundle = tell, busy, ""
+    def __init__(self, tell: Callable[[bytes], None] | None, forget: Callable[[str], None], busy: threading.Lock) -> None:
+        self._tell, self._forget, self._busy = tell, forget, busy
+        self._bundle = self._path = ""
 
     def __enter__(self) -> Expected:
         return self
@@ -47,7 +48,7 @@ class Expected:
 
     def group(self, bundle: Path, path: str, resources: Resources) -> None:
         """Tell where its bundle will be, and which cgroup it will have, with which limits: first of all, for it takes longest."""
-        self._bundle = os.fspath(bundle)
+        self._bundle, self._path = os.fspath(bundle), path
         self._say(b"group", {"path": path, "resources": resources.to_json()})
 
     def root(self, mounts: Sequence[Mount]) -> None:
@@ -65,6 +66,8 @@ class Expected:
         if tell is not None:
             if not made:
                 tell(b"never")
+                if self._path:
+                    self._forget(self._path)  # who had made it may be at another's container by now
             self._busy.release()
 
     def _say(self, word: bytes, value: Mapping[str, object]) -> None:

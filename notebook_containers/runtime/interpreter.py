@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import sys
+import time
 
 import notebook_containers
 from notebook_containers.linux import syscalls
 
+_SEAL_TRIES, _SEAL_WAIT_S = 250, 0.02
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -55,4 +58,14 @@ def _sealed_copy(program: str) -> int:
 
 
 def _seal(fd: int) -> None:
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    """Let nobody write to it any more. On a busy machine the kernel may hold pages of it for a moment longer, and says EBUSY so long."""
+    for _ in range(_SEAL_TRIES):
+        try:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        except OSError as err:
+            if err.errno != errno.EBUSY:
+                raise
+            time.sleep(_SEAL_WAIT_S)
+        else:
+            return
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), "a sealed copy of the interpreter")

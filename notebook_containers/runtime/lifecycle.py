@@ -43,7 +43,7 @@ class Runtime:
     def __init__(self, run_dir: Path, *, starter: Starter | None = None) -> None:
         self._containers = run_dir / "c"
         self._starter = starter or Starter()
-        self._expectations = Expectations(self._starter.hint)
+        self._expectations = Expectations(self._starter.hint, orphans.forget_group)
         rundir.make_private(run_dir)
         rundir.make_private(self._containers)
 
@@ -281,6 +281,7 @@ class Runtime:
             if not force:
                 raise Conflict(f"container {id[:12]} is {state.status}", hint="stop it first, or force its removal")
             self._kill_for_ever(state)
+        orphans.remove_cgroup(state)
         if meanwhile is not None:
             meanwhile()
         if not processes.wait_gone(state.monitor_pid, state.monitor_started, _GONE_S):
@@ -289,7 +290,6 @@ class Runtime:
             from notebook_containers.runtime import borrowed  # brings all of init along, which no engine needs otherwise
 
             borrowed.forget_in(os.fspath(directory), id)
-        orphans.remove_cgroup(state)
         rundir.remove(directory)
 
     @limit_named()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from notebook_containers.errors import Conflict
-from notebook_containers.linux import process as processes
+from notebook_containers.linux import cgroups, process as processes
 from notebook_containers.runtime import document, limits, stuck
 from notebook_containers.runtime.state import ContainerState
 from notebook_containers.runtime.stuck import SOON_S
@@ -24,6 +24,13 @@ def sweep(bundle: Path) -> None:
         left.open()
         left.kill()
         left.remove()
+
+
+def forget_group(path: str) -> None:
+    """Remove a cgroup where nobody is, if it is there: of a container that was expected and not made."""
+    for directory in cgroups.open_cgroup(path).locations().values():
+        with suppress(OSError):
+            os.rmdir(directory)
 
 
 def signal(state: ContainerState, number: int) -> None:

@@ -166,11 +166,14 @@ def _await_message(server: socket.socket, first: ahead.Ahead | None) -> tuple[by
                 return word, fds, first
         elif word != NEVER and _is_hint(word):
             first.hear(word)
-        else:
+        elif word == NEVER or not word:
             first.drop()
             first = None
-            if word != NEVER:
+            if not word:
                 return word, fds, None
+        else:
+            first.give_way()
+            return word, fds, None
 
 
 def _is_hint(word: bytes) -> bool:

@@ -74,7 +74,9 @@ def both() -> Iterator[Both]:
         home.open() as engine,
         ThreadPoolExecutor(1) as beside,
     ):
-        engine.containers.run(LOCAL, ["true"], remove=True)  # makes the bridge, which is no test's leak
+        lasting = engine.containers.run(LOCAL, ["true"], detach=True)  # makes the bridge, and what watches it: no test's leaks
+        assert isinstance(lasting, Container)
+        lasting.remove(force=True)
         theirs = beside.submit(_build_theirs, daemon, archive)
         with archive.open("rb") as file:
             engine.images.import_image(file, *BASE.split(":"))

@@ -265,21 +265,39 @@ def test_what_was_told_for_nothing_leaves_nothing(box: Box, end: str) -> None:
     until(lambda: inits(box) and groups.named(lambda name: name == "nothing"))
     (init,) = inits(box)
     started = processes.start_time(init)
-    if end == "never":
-        expected.end(made=False)
-    elif end == "another":
+    if end == "another":
         assert box.sh("echo another") == (0, "another\n")
     elif end == "exec":
         session = box.runtime.exec(running, Process(args=("/bin/echo", "inside"), env=ENV, cwd="/"))
         assert session is not None
         with session:
             assert b"".join(data for _stream, data in session) == b"inside\n"
-    else:
+    elif end == "engine":
         box.runtime.close()
+    expected.end(made=False)
     assert processes.wait_gone(init, started, 30)
     until(lambda: not groups.named(lambda name: name == "nothing"))
     assert box.sh("echo again") == (0, "again\n")
     box.runtime.delete(running, force=True)
+
+
+def test_another_container_in_between_takes_nothing_away(box: Box) -> None:
+    box.runtime.warm()
+    until(lambda: spares(box))
+    spec = limited(spec_for(["/bin/echo", "mine"]), "between")
+    with box.runtime.soon() as expected:
+        identity, bundle = box.bundle(spec)
+        tell(expected, bundle, spec)
+        until(lambda: groups.named(lambda name: name == "between"))
+        made = {path: path.stat().st_ino for path in groups.named(lambda name: name == "between")}
+        assert box.sh("echo another") == (0, "another\n")
+        assert {path: path.stat().st_ino for path in groups.named(lambda name: name == "between")} == made
+        session = box.runtime.run(identity, bundle, attach=True)
+    assert session is not None
+    with session:
+        assert collect(session) == (0, "mine\n")
+    box.runtime.delete(identity)
+    assert groups.named(lambda name: name == "between") == []
 
 
 def test_only_one_container_at_a_time_is_told_of(box: Box) -> None:
