@@ -142,7 +142,7 @@ def test_rel18_paused_processes_that_ignore_it(engine: Engine) -> None:
 
 
 def test_rel16_after_its_monitor_was_killed_it_can_run_again_with_its_files_and_log(engine: Engine) -> None:
-    container = start(engine, "[ -e /mark ] && echo again && exit 3; echo first; touch /mark; sleep 1000")
+    container = start(engine, "[ -e /mark ] && echo again && exit 3; touch /mark; echo first; sleep 1000")
     until(lambda: b"first" in container.logs())
     state = container.state
     os.kill(state.monitor_pid, signal.SIGKILL)
