@@ -93,7 +93,7 @@ class Runtime:
 
     def ids(self) -> list[str]:
         """Return the ids of all containers this run directory knows, over or not."""
-        states = [read_state(directory) for directory in sorted(self._containers.iterdir())]
+        states = [read_state(directory) for directory in rundir.containers(self._containers)]
         return [state.id for state in states if state is not None]
 
     def start(self, id: str) -> None:
@@ -242,8 +242,10 @@ class Runtime:
         pipes = Pipes(terminal=process.terminal or detach, stdin=stdin)
         try:
             connection, _answer = self._converse(b"exec", request, pipes.theirs)
-        except BaseException:
+        except BaseException as err:
             pipes.close_all()
+            if isinstance(err, RuntimeFailure) and not processes.alive(state.pid, state.pid_started):
+                raise Conflict(f"container {id[:12]} is not running: it ended a moment ago") from err
             raise
         pipes.close_theirs()
         if detach:
@@ -311,7 +313,8 @@ class Runtime:
 
     def collect(self) -> None:
         """Take away what the killed left: places where nothing came to be, and what is over and has no bundle any more."""
-        for directory in sorted(self._containers.iterdir()):
+        rundir.sweep(self._containers)
+        for directory in rundir.containers(self._containers):
             state = read_state(directory)
             if state is None and rundir.abandoned(directory):
                 rundir.remove(directory)

@@ -10,6 +10,7 @@ from pathlib import Path
 from notebook_containers.errors import RuntimeFailure
 
 _MAKING_S = 10.0
+_GOING = "."
 
 
 def make_private(path: Path) -> None:
@@ -31,8 +32,32 @@ def abandoned(directory: Path, after_s: float = _MAKING_S) -> bool:
         return False
 
 
+def containers(place: Path) -> list[Path]:
+    """Return the containers' directories in ``place``, sorted, without those that are being taken away."""
+    return sorted(place / name for name in os.listdir(place) if not name.startswith(_GOING))
+
+
 def remove(directory: Path) -> None:
-    """Take a container's directory away; nothing happens when there is none."""
+    """Take a container's directory away; nothing happens when there is none.
+
+    It loses its name first: whoever is killed or interrupted on the way leaves no half of it, but what :func:`sweep` takes away.
+    """
+    going = directory.with_name(f"{_GOING}{directory.name}-{os.urandom(4).hex()}")
+    try:
+        os.rename(directory, going)
+    except FileNotFoundError:
+        return
+    _empty(going)
+
+
+def sweep(place: Path) -> None:
+    """Take away what :func:`remove` could not finish."""
+    for name in os.listdir(place):
+        if name.startswith(_GOING):
+            _empty(place / name)
+
+
+def _empty(directory: Path) -> None:
     try:
         for name in os.listdir(directory):
             os.unlink(directory / name)

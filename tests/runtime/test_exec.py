@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from notebook_containers.errors import Conflict, RuntimeFailure, StartFailed
+from notebook_containers.errors import Conflict, StartFailed
 from notebook_containers.linux import process as processes
 from notebook_containers.oci.runtime import Process, User
 from notebook_containers.runtime.sessions import ExecSession
@@ -122,7 +122,7 @@ def test_rt33_exec_never_joins_a_stranger_that_has_the_pid(box: Box, running: st
 
     state = box.runtime.state(running)
     monkeypatch.setattr(box.runtime, "state", lambda _id, _bundle=None: replace(state, pid_started=state.pid_started - 1))
-    with pytest.raises(RuntimeFailure, match="No such process"):
+    with pytest.raises(Conflict, match="not running"):
         execute(box, running, "true")
     with pytest.raises(ProcessLookupError):
         processes.send_signal(state.pid, state.pid_started - 1, signal.SIGKILL)
@@ -158,3 +158,17 @@ def test_rt14_the_entering_process_cannot_be_traced_from_inside(box: Box) -> Non
             output(execute(box, identity, "true"))
         box.runtime.kill(identity, signal.SIGKILL)
         assert b"".join(data for _stream, data in session) == b""
+
+
+def test_a_container_that_ends_meanwhile_is_not_running(box: Box, running: str) -> None:
+    """Its monitor has not told yet that it is over."""
+    state = box.runtime.state(running)
+    os.kill(state.monitor_pid, signal.SIGSTOP)
+    try:
+        os.kill(state.pid, signal.SIGKILL)
+        assert processes.wait_gone(state.pid, state.pid_started, 30)
+        assert box.runtime.state(running).status == "running"
+        with pytest.raises(Conflict, match="is not running: it ended a moment ago"):
+            box.runtime.exec(running, Process(args=("true",), env=ENV, cwd="/"))
+    finally:
+        os.kill(state.monitor_pid, signal.SIGCONT)

@@ -377,3 +377,23 @@ def test_the_end_is_told_even_when_the_run_directory_was_removed(box: Box) -> No
         assert collect(session)[0] == 137
     assert processes.wait_gone(state.monitor_pid, state.monitor_started, 5)
     assert box.runtime.state(identity, box.path(identity)).exit_code == 137
+
+
+def test_a_removal_that_is_interrupted_leaves_no_half_container(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity, bundle = box.bundle(spec_for(SLEEP), None, None)
+    box.runtime.create(identity, bundle)
+    box.runtime.start(identity)
+    place = box.directory / "run/c"
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("notebook_containers.runtime.rundir.os.unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            box.runtime.delete(identity, force=True)
+    assert box.runtime.ids() == []
+    assert [name for name in os.listdir(place) if not name.startswith(".")] == []
+    box.runtime.create(identity, bundle)  # its name is free at once
+    box.runtime.collect()
+    assert os.listdir(place) == [identity[:12]]
