@@ -13,7 +13,7 @@ import pytest
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.errors import DiskFull, ImageNotFound
-from tests.home import clear, new_home
+from tests.home import clear, findings, new_home
 from tests.reliability.disks import make_ext4, mounted
 from tests.reliability.image_operations import KEPT, SAYS, archive
 
@@ -130,6 +130,6 @@ def test_rel06_rm_rmi_and_prune_work_with_nothing_left(small: Small) -> None:
         assert engine.images.prune(all=True)["ImagesDeleted"]
         engine._parts.store.disk.settle()
         assert (engine.containers.list(all=True), engine.images.list(), engine.volumes.list()) == ([], [], [])
-        assert engine.check().findings == ()
+        assert findings(engine) == []
         engine.images.import_image(archive(b"again"), KEPT, changes=['CMD ["/hello"]'])
         assert engine.containers.run(KEPT, network="none", remove=True) == SAYS

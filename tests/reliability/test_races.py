@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from notebook_containers.store.collect import collect
-from tests.home import BASE, Home, new_home
+from tests.home import BASE, Home, findings, new_home
 from tests.reliability.image_operations import KEPT, SAYS, Scene, prepare
 from tests.reliability.victims import dice
 
@@ -78,7 +78,7 @@ def test_rel10_what_began_legally_finds_what_it_needs(registry: str, tmp_path: P
                 container.remove(force=True)
             engine.images.prune(all=True)
             engine._parts.store.disk.settle()
-            assert engine.check().findings == ()
+            assert findings(engine) == []
             assert engine.images.list() == []
 
 
@@ -104,7 +104,7 @@ def test_rel09_many_pull_one_image(registry: str, tmp_path: Path) -> None:
         assert [code for _, _, code in ended[1:]] == [0] * 7, "\n".join(error[-1000:] for _, error, _ in ended)
         assert len({output for output, _, code in ended if code == 0}) == 1
         with home.open() as engine:
-            assert engine.check().findings == ()
+            assert findings(engine) == []
             assert len(engine._parts.store.layers.list()) == 2  # the kept image's and the pulled one's
             assert engine.images.find(KEPT).tags
 
