@@ -53,6 +53,7 @@ def collect(store: Store, *, keep: Iterable[Digest] = (), wait_s: float = 0.5) -
         store.volumes.collect()
         store.disk.sweep_staging()
     store.disk.sweep()
+    store.disk.settle()  # the bytes that are told of are free
     return Reclaimed(bytes=freed + more, layers=layers, blobs=blobs)
 
 
