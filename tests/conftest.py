@@ -17,7 +17,7 @@ from tests.home import BASE, Home, new_home
 
 pytest_plugins = ("tests.needs",)
 
-SETTLE_S = 3
+SETTLE_S = 10
 """The kernel takes a network namespace's links away some time after the last process in it has ended."""
 
 REAL = frozenset({"root", "user", "netns"})
