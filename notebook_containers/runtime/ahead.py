@@ -34,12 +34,12 @@ _REHEARSED = json.dumps({"mounts": [{"type": "bind", "options": ["ro"], "names":
 class Ahead:
     """One such init, a child of this process; used once by :meth:`become`, or ended by :meth:`drop`."""
 
-    __slots__ = ("_begun", "_bundle", "_group", "_until", "channel", "pid")
+    __slots__ = ("_begun", "_bundle", "_group", "_rooted", "_until", "channel", "pid")
 
     def __init__(self, lasts_s: float) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._until = time.monotonic() + lasts_s
-        self._bundle, self._begun = "", False
+        self._bundle, self._begun, self._rooted = "", False, False
         self._group: limits.Limits | None = None
         try:
             flags = sum(namespaces.FLAGS[kind] for kind in _MADE)
@@ -55,11 +55,16 @@ class Ahead:
         return self._until - time.monotonic()
 
     def hear(self, message: bytes) -> None:
-        """Take in what the engine tells of the container (:class:`.expected.Expected`); of a second container nothing is heard."""
+        """Take in what the engine tells of the container (:class:`.expected.Expected`); of a second container nothing is heard.
+
+        Nor of a bundle whose root it was not told of, because the process before this one was: it would mount the bundle's very own, which
+        can be mounted only once, and may yet have to give way to another container.
+        """
         word, bundle, text = _parts(message)
-        if self._begun or self._bundle not in ("", bundle):
+        if self._begun or self._bundle not in ("", bundle) or (word == b"bundle" and not self._rooted):
             return
         self._bundle = bundle
+        self._rooted = self._rooted or word == b"root"
         if word == b"group":
             told = wire.parse(text)
             self._make_group(document.text(told, "path"), document.table(told, "resources"))

@@ -15,7 +15,7 @@ import pytest
 from notebook_containers.errors import StartFailed
 from notebook_containers.linux import mounts, process as processes, syscalls
 from notebook_containers.oci.runtime import Mount, Pids, Process, Resources, Spec
-from notebook_containers.runtime.bundle import Bundle, RootMounts
+from notebook_containers.runtime.bundle import Bundle, MonitorOptions, RootMounts
 from notebook_containers.runtime.expected import Expected
 from tests import groups
 from tests.runtime.boxes import ENV, Box, collect, spec_for
@@ -298,6 +298,29 @@ def test_another_container_in_between_takes_nothing_away(box: Box) -> None:
         assert collect(session) == (0, "mine\n")
     box.runtime.delete(identity)
     assert groups.named(lambda name: name == "between") == []
+
+
+def test_who_hears_of_the_bundle_alone_leaves_its_root_alone(box: Box) -> None:
+    """A volatile root can be mounted only once: not by who did not hear of another one, and gives way to a stranger's container."""
+    box.runtime.warm()
+    for _ in range(4):
+        until(lambda: spares(box))
+        spec = limited(spec_for(["/bin/echo", "mine"]), "alone")
+        assert spec.linux is not None
+        assert spec.linux.resources is not None
+        with box.runtime.soon() as expected:
+            identity, bundle = box.bundle(spec)
+            (root,) = RootMounts.from_json(json.loads((bundle.path / "rootfs.json").read_text())).mounts
+            root = replace(root, options=(*root.options, "volatile"))
+            bundle = Bundle.create(bundle.path, spec, (root,), MonitorOptions())
+            expected.group(bundle.path, spec.linux.cgroups_path, spec.linux.resources)
+            expected.bundle(spec.to_json(), json.loads((bundle.path / "monitor.json").read_text()), (root,), b"")
+            assert box.sh("echo another") == (0, "another\n")
+            session = box.runtime.run(identity, bundle, attach=True)
+        assert session is not None
+        with session:
+            assert collect(session) == (0, "mine\n")
+        box.runtime.delete(identity)
 
 
 def test_only_one_container_at_a_time_is_told_of(box: Box) -> None:
