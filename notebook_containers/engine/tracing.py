@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.engine import generated, launch
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
+from notebook_containers.engine.network_words import DEFAULT
 from notebook_containers.errors import Conflict, InvalidArgument
 from notebook_containers.lean import dataclass
 from notebook_containers.network import bridge, firewall, listening, names, probe, redirect, userland
@@ -180,6 +181,8 @@ def _judge(way: _Way) -> tuple[str, bool, str]:
         return "", True, "it is in the machine's own network" if place is None else "an ordinary user's way out has no rules of ours"
     config = way.networks.config(place.network_id)
     if way.other and way.other.place.network_id == place.network_id:
+        if config.driver == DEFAULT and not config.icc:
+            return "", False, f"drop: network {place.network} was made with icc=false: the ports of its bridge are kept apart"
         return "", True, "both are on one bridge, which switches it"
     if way.other or way.networks.subnet_owner(str(address)) not in ("", place.network):
         owner = way.other.place.network if way.other else way.networks.subnet_owner(str(address))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +17,7 @@ from notebook_containers.engine.keywords import EndpointKeywords
 from notebook_containers.errors import Conflict, InvalidArgument, NetworkNotFound
 from notebook_containers.linux.netlink import NetlinkSocket
 from notebook_containers.network import ipam, links, machine, owned
+from tests.engine.test_publishing import settled
 from tests.home import BASE, Home
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
@@ -228,18 +231,44 @@ def test_ipv6_stands_beside_ipv4(engine: Engine) -> None:
         gone(engine, "web")
 
 
-def test_containers_that_are_kept_apart_and_smaller_packets(engine: Engine) -> None:
+def test_containers_that_are_kept_apart_and_smaller_packets(engine: Engine, data: str) -> None:
     engine.networks.create("web", options={"com.docker.network.bridge.enable_icc": "false", "com.docker.network.driver.mtu": "1400"})
     try:
-        first, second = sleeping(engine, "web"), sleeping(engine, "web")
-        there = second.document.endpoint
-        assert there is not None
-        assert inside(first, "cat /sys/class/net/eth0/mtu") == "1400\n"
-        ask = f"wget -T 1 -qO- http://{there.address}/ 2>&1; ip neigh show {there.address}"
-        assert "lladdr" not in inside(first, ask)  # not even its MAC address is told
+        asker, together, apart = sleeping(engine, "web", {"web": None, data: None}), serving(engine, data), serving(engine, "web")
+        assert inside(asker, "cat /sys/class/net/eth0/mtu") == "1400\n"
+        open_one, closed_one = (str(one.document.endpoint and one.document.endpoint.address) for one in (together, apart))
+        settled(lambda: fetched(asker, open_one) == "hello\n")  # so the question is one that can be answered
+        settled(lambda: from_here(closed_one) == b"hello\n")  # and there is somebody who would answer
+        assert fetched(asker, closed_one) == ""
+        neighbours = inside(asker, "ip neigh show")
+        assert f"{open_one} dev eth1 lladdr" in neighbours
+        assert f"{closed_one} dev eth0 lladdr" not in neighbours  # not even its MAC address is told
+        stopped = engine.networks.trace(asker.name, f"{closed_one}:80")[-1]
+        assert (stopped.hop, stopped.passes) == ("firewall", False)
+        assert "network web was made with icc=false" in stopped.detail
         assert engine.networks.get("web").attrs["Options"] == {"icc": "false", "mtu": "1400"}
     finally:
         gone(engine, "web")
+
+
+def serving(engine: Engine, network: str) -> Container:
+    """Start a web server that says hello."""
+    script = "mkdir /www; echo hello > /www/index.html; exec busybox httpd -f -p 80 -h /www"
+    found = engine.containers.run(BASE, ["sh", "-c", script], detach=True, stop_timeout=0, network=network)
+    assert isinstance(found, Container)
+    return found
+
+
+def fetched(container: Container, address: str) -> str:
+    """Return what a container gets from the server there within two seconds, nothing when it gets nothing."""
+    return inside(container, f"timeout 2 wget -qO- http://{address}/ 2>/dev/null")
+
+
+def from_here(address: str) -> bytes:
+    with suppress(OSError), urllib.request.urlopen(f"http://{address}/", timeout=10) as answer:
+        said: bytes = answer.read()
+        return said
+    return b""
 
 
 def test_net06_who_may_forge_is_walled_in_and_nobody_else(engine: Engine, web: str) -> None:
