@@ -60,7 +60,7 @@ class Watch:
         ready = [fd for fd, _events in self._epoll.poll(timeout_s)]
         for fd in (self._inotify, self._wake):
             if fd in ready:
-                _drain(fd)
+                drain(fd)
         return [fd for fd in ready if fd in self._others]
 
     def wake(self) -> None:
@@ -78,7 +78,21 @@ class Watch:
         os.close(self._wake)
 
 
-def _drain(fd: int) -> None:
+def entries(directory: str, mask: int) -> int:
+    """Return a descriptor of one's own that can be read when the entries of a directory changed; the caller closes it."""
+    library = ctypes.CDLL(None, use_errno=True)
+    fd = syscalls.check("inotify_init1", library.inotify_init1(ctypes.c_int(_CLOEXEC_NONBLOCK)))
+    try:
+        added = library.inotify_add_watch(ctypes.c_int(fd), os.fsencode(directory), ctypes.c_uint32(mask))
+        syscalls.check("inotify_add_watch", added, directory)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def drain(fd: int) -> None:
+    """Read and forget all that such a descriptor has to tell."""
     try:
         while os.read(fd, 65536):
             continue

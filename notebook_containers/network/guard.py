@@ -13,17 +13,20 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from notebook_containers.errors import Error
-from notebook_containers.linux import syscalls
-from notebook_containers.linux.netlink import NETLINK_NETFILTER, NetlinkSocket
+from notebook_containers.linux import inotify, syscalls
+from notebook_containers.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 from notebook_containers.network import firewall, links
 from notebook_containers.network.owned import own_bridges
 from notebook_containers.network.spawn import spawn
 
 _RULES_CHANGED = 1 << 6  # the group NFNLGRP_NFTABLES, number 7
+_LINKS_CHANGED = 1  # the group RTNLGRP_LINK
+_BRIDGE = b" subnet="  # in the alias of a bridge of ours, which a message about it has
 _NAME = firewall.TABLE.encode() + b"\0"  # as a message about our table has it
 _CAP_NET_ADMIN = 1 << 12
 _TRY_AGAIN_S = 1.0
@@ -61,14 +64,29 @@ def watch(stop: int = -1, *, place: int = -1) -> None:
     With the descriptor of a directory, ``place``, only bridges that have a file there count; none when the directory is gone.
     In the network namespace of the calling thread. The table goes with the last bridge, and that is a change like any other.
     """
-    with _listener() as rules, NetlinkSocket() as kernel:
-        whole, waiting = _renew(kernel), [rules.fileno(), *([stop] if stop >= 0 else [])]
+    with (
+        _listener(NETLINK_NETFILTER, _RULES_CHANGED) as rules,
+        _listener(NETLINK_ROUTE, _LINKS_CHANGED) as removals,
+        _deletions(place) as files,
+        NetlinkSocket() as kernel,
+    ):
+        whole, waiting = _renew(kernel), [rules.fileno(), removals.fileno(), *files, *([stop] if stop >= 0 else [])]
         while _has_bridges(kernel, place):
-            ready, _, _ = select.select(waiting, [], [], None if whole else _TRY_AGAIN_S)
+            ready = _change_of_ours(waiting, removals, files, None if whole else _TRY_AGAIN_S)
             if stop in ready:
                 return
-            if _is_told_of_ours(rules) or not whole:
+            if _is_told_of(rules, _NAME) or not whole:
                 whole = _renew(kernel)
+
+
+def _change_of_ours(waiting: Sequence[int], removals: socket.socket, files: Sequence[int], timeout_s: float | None) -> list[int]:
+    """Wait for a change that may concern us; other links come and go with each container, and cost no look at all of them."""
+    while True:
+        ready = select.select(waiting, [], [], timeout_s)[0]
+        for descriptor in files:
+            inotify.drain(descriptor)
+        if ready != [removals.fileno()] or _is_told_of(removals, _BRIDGE):
+            return ready
 
 
 def _has_bridges(kernel: NetlinkSocket, place: int) -> bool:
@@ -97,18 +115,35 @@ def _switch(kernel: NetlinkSocket, *, up: bool) -> None:
             kernel.execute([links.set_link(link.index, up=up)])
 
 
-def _listener() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER)
-    sock.bind((0, _RULES_CHANGED))
+@contextmanager
+def _deletions(place: int) -> Iterator[list[int]]:
+    """A descriptor that can be read when a file of the directory is deleted: who was killed or deletes a store changes no rule."""
+    if place < 0:
+        yield []
+        return
+    try:
+        deleted = inotify.entries(f"/proc/self/fd/{place}", inotify.IN_DELETE)
+    except OSError:  # no more of these for this user: the next change of the firewall or of a bridge has to do
+        yield []
+        return
+    try:
+        yield [deleted]
+    finally:
+        os.close(deleted)
+
+
+def _listener(protocol: int, group: int) -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    sock.bind((0, group))
     return sock
 
 
-def _is_told_of_ours(sock: socket.socket) -> bool:
-    """Read all that was told, and return whether our table was in it: others may change theirs all day."""
+def _is_told_of(sock: socket.socket, mark: bytes) -> bool:
+    """Read all that was told, and return whether something of ours was in it: others may change theirs all day."""
     ours = False
     while True:
         try:
-            ours |= _NAME in sock.recv(1 << 16)
+            ours |= mark in sock.recv(1 << 16)
         except BlockingIOError:
             return ours
         except OSError as err:

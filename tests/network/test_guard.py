@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from notebook_containers.linux.netlink import NETLINK_NETFILTER, NetlinkSocket
-from notebook_containers.network import bridge, firewall, guard, nftables as nft
+from notebook_containers.network import bridge, firewall, guard, links, nftables as nft
 from tests.network.stage import Place, ends, link, network, program
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
@@ -42,6 +43,11 @@ def guards() -> list[int]:
         except OSError:
             continue
     return found
+
+
+def waits(pid: int) -> bool:
+    """Return whether a guard has made everything whole and waits for changes."""
+    return "poll" in Path(f"/proc/{pid}/wchan").read_text()  # poll_schedule_timeout of select(2)
 
 
 @pytest.fixture
@@ -101,6 +107,29 @@ def test_a_guard_does_not_stay_for_another_store_s_bridges(machine: None, tmp_pa
     assert ends(pid, 30)
     assert whole()
     bridge.remove(network(2))
+
+
+def test_a_guard_does_not_outlive_its_store(machine: None, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    bridge.ensure(network())
+    guard.start(run, [network().link])
+    (pid,) = guards()
+    until(lambda: waits(pid))
+    shutil.rmtree(run)  # who was killed removed no bridge, and nobody changes a rule
+    assert ends(pid, 30)
+    bridge.remove(network())
+
+
+def test_a_guard_does_not_outlive_a_bridge_that_others_remove(machine: None, tmp_path: Path) -> None:
+    bridge.ensure(network())
+    guard.start(tmp_path, [network().link])
+    (pid,) = guards()
+    until(lambda: waits(pid))
+    with NetlinkSocket() as kernel:
+        kernel.execute([links.delete_link(link(kernel, network().link).index, network().link)])
+    assert ends(pid, 30)
+    bridge.remove(network())
 
 
 def test_a_watching_thread_ends_when_it_is_told_to(machine: None) -> None:
