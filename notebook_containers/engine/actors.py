@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine.documents import ContainerDocument, Endpoint
+from notebook_containers.engine.documents import ContainerDocument, Endpoint, MountPoint
 from notebook_containers.runtime import document as documents
 from notebook_containers.runtime.actor import FILE, Actor
 from notebook_containers.runtime.document import Table
@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 def introduce(parts: Parts, document: ContainerDocument, name: str) -> None:
     """Write who a new container is, and that it was created."""
     attributes = {**document.labels, "image": document.image, "name": name}
-    _write(parts, document.id, {"id": document.id, "attributes": attributes})
+    volumes = [_volume(point) for point in document.mounts if point.volume]
+    _write(parts, document.id, {"id": document.id, "attributes": attributes, **({"volumes": volumes} if volumes else {})})
     tell(parts, document.id, "create")
+
+
+def _volume(point: MountPoint) -> Table:
+    words = {
+        "destination": point.target,
+        "driver": "local",
+        "propagation": point.propagation,
+        "read/write": str(not point.read_only).lower(),
+    }
+    return {"id": point.volume, "attributes": words}
 
 
 def rename(parts: Parts, container_id: str, old: str, new: str) -> None:

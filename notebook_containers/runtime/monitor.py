@@ -294,6 +294,7 @@ class Monitor:
         if self._health.exists():
             self.state["health"] = self._health.table()
         self._save(status="running", started=time.time())
+        self._actor.mount_volumes()
         self._actor.tell("start")
         self._memory.begin()
 
@@ -345,6 +346,7 @@ class Monitor:
         ran_s = time.time() - document.real(self.state, "started") if "started" in self.state else 0.0
         if "started" in self.state or "startFailed" in self.state:
             self._actor.tell("die", {"exitCode": code, "execDuration": int(ran_s)})
+        self._actor.unmount_volumes()
         if not self._on_purpose and "started" in self.state and self._restarts.wanted(self._options, code):
             self._restart_at = time.monotonic() + self._restarts.next(ran_s)
             self._save(status="restarting", restartCount=self._restarts.count)

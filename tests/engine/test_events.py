@@ -131,6 +131,25 @@ def test_images_networks_and_volumes(engine: Engine) -> None:
     assert actions(engine, began, network="apart") == ["network create", "network connect", "network disconnect", "network destroy"]
 
 
+def test_a_volume_is_mounted_while_a_container_runs(engine: Engine) -> None:
+    began = time.time()
+    container = detached(engine, "true", volumes={"vol": {"bind": "/v", "mode": "ro"}})
+    container.wait(timeout=30)
+    container.start()
+    container.wait(timeout=30)
+    container.remove()
+    engine.volumes.remove("vol")
+    with engine.events(
+        since=began, until="0s", filters={"type": ["volume", "container"], "event": ["mount", "start", "die", "unmount"]}
+    ) as told:
+        events = list(told)
+    assert [event["Action"] for event in events] == ["mount", "start", "die", "unmount"] * 2
+    attributes = {"container": container.id, "driver": "local"}
+    assert events[3]["Actor"] == {"ID": "vol", "Attributes": attributes}
+    mounted = {**attributes, "destination": "/v", "propagation": "", "read/write": "false"}
+    assert events[0]["Actor"] == {"ID": "vol", "Attributes": mounted}
+
+
 def test_others_and_monitors_are_heard_as_it_happens(engine: Engine, home: Home) -> None:
     found: list[str] = []
     with engine.events(filters={"event": ["create", "start", "die"]}) as stream:
