@@ -53,7 +53,7 @@ def _place(parts: Parts, document: ContainerDocument, name: str, place: Endpoint
     return Place(
         network=network.id,
         title=network.name.lower(),
-        names=tuple(dict.fromkeys(word.lower() for word in (name, *place.aliases, document.id[:12], document.hostname))),
+        names=document.names_in(place, name),
         addresses=tuple(address for address in (place.address, place.address6) if address),
         subnets=tuple(subnet for subnet in (network.subnet, network.subnet6) if subnet),
         internal=network.internal,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine import actors, announcing, generated, launch
+from notebook_containers.engine import actors, announcing, generated, launch, publishing
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
 from notebook_containers.engine.endpoints import Rights
 from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
@@ -38,6 +38,7 @@ def connect(parts: Parts, networks: Networks, container_id: str, wanted: Attachm
         undo.callback(networks.detach, endpoint, container_id)
         changed = replace(changed, endpoints=(*document.endpoints, endpoint))
         networks.choose_way_out(changed.endpoints, pid=state.pid)
+        changed = publishing.follow(parts, document, changed)
         _write(parts, changed)
         generated.rewrite(changed, parts.bundle_path(container_id))
         announcing.announce(parts, changed, state)
@@ -67,6 +68,8 @@ def disconnect(parts: Parts, networks: Networks, container_id: str, network: str
             for place in gone:
                 networks.detach(place, container_id)
             networks.choose_way_out(changed.endpoints, pid=state.pid)
+            changed = publishing.follow(parts, document, changed)
+            _write(parts, changed)
             generated.rewrite(changed, parts.bundle_path(container_id))
             if announcing.named(changed):
                 announcing.announce(parts, changed, state)

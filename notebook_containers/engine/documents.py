@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from notebook_containers.engine.network_words import Attachment, is_own
+from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.lean import dataclass, field
 from notebook_containers.network.ports import PortMapping
@@ -36,7 +36,10 @@ class MountPoint(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Endpoint(Document):
-    """A container's place in a network while it runs; ``address`` and ``address6`` without their prefix lengths."""
+    """A container's place in a network while it runs; ``address`` and ``address6`` without their prefix lengths.
+
+    An ``internal`` network has no way out.
+    """
 
     network: str
     network_id: str = ""
@@ -52,10 +55,16 @@ class Endpoint(Document):
     prefix6: int = 0
     gateway6: str = ""
     resolver: str = ""
+    internal: bool = False
 
     def id_for(self, container_id: str) -> str:
         """Return the id that stands for a container's place in this network: the same place, the same id."""
         return hashlib.sha256(f"{self.network_id}/{container_id}".encode()).hexdigest()
+
+
+def way_out(places: Sequence[Endpoint]) -> Endpoint | None:
+    """Return the place whose gateway is the default route: the highest rank, of equals the first; None when all are internal."""
+    return max((place for place in places if not place.internal), key=lambda place: place.gw_priority, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
@@ -85,6 +94,17 @@ class ContainerDocument(Document):
     def endpoint(self) -> Endpoint | None:
         """Its place in the first of its networks."""
         return self.endpoints[0] if self.endpoints else None
+
+    @property
+    def way_out(self) -> Endpoint | None:
+        """Its place in the network whose gateway is its default route, where its ports are published too; None when all are internal."""
+        return way_out(self.endpoints)
+
+    def names_in(self, place: Endpoint, name: str) -> tuple[str, ...]:
+        """Return what others find it by in a network while it runs; nothing in the default one, as in Docker. ``name`` is its own."""
+        if place.network == DEFAULT or not place.network_id:
+            return ()
+        return tuple(dict.fromkeys(word.lower() for word in (name, *place.aliases, self.id[:12], self.hostname)))
 
     def wanted(self) -> tuple[Attachment, ...]:
         """Return the places in networks that it has when it is started."""

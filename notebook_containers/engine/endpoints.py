@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Protocol, Self
 
 from notebook_containers import network as net
-from notebook_containers.engine.documents import Endpoint
+from notebook_containers.engine.documents import Endpoint, way_out
 from notebook_containers.engine.network_document import NetworkDocument, choose, config_of, parse
 from notebook_containers.engine.network_words import DEFAULT, Attachment
 from notebook_containers.engine.parts import Parts
@@ -130,6 +130,7 @@ class Endpoints:
             gateway6=document.gateway6 if address6 else "",
             mac=wanted.mac or net.ipam.mac_for(address),
             resolver="" if self._shared is None or document.internal else self._resolver(),
+            internal=document.internal,
         )
 
     def _claimed(self, name: str) -> NetworkDocument:
@@ -300,7 +301,7 @@ class Endpoints:
 
     def attach_all(self, endpoints: Sequence[Endpoint], *, pid: int, container_id: str, while_pid: int = 0, rights: Rights = _NONE) -> None:
         """Attach a container that is about to start to all its networks; the one whose gateway ranks highest is its way out."""
-        first = self.way_out(endpoints)
+        first = way_out(endpoints)
         for place in endpoints:
             self.attach(place, pid=pid, container_id=container_id, while_pid=while_pid, rights=rights, way_out=place is first)
 
@@ -314,18 +315,11 @@ class Endpoints:
 
     def choose_way_out(self, endpoints: Sequence[Endpoint], *, pid: int) -> None:
         """Make the gateway that ranks highest the default route of a running container, after its networks have changed."""
-        place = self.way_out(endpoints)
-        if place is None or self._config_of(place).internal:
+        place = way_out(endpoints)
+        if place is None:
             self._bridges.set_way_out(pid, "", ())
         else:
             self._bridges.set_way_out(pid, place.interface, [gateway for gateway in (place.gateway, place.gateway6) if gateway])
-
-    def way_out(self, endpoints: Sequence[Endpoint]) -> Endpoint | None:
-        """Return the endpoint whose gateway is the default route: the highest rank, of equals the first; None when all are internal."""
-        if len(endpoints) == 1:
-            return endpoints[0]
-        outward = [place for place in endpoints if not (place.network_id and self._config_of(place).internal)]
-        return max(outward, key=lambda place: place.gw_priority, default=None)
 
     def release(self, container_id: str, *, network_id: str | None = None) -> None:
         """Give the container's addresses back, in one network or in all."""

@@ -53,7 +53,8 @@ def rewrite(document: ContainerDocument, directory: Path) -> None:
 
 def _host_address(document: ContainerDocument) -> str:
     """Return this machine's address as the container sees it; one that is in no network yet has its own machine's."""
-    return (document.endpoint.gateway if document.endpoint else "") or "127.0.0.1"
+    place = document.way_out or document.endpoint
+    return (place.gateway if place else "") or "127.0.0.1"
 
 
 def write_resolver(document: ContainerDocument, directory: Path) -> None:

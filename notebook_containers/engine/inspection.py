@@ -48,7 +48,7 @@ def container(parts: Parts, document: ContainerDocument, name: str, state: Conta
             for p in document.mounts
         ],
         "Config": _config(document),
-        "NetworkSettings": _network(document, running=state.status in ("running", "paused")),
+        "NetworkSettings": _network(document, name, running=state.status in ("running", "paused")),
         "Warnings": list(dict.fromkeys((*document.warnings, *state.warnings))),
     }
 
@@ -178,12 +178,12 @@ def _rule(rule: DeviceRule) -> str:
     return f"{rule.type} {numbers} {rule.access}"
 
 
-def _network(document: ContainerDocument, *, running: bool) -> dict[str, JSON]:
+def _network(document: ContainerDocument, name: str, *, running: bool) -> dict[str, JSON]:
     here = {place.network: place for place in document.endpoints} if running else {}
     first = document.endpoint if running else None
     networks: dict[str, JSON] = {}
     for wanted in document.wanted():
-        networks[wanted.network] = _endpoint(document, wanted, here.get(wanted.network) or Endpoint(network=wanted.network))
+        networks[wanted.network] = _endpoint(document, name, wanted, here.get(wanted.network) or Endpoint(network=wanted.network))
     return {
         "Ports": port_map(document.ports) if running else {},
         "IPAddress": first.address if first else "",
@@ -197,7 +197,7 @@ def _network(document: ContainerDocument, *, running: bool) -> dict[str, JSON]:
     }
 
 
-def _endpoint(document: ContainerDocument, wanted: Attachment, place: Endpoint) -> dict[str, JSON]:
+def _endpoint(document: ContainerDocument, name: str, wanted: Attachment, place: Endpoint) -> dict[str, JSON]:
     """Return a container's place in a network; of one that does not run only what was asked for."""
     asked: dict[str, JSON] = {"IPv4Address": wanted.address, "IPv6Address": wanted.address6, "LinkLocalIPs": list(wanted.link_local)}
     return {
@@ -215,7 +215,7 @@ def _endpoint(document: ContainerDocument, wanted: Attachment, place: Endpoint) 
         "GlobalIPv6Address": place.address6,
         "GlobalIPv6PrefixLen": place.prefix6,
         "MacAddress": place.mac or wanted.mac,
-        "DNSNames": None,
+        "DNSNames": list(document.names_in(place, name)) or None,
     }
 
 

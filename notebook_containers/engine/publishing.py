@@ -110,7 +110,30 @@ def carry(parts: Parts, document: ContainerDocument, sockets: Sequence[socket.so
 
 
 def _address(parts: Parts, document: ContainerDocument) -> str | None:
-    return None if parts.host.rootless else next((place.address for place in document.endpoints if place.address), None)
+    """Return where the container's ports are, as this machine sees it: in the network that is its way out; None for its own loopback."""
+    if parts.host.rootless:
+        return None
+    place = document.way_out or document.endpoint
+    return place.address if place and place.address else None
+
+
+def follow(parts: Parts, before: ContainerDocument, document: ContainerDocument) -> ContainerDocument:
+    """Lead the ports of a running container, which has changed its networks, to where it is now; to nowhere when it is in none.
+
+    The caller holds the container's lock, and keeps the document that is returned. Connections that are open stay.
+    """
+    old, new = _address(parts, before), _address(parts, document)
+    if not document.ports or old == new:
+        return document
+    redirection, warnings = _redirection(parts, document, document.ports)
+    try:
+        net.forward.change(parts.run / "c" / document.id[:12], address=new or "", redirection=redirection)
+    finally:
+        if redirection is not None:
+            os.close(redirection)
+    if old:
+        net.redirect.forget_mappings(old, document.ports)
+    return replace(document, warnings=tuple(dict.fromkeys((*document.warnings, *warnings))))
 
 
 def _redirection(parts: Parts, document: ContainerDocument, mappings: Sequence[PortMapping]) -> tuple[int | None, tuple[str, ...]]:

@@ -76,11 +76,13 @@ def change(
     mappings: Sequence[PortMapping] = (),
     closed: Sequence[PortMapping] = (),
     redirection: int | None = None,
+    address: str | None = None,
 ) -> None:
     """Give a running forwarder further reserved sockets with their mappings, and let it close others, with the connections through them.
 
-    Takes the sockets over. ``redirection`` takes the place of what it held before, None ends that. Raises NetworkError when there is no
-    forwarder in the directory ``control``, or when it does not do it.
+    Takes the sockets over. New connections go to the container's new ``address`` when one is named, and nowhere when it is empty; who
+    was started without an address goes on as before. ``redirection`` takes the place of what it held before, None ends that. Raises
+    NetworkError when there is no forwarder in the directory ``control``, or when it does not do it.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
@@ -91,7 +93,7 @@ def change(
                 part = slice(step * _AT_ONCE, (step + 1) * _AT_ONCE)
                 last = step == steps - 1
                 pipe = redirection if last else None
-                _tell(connection, sockets[part], mappings[part], closed[part], pipe, last=last)
+                _tell(connection, sockets[part], mappings[part], closed[part], pipe, last=last, address=address)
     except OSError as err:
         words = f"the forwarder of published ports does not answer: {err.strerror or err}"
         raise NetworkError(words, hint="restart the container") from err
@@ -116,12 +118,14 @@ def _tell(
     pipe: int | None,
     *,
     last: bool,
+    address: str | None,
 ) -> None:
     plan = {
         "open": [[m.protocol, m.container_port] for m in mappings],
         "close": [list(m.place) for m in closed],
         "redirected": pipe is not None,
         "last": last,
+        "address": address,
     }
     descriptors = [sock.fileno() for sock in sockets] + ([pipe] if pipe is not None else [])
     processes.send_fds(connection, json.dumps(plan).encode(), descriptors)

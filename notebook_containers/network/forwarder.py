@@ -60,8 +60,9 @@ def drop_privileges() -> None:
 class Forwarder:
     """The ports of one container, by protocol, address and number; what may change them comes by the control socket."""
 
-    def __init__(self, loop: Loop, address: str, source: str | None) -> None:
+    def __init__(self, loop: Loop, address: str, source: str | None, *, entered: bool) -> None:
         self.loop, self.address, self.source = loop, address, source
+        self.entered = entered  # it is inside the container, wherever that is
         self.ports: dict[Place, StreamPort | UdpPort] = {}
         self.redirection: int | None = None  # a pipe: the firewall leads packets into the container until it is closed
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -121,6 +122,15 @@ class Forwarder:
         self.open([(socket.socket(fileno=fd), protocol, port) for fd, (protocol, port) in zip(descriptors, opened, strict=True)])
         if plan["last"]:
             self.redirect(pipe)
+        address = plan["address"]
+        if isinstance(address, str) and not self.entered:
+            self._move(address)
+
+    def _move(self, address: str) -> None:
+        """Lead new connections to where the container is now."""
+        self.address = address
+        for port in self.ports.values():
+            port.move(address)
 
     def serve(self, alive: int, control: socket.socket | None) -> None:
         """Carry bytes until the process behind the descriptor ``alive`` has ended."""
@@ -164,7 +174,7 @@ def main(text: str) -> None:
         return
     if os.fork():  # the starter reaps this process at once, and init the one that stays: no zombie in a notebook that runs for weeks
         os._exit(0)
-    forwarder = Forwarder(Loop(), plan["address"] or "127.0.0.1", source)
+    forwarder = Forwarder(Loop(), plan["address"] or "127.0.0.1", source, entered=not plan["address"])
     forwarder.open([(socket.socket(fileno=fd), protocol, port) for fd, protocol, port in plan["listeners"]])
     forwarder.redirect(plan["redirection"])
     os.write(1, f"ready {os.getpid()}\n".encode())

@@ -5,6 +5,8 @@ Standard library only: the forwarder of each container loads it.
 
 from __future__ import annotations
 
+import errno
+import os
 import selectors
 import socket
 from contextlib import suppress
@@ -18,7 +20,7 @@ _DATAGRAMS_AT_ONCE = 32
 
 
 class Door:
-    """Where the container is: address and port, and the source to come from (None: whatever the kernel takes)."""
+    """Where the container is: address (empty: nowhere) and port, and the source to come from (None: whatever the kernel takes)."""
 
     __slots__ = ("address", "port", "source")
 
@@ -27,6 +29,8 @@ class Door:
 
     def socket(self, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
         """Return a non-blocking socket that is connecting (tcp) or connected (udp); raises OSError when that is refused at once."""
+        if not self.address:  # which the kernel would take for this machine
+            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
         sock = socket.socket(socket.AF_INET, kind, protocol)
         try:
             sock.setblocking(False)
@@ -69,6 +73,10 @@ class StreamPort:
         self.open.discard(connection)
         if self.listener.fileno() >= 0:
             self.loop.watch(self.listener, selectors.EVENT_READ, self._accept)
+
+    def move(self, address: str) -> None:
+        """Lead new connections elsewhere."""
+        self.door.address = address
 
     def sweep(self) -> float | None:
         """Nothing ends by itself here."""
@@ -120,6 +128,12 @@ class UdpPort:
 
     def _end(self, client: tuple[object, ...]) -> None:
         self.loop.forget(self.sessions.pop(client)[0])
+
+    def move(self, address: str) -> None:
+        """Lead all datagrams elsewhere from now on."""
+        self.door.address = address
+        for client in list(self.sessions):
+            self._end(client)
 
     def close(self) -> None:
         """Give the port back and end its sessions."""

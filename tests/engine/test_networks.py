@@ -136,6 +136,8 @@ def test_a_running_container_joins_and_leaves(engine: Engine, web: str, data: st
     assert way_out(container) == [f"{base}.1"]
     assert f"{base}.77\t{container.document.hostname}" in inside(container, "cat /etc/hosts")
     assert engine.networks.get(data).containers == [container.name]
+    names = container.attrs["NetworkSettings"]["Networks"][data]["DNSNames"]  # type: ignore[index, call-overload]
+    assert names == [container.name, "db", container.id[:12]]
     with pytest.raises(Conflict, match="already"):
         engine.networks.connect(data, container)
 

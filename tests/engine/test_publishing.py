@@ -113,6 +113,42 @@ def test_ports_of_a_running_container_come_and_go(engine: Engine) -> None:
     assert sorted(container.attrs["NetworkSettings"]["Ports"]) == ["53/udp", "81/tcp"]  # type: ignore[index, call-overload, arg-type]
 
 
+def test_ports_are_where_the_way_out_is_and_follow_it(engine: Engine, networks: tuple[str, str]) -> None:
+    first, second = networks
+    gateways = {name: engine.networks.get(name).gateway for name in networks}
+    container = server(engine, network=first, networking_config={first: None, second: {"gw_priority": 1}}, ports=["80", "53/udp"])
+    port, datagrams = host_port(container, 80), host_port(container, 53)
+    assert peer_seen(port) == gateways[second]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(20)
+        client.connect(("127.0.0.1", datagrams))
+        client.send(b"before")
+        assert client.recv(100) == b"before"
+        engine.networks.disconnect(second, container)
+        assert peer_seen(port) == gateways[first]
+        client.send(b"after")
+        assert client.recv(100) == b"after"
+    engine.networks.disconnect(first, container)
+    with suppress(ConnectionError):  # it is nowhere: least of all where somebody else may be now
+        assert peer_seen(port) == ""
+    engine.networks.connect(second, container)
+    assert peer_seen(port) == gateways[second]
+    assert host_port(container, 80) == port
+
+
+@pytest.fixture
+def networks(engine: Engine) -> Iterator[tuple[str, str]]:
+    """Two networks that are gone after the test."""
+    names = ("first", "second")
+    for name in names:
+        engine.networks.create(name)
+    yield names
+    for container in engine.containers.list(all=True):
+        container.remove(force=True)
+    for name in names:
+        engine.networks.remove(name)
+
+
 def test_what_was_changed_is_there_after_a_restart(engine: Engine) -> None:
     port = free_port()
     container = server(engine, ports={"80/tcp": None})
