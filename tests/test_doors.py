@@ -16,7 +16,6 @@ TREE = Path(__file__).parents[1]
 FOREIGN = {
     "pandas",
     "numpy",
-    "pyroute2",
     "tornado",
     "urllib3",
     "ssl",

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import socket
 import struct
+from collections.abc import Iterator
 
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.netlink import (
@@ -219,17 +220,22 @@ class Route:
 
 def all_routes(kernel: NetlinkSocket, *, version: int = 4) -> list[Route]:
     """Return the unicast routes of every table (a VPN may keep its own), of IPv4 or of IPv6."""
+    return [route for kind, route in _routes(kernel, version) if kind == _RTN_UNICAST]
+
+
+def destinations(kernel: NetlinkSocket) -> list[str]:
+    """Return where the IPv4 routes of every table and of every kind lead, the machine's own addresses and what it closes among them."""
+    return [route.destination for _kind, route in _routes(kernel, 4)]
+
+
+def _routes(kernel: NetlinkSocket, version: int) -> Iterator[tuple[int, Route]]:
     family, nothing = (socket.AF_INET, b"\0" * 4) if version == 4 else (socket.AF_INET6, b"\0" * 16)
     request = Request(_RTM_GETROUTE, NLM_F_DUMP, _RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), what="list routes")
-    result = []
     for body in kernel.get(request):
         _family, length, _src, _tos, _table, _protocol, _scope, kind, _flags = _RTMSG.unpack_from(body)
-        if kind != _RTN_UNICAST:
-            continue
         found = dict(attributes(body[_RTMSG.size :]))
         destination = ipaddress.ip_address(found.get(_RTA_DST, nothing))
-        result.append(Route(destination=f"{destination}/{length}", link=_number(found.get(_RTA_OIF, b""))))
-    return result
+        yield kind, Route(destination=f"{destination}/{length}", link=_number(found.get(_RTA_OIF, b"")))
 
 
 def _ifinfo(index: int = 0, *, up: bool = False) -> bytes:

@@ -1,17 +1,13 @@
-"""What this machine has for routes, asked through pyroute2 when a network is made (rarely).
-
-pyroute2's calls run an event loop of their own, which fails inside the one that a notebook cell runs in, and importing it takes longer
-than a whole container: so it is asked in a thread, and what happens once per container speaks netlink directly (:mod:`..linux.netlink`).
-"""
+"""What this machine has for routes: a network of ours must not take what is somebody else's."""
 
 from __future__ import annotations
 
 import ipaddress
-import socket
 import sys
-import threading
 
 from notebook_containers.errors import NetworkError
+from notebook_containers.linux.netlink import NetlinkSocket
+from notebook_containers.network.links import destinations
 
 
 def taken(subnet: str) -> bool:
@@ -36,24 +32,13 @@ def _address(word: str) -> ipaddress.IPv4Address:
 
 
 def host_routes() -> list[str]:
-    """Return the destinations of the host's IPv4 routes but the default, as "10.0.0.0/8": what a new subnet must not overlap."""
-    found: set[str] = set()
-    failures: list[Exception] = []
+    """Return the destinations of the host's IPv4 routes but the default, as "10.0.0.0/8": what a new subnet must not overlap.
 
-    def ask() -> None:
-        from pyroute2 import IPRoute
-
-        try:
-            with IPRoute() as routes:
-                for route in routes.get_routes(family=socket.AF_INET):
-                    if route["dst_len"]:
-                        found.add(f"{route.get_attr('RTA_DST')}/{route['dst_len']}")
-        except Exception as err:
-            failures.append(err)
-
-    thread = threading.Thread(target=ask, name="nbc-routes")
-    thread.start()
-    thread.join()
-    if failures:
-        raise NetworkError(f"the machine's routes cannot be read: {failures[0]}") from failures[0]
-    return sorted(found)
+    Its own addresses and what it was told not to reach are among them. Raises NetworkError.
+    """
+    try:
+        with NetlinkSocket() as kernel:
+            found = set(destinations(kernel))
+    except OSError as err:
+        raise NetworkError(f"the machine's routes cannot be read: {err}") from err
+    return sorted(one for one in found if not one.endswith("/0"))

@@ -75,11 +75,10 @@ def answers() -> Iterator[dict[str, object]]:
         user = pwd.getpwnam(NAME)
         os.chown(place, user.pw_uid, user.pw_gid)
         needed = place / "site"
-        for name in ("pyroute2", "elftools"):
-            spec = importlib.util.find_spec(name)
-            assert spec is not None
-            assert spec.origin is not None
-            shutil.copytree(Path(spec.origin).parent, needed / name)
+        spec = importlib.util.find_spec("elftools")
+        assert spec is not None
+        assert spec.origin is not None
+        shutil.copytree(Path(spec.origin).parent, needed / "elftools")
         done = subprocess.run(
             ["/usr/bin/python3", "-B", "-c", PROGRAM, json.dumps([str(PROJECT), str(needed)]), str(place)],
             input=json.dumps([case[:2] for case in CASES]),
