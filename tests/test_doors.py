@@ -16,6 +16,7 @@ TREE = Path(__file__).parents[1]
 FOREIGN = {
     "pandas",
     "numpy",
+    "pyroute2",
     "tornado",
     "urllib3",
     "ssl",

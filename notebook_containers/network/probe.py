@@ -10,22 +10,19 @@ import ipaddress
 import json
 import os
 import socket
-import struct
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from notebook_containers.errors import NetworkError
 from notebook_containers.lean import dataclass
 from notebook_containers.linux import syscalls
-from notebook_containers.linux.netlink import NetlinkSocket, Request, attribute, attributes
 from notebook_containers.network.spawn import ask as ask_process
 
 _TIMEOUT_S, _PATIENCE_S = 60, 3.0
-_RTM_GETROUTE, _DESTINATION, _LINK, _GATEWAY, _SOURCE = 26, 1, 4, 5, 7
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_LOCAL = 2
+_LOCAL = 2  # RTN_LOCAL of rtnetlink(7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +47,8 @@ def ask(pid: int, name: str, port: int, protocol: str, *, servers: Sequence[str]
 
     The name is asked for at ``servers``, with the ``search`` domains too. Raises NetworkError when the namespaces cannot be joined.
     """
-    found = importlib.util.find_spec("dns")
-    places = [os.path.dirname(place) for place in (found.submodule_search_locations or ())] if found else []
+    found = [spec for spec in map(importlib.util.find_spec, ("dns", "pyroute2")) if spec is not None]
+    places = sorted({os.path.dirname(place) for spec in found for place in spec.submodule_search_locations or ()})
     try:
         pidfd = syscalls.pidfd_open(pid)
     except OSError as err:
@@ -99,6 +96,7 @@ def _resolving() -> None:
     with suppress(ImportError):
         import dns.message
         import dns.query  # noqa: F401
+        from pyroute2 import IPRoute  # noqa: F401
 
 
 def _lookup(name: str, servers: Sequence[str], search: Sequence[str]) -> dict[str, object]:
@@ -125,16 +123,26 @@ def _lookup(name: str, servers: Sequence[str], search: Sequence[str]) -> dict[st
 
 
 def route(address: str) -> Answer:
-    """Ask the kernel which way a packet to the address takes from the network namespace of the calling thread; raises OSError."""
-    wanted = ipaddress.ip_address(address)
-    family = socket.AF_INET if wanted.version == 4 else socket.AF_INET6
-    body = _ROUTE.pack(family, wanted.max_prefixlen, 0, 0, 0, 0, 0, 0, 0) + attribute(_DESTINATION, wanted.packed)
-    with NetlinkSocket() as kernel:
-        (said,) = kernel.get(Request(_RTM_GETROUTE, 0, body, what="route"))
-    kind, found = said[7], dict(attributes(said[_ROUTE.size :]))
-    link = int.from_bytes(found.get(_LINK, b""), sys.byteorder)
-    gateway = str(ipaddress.ip_address(found[_GATEWAY])) if _GATEWAY in found else ""
-    return Answer(address=address, interface=socket.if_indextoname(link) if link else "", gateway=gateway, local=kind == _LOCAL)
+    """Ask the kernel which way a packet to the address takes from the network namespace of the calling thread; raises OSError.
+
+    In a thread, which begins in the caller's namespaces: pyroute2 runs an event loop, and a notebook cell's thread has one already.
+    """
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(_route, address).result()
+
+
+def _route(address: str) -> Answer:
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        with IPRoute() as kernel:
+            said = next(iter(kernel.route("get", dst=address)))
+    except NetlinkError as err:
+        raise OSError(err.code, os.strerror(err.code)) from err
+    link = said.get_attr("RTA_OIF") or 0
+    gateway = str(said.get_attr("RTA_GATEWAY") or "")
+    return Answer(address=address, interface=socket.if_indextoname(link) if link else "", gateway=gateway, local=said["type"] == _LOCAL)
 
 
 def _connect(address: str, port: int) -> float:

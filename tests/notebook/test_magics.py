@@ -47,7 +47,7 @@ def test_loading_imports_no_pandas(kernel_environment: dict[str, str]) -> None:
     code = (
         "import sys; from IPython.core.interactiveshell import InteractiveShell as S; shell = S.instance()\n"
         "shell.extension_manager.load_extension('notebook_containers')\n"
-        "print([m for m in ('pandas', 'ipywidgets', 'backports.zstd', 'isal') if m in sys.modules])"
+        "print([m for m in ('pandas', 'pyroute2', 'ipywidgets', 'backports.zstd', 'isal') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], env=kernel_environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

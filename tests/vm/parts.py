@@ -28,7 +28,7 @@ MODULES = (
     *("overlay", "bfq", "veth", "bridge", "nf_tables", "nft_chain_nat", "nft_nat", "nft_masq", "nft_ct", "nft_reject_inet"),
     *("nft_fib_inet", "nft_limit", "nf_conntrack", "nfnetlink"),
 )
-PACKAGES = ("pytest", "click", "pyelftools", "pyyaml", "urllib3", "backports.zstd", "isal", "pytest-timeout", "jeepney")
+PACKAGES = ("pytest", "click", "pyroute2", "pyelftools", "pyyaml", "urllib3", "backports.zstd", "isal", "pytest-timeout", "jeepney")
 PROGRAMS = ("/bin/busybox", "/usr/bin/busybox", "/usr/lib/systemd/systemd", "/usr/bin/dbus-daemon")
 MANAGERS_FILES = ("/usr/lib/systemd/user", "/usr/share/dbus-1")
 """The units of a user's systemd and its message bus, as Debian's systemd, dbus and dbus-user-session bring them."""
