@@ -4,7 +4,7 @@ The engine (a notebook's kernel, with threads, sockets and secrets in its memory
 environment and one end of a socket pair. Each message is a word with descriptors: ``create`` with a connection on which the request
 comes, ``exec`` with a connection and three standard streams.
 
-Forking takes its time too, so one process is always forked ahead: the spare waits for a message on the same socket, in the spawner's
+Forking takes its time too, so one process is forked ahead: the spare waits for a message on the same socket, in the spawner's
 place. Who takes one becomes what it asks for, a monitor or an exec's parent, and the spawner forks the next spare. The message ``soon``
 says that a ``create`` is about to come: the spare makes its init (:mod:`.ahead`) and waits on, and is told more and more of the container
 (:mod:`.expected`), or with ``never`` that none will come. The first message, ``ready``, is for the spawner itself: until then its engine
@@ -60,11 +60,13 @@ def _warm_up() -> None:
 def _spare(server: socket.socket, after: bytes) -> bytes | None:
     """Fork a spare and wait until it has taken a message (which is returned) or has died (empty); None at the end of the engine.
 
-    At that end the spare has ended too. It follows on one that took ``after``.
+    At that end the spare has ended too. It follows on one that took ``after``: on one that took a container's making it follows later,
+    unless there is something to do for it, since the container needs the processors more. When nothing was, another may soon come.
 
     The spare is a child of this process while this process lives, and nobody's concern afterwards: SIGCHLD is ignored here, so the kernel
     reaps it at once. (As orphans they would stay zombies wherever the machine's first process does not reap, as in many containers.)
     """
+    expecting = after == _CREATE and _stays_idle(server)
     spawner = os.getpid()
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
@@ -75,7 +77,7 @@ def _spare(server: socket.socket, after: bytes) -> bytes | None:
         return b"" if _refuse(server, err) else None
     if pid == 0:
         try:
-            _be_spare(server, spawner, writing, expecting=after == _CREATE)
+            _be_spare(server, spawner, writing, expecting=expecting)
         finally:
             os._exit(0)
     os.close(writing)
@@ -131,7 +133,7 @@ def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: b
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it waits, it lives no longer than the spawner
     if os.getppid() != spawner:
         return
-    word, fds, first = _await_message(server, _make_ahead(ahead.LASTS_S) if expecting and _stays_idle(server) else None)
+    word, fds, first = _await_message(server, _make_ahead(ahead.LASTS_S) if expecting else None)
     if not word:
         return
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
@@ -146,7 +148,7 @@ def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: b
 
 
 def _stays_idle(server: socket.socket) -> bool:
-    """Tell whether nobody asks for anything while the container before this one starts, which needs the processors more."""
+    """Tell whether nobody asks for anything while a container starts."""
     return not select.select([server], [], [], _START_S)[0]
 
 
