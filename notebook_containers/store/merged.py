@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,16 +34,21 @@ def is_opaque(fd: int, *, userxattr: bool) -> bool:
         raise
 
 
-def visible(trees: Sequence[Path], *, userxattr: bool) -> tuple[Path, ...]:
-    """Return the trees from the topmost one on whose root hides all below: overlayfs does not ask a layer's root whether it is opaque."""
+def visible(trees: Sequence[Path], hides: Callable[[Path], bool]) -> tuple[Path, ...]:
+    """Return the trees from the topmost one on whose root ``hides`` all below: overlayfs does not ask a layer's root that."""
     for index in range(len(trees) - 1, 0, -1):
-        root = os.open(trees[index], _DIRECTORY)
-        try:
-            if is_opaque(root, userxattr=userxattr):
-                return tuple(trees[index:])
-        finally:
-            os.close(root)
+        if hides(trees[index]):
+            return tuple(trees[index:])
     return tuple(trees)
+
+
+def hides_all(tree: Path, *, userxattr: bool) -> bool:
+    """Say whether a tree's root hides all trees below."""
+    root = os.open(tree, _DIRECTORY)
+    try:
+        return is_opaque(root, userxattr=userxattr)
+    finally:
+        os.close(root)
 
 
 def says_nothing_of(tree: Path, path: str, *, userxattr: bool) -> bool:
@@ -64,15 +69,18 @@ def says_nothing_of(tree: Path, path: str, *, userxattr: bool) -> bool:
 
 
 class Merged:
-    """Layer trees seen as one, read-only; ``trees`` are bottom first. Holds one descriptor a layer: close it."""
+    """Layer trees seen as one, read-only; ``trees`` are bottom first. Holds one descriptor a layer: close it.
 
-    def __init__(self, trees: Sequence[Path], *, userxattr: bool) -> None:
+    ``cut``: the trees come from :func:`visible`, so none of their roots hides another.
+    """
+
+    def __init__(self, trees: Sequence[Path], *, userxattr: bool, cut: bool = False) -> None:
         self._userxattr = userxattr
         self._roots: list[int] = []
         try:
             for tree in reversed(trees):
                 self._roots.append(os.open(tree, _DIRECTORY))
-                if is_opaque(self._roots[-1], userxattr=userxattr):
+                if not cut and is_opaque(self._roots[-1], userxattr=userxattr):
                     break
         except BaseException:
             self.close()
@@ -169,6 +177,10 @@ class MergedDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors; it is empty then."""
         _close_all(self._stack)
 
     def status(self) -> os.stat_result | None:

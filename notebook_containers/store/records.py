@@ -201,8 +201,9 @@ class Records(Database):
 
     def layers_of(self, diff_ids: Iterable[Digest]) -> dict[Digest, str]:
         """Return the documents of those of these layers that are recorded."""
+        wanted = {str(diff_id): diff_id for diff_id in diff_ids}
         sql = "SELECT diff_id, document FROM layers WHERE diff_id IN (SELECT value FROM json_each(?))"
-        return {Digest(str(d)): str(t) for d, t in self.query(sql, (json.dumps([*diff_ids]),))}
+        return {wanted[str(d)]: str(t) for d, t in self.query(sql, (json.dumps([*wanted]),))}
 
     def remove_layer(self, diff_id: Digest) -> None:
         """Forget a layer; nothing happens when there is none."""

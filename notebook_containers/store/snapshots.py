@@ -44,6 +44,8 @@ class Snapshots:
         self.rootless = layers.rootless
         self._read: dict[tuple[tuple[Digest, ...], str, int], bytes] = {}  # small files of layers, which never change
         self._plain: set[tuple[tuple[Digest, ...], str, int]] = set()  # those of them that no link led to
+        self._hides: dict[Path, bool] = {}  # whether a layer's root hides all below: a step over 120 layers asks it of all
+        self._stood: tuple[str, tuple[Digest, ...]] = ("", ())  # what was last read, and what it means
 
     def prepare(self, key: str, layers: Sequence[Digest], *, volatile: bool = False) -> None:
         """Make an empty writable layer over ``layers`` (bottom first; none: an empty root). Conflict when the key is taken.
@@ -109,7 +111,7 @@ class Snapshots:
         directory = self._existing(key)
         try:
             with translated(directory):
-                return tuple(Digest(text) for text in json.loads((directory / "layers").read_text()))
+                return self._parsed((directory / "layers").read_text())
         except (ValueError, TypeError) as err:
             raise Corrupt(f"the snapshot {key[:12]} does not tell its layers any more", hint=f"remove it: nbc rm -f {key[:12]}") from err
 
@@ -310,11 +312,28 @@ class Snapshots:
         return self._visible(self.layers(key))
 
     def _visible(self, layers: Sequence[Digest]) -> tuple[Path, ...]:
+        return self._shown(self._layers.get_all(layers))
+
+    def _shown(self, layers: Sequence[Layer]) -> tuple[Path, ...]:
         from notebook_containers.store.merged import visible
 
-        trees = [layer.tree for layer in self._layers.get_all(layers)]
+        trees = [layer.tree for layer in layers]
         with translated(self._root):
-            return visible(trees, userxattr=self.rootless)
+            return visible(trees, self._hides_all)
+
+    def _hides_all(self, tree: Path) -> bool:
+        from notebook_containers.store.merged import hides_all
+
+        found = self._hides.get(tree)
+        if found is None:
+            found = self._hides[tree] = hides_all(tree, userxattr=self.rootless)
+        return found
+
+    def _parsed(self, text: str) -> tuple[Digest, ...]:
+        stood = self._stood
+        if text != stood[0] or not text:
+            stood = self._stood = (text, tuple(Digest(one) for one in json.loads(text)))
+        return stood[1]
 
     def _overlay(self, options: Sequence[str]) -> Mount:
         extra = ("userxattr",) if self.rootless else ()
@@ -326,9 +345,9 @@ class Snapshots:
     def _request(self, key: str, ignore: Collection[str], epoch: int | None, *, take: Path | None = None) -> PackRequest:
         from notebook_containers.store.trees import PackRequest
 
-        root = _root_of(self._layers.get_all(self.layers(key)))
-        upper, below = self._directory(key) / "upper", self._trees(key)
-        return PackRequest(upper=upper, below=below, root=root, ignore=frozenset(ignore), epoch=epoch, take=take)
+        layers = self._layers.get_all(self.layers(key))
+        upper, below = self._directory(key) / "upper", self._shown(layers)
+        return PackRequest(upper=upper, below=below, root=_root_of(layers), ignore=frozenset(ignore), epoch=epoch, take=take)
 
     def _pack(self, request: PackRequest, staged: Path) -> Layer | None:
         with ExitStack() as stack:

@@ -182,7 +182,7 @@ class LocalTrees:
         from notebook_containers.store.pack import Packing, pack
         from notebook_containers.store.upper import drop_ignored
 
-        with Merged(request.below, userxattr=self._userxattr) as below, SafeRoot.at(request.upper) as upper:
+        with Merged(request.below, userxattr=self._userxattr, cut=True) as below, SafeRoot.at(request.upper) as upper:
             items = self._scan(upper)
             drop_ignored(items, request.ignore, below)
             _check_room(items, upper)

@@ -6,12 +6,13 @@ import errno
 import os
 import stat
 from collections.abc import Collection
+from contextlib import closing
 
 from notebook_containers.errors import StoreError
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.store import attributes
-from notebook_containers.store.merged import Merged, is_whiteout
+from notebook_containers.store.merged import Merged, MergedDirectory, is_whiteout
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS = {
@@ -119,21 +120,25 @@ def drop_ignored(items: list[Item], ignore: Collection[str], below: Merged) -> N
     A container's runtime makes mount points that the image lacks (/dev, /etc/resolv.conf); they are no part of the change.
     """
     ignored = {path.strip("/") for path in ignore}
-    for item in reversed(items):  # children before parents
-        if item.parent is None:
-            continue
-        mount_point = item.path in ignored and (item.children == 0 if item.kind == "d" else item.kind == "f" and not item.status.st_size)
-        if item.kind == "s" or (mount_point and not _exists(below, item.path)) or _only_held_ignored(item, below):
-            item.dropped = True
-            item.parent.children -= 1
-            item.parent.held_dropped = True
+    with closing(_Lower(below)) as lower:
+        for item in reversed(items):  # children before parents
+            if item.parent is None:
+                continue
+            mount_point = item.path in ignored and _is_empty(item)
+            if item.kind == "s" or (mount_point and not lower.exists(item.path)) or _only_held_ignored(item, lower):
+                item.dropped = True
+                item.parent.children -= 1
+                item.parent.held_dropped = True
 
 
-def _only_held_ignored(item: Item, below: Merged) -> bool:
+def _is_empty(item: Item) -> bool:
+    return item.children == 0 if item.kind == "d" else item.kind == "f" and not item.status.st_size
+
+
+def _only_held_ignored(item: Item, lower: _Lower) -> bool:
     if not item.held_dropped or item.children or item.opaque:
         return False
-    with below.directory(item.path) as lower:
-        status = lower.status()
+    status = lower.directory(item.path).status()
     return status is not None and same_directory(status, item.status)
 
 
@@ -142,7 +147,23 @@ def same_directory(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_mode, one.st_uid, one.st_gid) == (other.st_mode, other.st_uid, other.st_gid)
 
 
-def _exists(below: Merged, path: str) -> bool:
-    head, _, name = path.rpartition("/")
-    with below.directory(head) as directory:
-        return directory.find(name) is not None
+class _Lower:
+    """What is below, with the directory asked for last kept open: mount points stand side by side. Close it."""
+
+    def __init__(self, below: Merged) -> None:
+        self._below = below
+        self._path = ""
+        self._directory = MergedDirectory([])
+
+    def directory(self, path: str) -> MergedDirectory:
+        if not self._directory or path != self._path:
+            self.close()
+            self._directory, self._path = self._below.directory(path), path
+        return self._directory
+
+    def exists(self, path: str) -> bool:
+        head, _, name = path.rpartition("/")
+        return self.directory(head).find(name) is not None
+
+    def close(self) -> None:
+        self._directory.close()
