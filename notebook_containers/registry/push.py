@@ -107,16 +107,20 @@ class _Push:
         self._report(TransferStarted(name=name, direction="push", manifest=image.manifest_digest, blobs=blobs))
         for meter in meters.values():
             meter.phase("waiting")
-        tasks = [self._task(diff_id, blob, meters[diff_id]) for diff_id, blob in parts.items()]
-        sent = dict(zip(parts, side_by_side(tasks, most=_PARALLEL, cut=self.cut, name="nbc-layer"), strict=True))
+        tasks = [lambda: self._config(manifest.config), *(self._task(diff_id, blob, meters[diff_id]) for diff_id, blob in parts.items())]
+        _, *found = side_by_side(tasks, most=_PARALLEL, cut=self.cut, name="nbc-layer")
+        sent = dict(zip(parts, found, strict=True))
         layers = tuple(sent[diff_id] for diff_id in image.diff_ids)
-        self._send_blob(manifest.config, Meter(silent, manifest.config.digest, manifest.config.size))
         if layers != manifest.layers:
             data, kind = replace(manifest, layers=layers, media_type=MANIFEST).to_bytes(), MANIFEST
         digest = push_manifest(self._client, self._repository, place or Digest.of(data), data, kind)
         if place:
             self._report(TransferDone(name=name, manifest=digest, changed=self._changed))
         return Descriptor(media_type=kind, digest=digest, size=len(data))
+
+    def _config(self, config: Descriptor) -> Descriptor:
+        self._send_blob(config, Meter(silent, config.digest, config.size))
+        return config
 
     def _task(self, diff_id: Digest, blob: Descriptor, meter: Meter) -> Callable[[], Descriptor]:
         return lambda: self._layer(diff_id, blob, meter)

@@ -45,7 +45,7 @@ class Transport:
         self.said = self.settings.host(registry)
         self.host = _DOCKER_HUB if registry == "docker.io" else registry
         self.stop = stop or threading.Event()
-        self._pools: dict[tuple[str, str], PoolManager] = {}
+        self._pools: dict[tuple[str, str, bool], PoolManager] = {}
         self._wires: list[Wire] = []
         self._lock = threading.Lock()
         self._base = self._known_base()
@@ -178,7 +178,8 @@ class Transport:
 
     def _pool(self, url: str) -> PoolManager:
         own = _OWN if origin(url)[1:] == origin(f"https://{self.host}")[1:] or urlsplit(url).netloc == self.host else _FOREIGN
-        key = (own, self._proxy(url))
+        proxy = self._proxy(url)
+        key = (own, proxy, url.startswith("https:") or proxy.startswith("https:"))
         with self._lock:
             if key not in self._pools:
                 self._pools[key] = self._make_pool(*key)
@@ -191,7 +192,7 @@ class Transport:
         proxy = _variable(f"{parts.scheme}_proxy") or _variable("all_proxy")
         return proxy if "://" in proxy or not proxy else f"http://{proxy}"
 
-    def _make_pool(self, own: str, proxy: str) -> PoolManager:
+    def _make_pool(self, own: str, proxy: str, tls: bool) -> PoolManager:
         from urllib3 import PoolManager, ProxyManager, Timeout, make_headers
 
         from notebook_containers.registry.certificates import context_for
@@ -199,7 +200,9 @@ class Transport:
 
         timeouts = self.settings.timeouts
         timeout = Timeout(connect=timeouts.connect_s, read=timeouts.read_s)
-        context = context_for(self.registry, self.host, self.settings) if own == _OWN else ssl.create_default_context()
+        context = None  # reading the system's authorities takes some 20 ms: plain http needs none
+        if tls:
+            context = context_for(self.registry, self.host, self.settings) if own == _OWN else ssl.create_default_context()
         # through a proxy it is the proxy that looks names up
         guarded = own == _FOREIGN and not proxy and not self._may_go_private
         wire = Wire(connect_s=timeouts.connect_s, forbids=public_only if guarded else anything)

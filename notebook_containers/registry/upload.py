@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 CHUNK_BYTES = 8 * 1024 * 1024
+_WHOLE_BYTES = 1024 * 1024
 _LARGEST_CHUNK_BYTES = 64 * 1024 * 1024
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})\Z")
 _OCTETS = {"Content-Type": "application/octet-stream"}
@@ -92,8 +93,9 @@ class Upload:
         digest = hashlib.new(algorithm)
         pieces = _hashed(source(), digest.update)
         with closing(pieces):
-            first = _beginning(pieces, self._chunk_bytes)
-            if len(first) < self._chunk_bytes:
+            enough = min(self._chunk_bytes, _WHOLE_BYTES)
+            first = _beginning(pieces, enough)
+            if len(first) < enough:
                 return _digest(digest), len(first), first
             if not self._may_stream:
                 return None

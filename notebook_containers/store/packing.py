@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-_MEMBER_BYTES = 4 << 20
+_MEMBER_BYTES = 1 << 20  # what a processor keeps beside it
 _ZSTD_LEVEL = 3
+_WITH_GZIP_HEADER = 31  # zlib's word for it
 
 
 class Compressor(Protocol):
@@ -28,14 +29,7 @@ class Compressor(Protocol):
 
 
 def compressor(kind: str) -> Compressor:
-    """Return a compressor of ``gzip``, ``zstd`` or nothing at all (an empty text); one stream each."""
-    if kind == "gzip":
-        try:
-            from isal import isal_zlib
-        except ImportError:
-            return zlib.compressobj(5, zlib.DEFLATED, 31)
-        found: Compressor = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)
-        return found
+    """Return a compressor of ``zstd`` or nothing at all (an empty text); one stream each."""
     if kind == "zstd":
         from backports import zstd
 
@@ -46,11 +40,11 @@ def compressor(kind: str) -> Compressor:
 def packed(pieces: Iterable[bytes], kind: str) -> Generator[bytes, None, None]:
     """Yield the pieces compressed, as ``gzip``, ``zstd`` or not at all (an empty text).
 
-    gzip is written as members of 4 MiB each (RFC 1952 section 2.2: one after the other they are one stream), several at once: the same
+    gzip is written as members of 1 MiB each (RFC 1952 section 2.2: one after the other they are one stream), several at once: the same
     bytes on any number of processors.
     """
     if kind == "gzip":
-        yield from _side_by_side(_blocks(pieces), lambda block: _whole(compressor(kind), block))
+        yield from _side_by_side(_blocks(pieces), _gzip_member())
         return
     packer = compressor(kind)
     for piece in pieces:
@@ -58,8 +52,13 @@ def packed(pieces: Iterable[bytes], kind: str) -> Generator[bytes, None, None]:
     yield packer.flush()
 
 
-def _whole(packer: Compressor, data: bytes) -> bytes:
-    return packer.compress(data) + packer.flush()
+def _gzip_member() -> Callable[[bytes], bytes]:
+    """Return what makes a whole member of some bytes, in one call."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return lambda data: zlib.compress(data, 5, _WITH_GZIP_HEADER)
+    return lambda data: isal_zlib.compress(data, 1, _WITH_GZIP_HEADER)
 
 
 def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -83,7 +82,7 @@ def _side_by_side(blocks: Iterator[bytes], work: Callable[[bytes], bytes]) -> It
         waiting: deque[Future[bytes]] = deque()
         for block in blocks:
             waiting.append(pool.submit(work, block))
-            if len(waiting) > most:
+            if len(waiting) > 2 * most:  # none of them waits for the one who takes what is ready
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
