@@ -134,16 +134,16 @@ class Endpoints:
         )
 
     def _claimed(self, name: str) -> NetworkDocument:
-        """Return a network in a subnet that is its own: the bridge of a user-defined one is there before the first address is handed out.
+        """Return a network in a subnet that is its own: its bridge is there before the first address is handed out.
 
-        Else another store could take the subnet between the two. The default network takes that chance, for it is made for each command.
+        Else another store could take the subnet between the two.
         """
         for _ in range(_CLAIMS):
             document = self._document(name)
-            if self._shared is not None or name == DEFAULT or not document.chosen or os.path.exists(f"/sys/class/net/{document.link}"):
+            if self._shared is not None or not document.chosen or os.path.exists(f"/sys/class/net/{document.link}"):
                 return document
             try:
-                net.bridge.ensure(config_of(document))
+                net.bridge.claim(config_of(document))
             except Conflict:  # another store was quicker: the next look moves the network
                 continue
             return document

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import ipaddress
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from notebook_containers.errors import Conflict, NetworkError, Unsupported
 from notebook_containers.linux import exhausted
@@ -20,6 +22,7 @@ from notebook_containers.network.links import Link
 from notebook_containers.network.owned import OwnBridge, own_bridges
 
 _DEFAULT_MTU = 1500
+_MOST_ALONE_S = 2.0
 
 
 def ensure(config: NetworkConfig) -> tuple[str, ...]:
@@ -30,15 +33,17 @@ def ensure(config: NetworkConfig) -> tuple[str, ...]:
     NetworkError for anything else the kernel refuses.
     """
     with kernel_of(f"network {config.name}") as kernel:
-        bridge = _find(kernel, config) or _make(kernel, config)
-        before = OwnBridge.of(bridge)
-        switched = before.switched if before else forwarding.switches(kernel, config)
-        switched6 = before.switched6 if before else forwarding.switches6(kernel, config)
-        _complete(kernel, config, bridge, switched=switched, switched6=switched6)
+        _claim(kernel, config)
         warnings = firewall.ensure(kernel)  # before forwarding, so that nothing is forwarded that the rules would not let pass
         if not config.internal:
             forwarding.switch_on(config)
         return () if config.internal else warnings
+
+
+def claim(config: NetworkConfig) -> None:
+    """Make the bridge with its addresses alone, so that nobody else takes the subnet; the rest is for :func:`ensure`, as are its errors."""
+    with kernel_of(f"network {config.name}") as kernel:
+        _claim(kernel, config)
 
 
 def attach(
@@ -155,6 +160,36 @@ def _find(kernel: NetlinkSocket, config: NetworkConfig) -> Link | None:
     if found.kind != "bridge" or not ours:
         raise Conflict(f"link {config.link} exists and is not network {config.name}'s", hint="remove it, or make the network anew")
     return found
+
+
+def _claim(kernel: NetlinkSocket, config: NetworkConfig) -> None:
+    found = _find(kernel, config)
+    with nullcontext() if found else _alone():
+        bridge = found or _find(kernel, config) or _make(kernel, config)
+        before = OwnBridge.of(bridge)
+        switched = before.switched if before else forwarding.switches(kernel, config)
+        switched6 = before.switched6 if before else forwarding.switches6(kernel, config)
+        _complete(kernel, config, bridge, switched=switched, switched6=switched6)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep every other process from making a bridge in this network namespace: two could find one subnet free at the same time.
+
+    The lock is the namespace's own file, and goes with this process. Anybody in the namespace may hold it, for ever if he likes: after a
+    while it goes on without.
+    """
+    namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    deadline = time.monotonic() + _MOST_ALONE_S
+    try:
+        while time.monotonic() < deadline:
+            with suppress(BlockingIOError):
+                fcntl.flock(namespace, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.001)
+        yield
+    finally:
+        os.close(namespace)
 
 
 def _make(kernel: NetlinkSocket, config: NetworkConfig) -> Link:
