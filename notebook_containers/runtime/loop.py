@@ -38,6 +38,10 @@ class Loop:
         """Tell whether ``fd`` is watched."""
         return fd in self._handlers
 
+    def close(self) -> None:
+        """Watch nothing any more, for ever."""
+        self._epoll.close()
+
     def turn(self, timeout_s: float | None) -> None:
         """Wait once and call the handlers of what is ready."""
         for fd, _events in self._epoll.poll(timeout_s):

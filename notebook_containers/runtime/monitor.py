@@ -7,6 +7,7 @@ so nothing runs unwatched; whoever asks next finds no exit.json and says 137, lo
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -31,22 +32,29 @@ from notebook_containers.runtime.stuck import SOON_S
 
 _CREDENTIALS = struct.Struct("3i")
 
+_REHEARSED = json.dumps({"config": {"linux": {"resources": {"pids": {"limit": 1}}}}, "options": {"logPath": "", "restart": "no"}}).encode()
+
+
+def rehearse() -> None:
+    """Make a monitor of nothing and close it again, for the reason of :func:`.ahead.rehearse`."""
+    Monitor("rehearsal", document.PlainBundle.told("/", wire.parse(_REHEARSED)), "/").close()
+
 
 class Monitor:
     """What the process does; ``state`` is what state.json says."""
 
-    def __init__(self, identity: str, bundle: str, run: str, first: ahead.Ahead | None = None) -> None:
+    def __init__(self, identity: str, bundle: document.PlainBundle, run: str, first: ahead.Ahead | None = None) -> None:
         self.id = identity
         self._first = first
         self._run = run
-        self._bundle = document.PlainBundle(bundle)
-        self._options = self._bundle.options
+        self._bundle = bundle
+        self._options = bundle.options
         self._kept = container.Kept()
         self._loop = Loop()
         self._clients = Clients(self._loop, self._answer, self._take_input)
-        self._log = logfile.open_log(bundle, self._options)
+        self._log = logfile.open_log(bundle.path, self._options)
         self._pump = Pump(self._loop, self._clients, self._log)
-        self._limits = Limits(document.text(self._bundle.linux(), "cgroupsPath"), document.table(self._bundle.linux(), "resources"))
+        self._limits = Limits(document.text(bundle.linux(), "cgroupsPath"), document.table(bundle.linux(), "resources"))
         other = document.text(self._options, "runtime")
         self._borrowed = borrowed.Place(other, run, identity) if other else None
         self._life: container.Life | None = None
@@ -58,12 +66,16 @@ class Monitor:
         self._unwanted = False  # nobody is left who knows of it
         self._restart_at = 0.0
         self._restarts = Restarts()
-        self._actor = Actor(run, bundle)
+        self._actor = Actor(run, bundle.path)
         self._health = Health(document.table(self._options, "health"), self._loop, self._checked)
         self._memory = MemoryWatch(self._loop, self._limits, self._memory_ran_out)
         own = os.getpid()
-        self.state: Table = {"id": identity, "bundle": bundle, "status": "creating", "created": time.time(), "restartCount": 0}
+        self.state: Table = {"id": identity, "bundle": bundle.path, "status": "creating", "created": time.time(), "restartCount": 0}
         self.state.update(monitorPid=own, monitorStarted=processes.start_time(own), boot=boot_id())
+
+    def close(self) -> None:
+        """Let go of what was opened for it, when nothing is made of it."""
+        self._loop.close()
 
     # -- making it -----------------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from contextlib import suppress
 
 from notebook_containers.errors import RuntimeFailure
 from notebook_containers.linux import cgroups, process as processes, syscalls
-from notebook_containers.runtime import ahead, exec as execution, supervise, wire
+from notebook_containers.runtime import ahead, exec as execution, monitor, supervise, wire
 
 READY = b"ready"
 SOON, NEVER = b"soon", b"never"
@@ -189,3 +189,4 @@ def _make_ahead(lasts_s: float) -> ahead.Ahead | None:
         return None  # whoever needs the namespaces says what the kernel refuses
     finally:
         ahead.rehearse()
+        monitor.rehearse()

@@ -25,7 +25,8 @@ def main(conn: socket.socket, first: ahead.Ahead | None = None) -> None:
         request = wire.parse(wire.receive_request(conn))
         if first is not None:
             first.begin(document.text(request, "bundle"))
-        monitor = Monitor(document.text(request, "id"), document.text(request, "bundle"), document.text(request, "run"), first)
+        bundle = document.PlainBundle(document.text(request, "bundle"))
+        monitor = Monitor(document.text(request, "id"), bundle, document.text(request, "run"), first)
         monitor.create(conn, start=document.flag(request, "start"))
     except (Error, OSError, ValueError) as err:
         if first is not None:

@@ -15,6 +15,7 @@ import pytest
 from notebook_containers.errors import StartFailed
 from notebook_containers.linux import mounts, process as processes, syscalls
 from notebook_containers.oci.runtime import Mount, Pids, Process, Resources, Spec
+from notebook_containers.runtime import ahead, monitor
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions, RootMounts
 from notebook_containers.runtime.expected import Expected
 from tests import groups
@@ -108,8 +109,6 @@ def test_a_command_that_cannot_start_leaves_nothing(box: Box) -> None:
 
 
 def test_input_over_the_connection_that_asked_for_the_container(box: Box) -> None:
-    from notebook_containers.runtime.bundle import MonitorOptions
-
     identity, bundle = box.bundle(spec_for(["/bin/cat"]), MonitorOptions(stdin_open=True))
     with box.runtime.make(identity, bundle) as made:
         assert made.state.status == "created"
@@ -131,6 +130,13 @@ def announced(box: Box) -> int:
     until(lambda: inits(box))
     (init,) = inits(box)
     return init
+
+
+def test_a_rehearsal_leaves_nothing_open() -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    ahead.rehearse()
+    monitor.rehearse()
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 def test_an_init_made_ahead_becomes_the_command(box: Box) -> None:
