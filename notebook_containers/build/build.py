@@ -22,7 +22,7 @@ from notebook_containers.build.lent import Lent
 from notebook_containers.build.ordering import Hint
 from notebook_containers.build.plan import Plan, StagePlan
 from notebook_containers.build.planning import make_plan
-from notebook_containers.build.platforms import host_platform, platform_arguments
+from notebook_containers.build.platforms import host_platform, platform_arguments, target_platform
 from notebook_containers.build.progress import Event, ImageDone, PlannedStep, PlanReady, StepDone, StepFailed, StepStarted, Warned
 from notebook_containers.build.solver import CachedStep, Solved, Solver, StepResult
 from notebook_containers.build.stages import Stage, Stages, cut
@@ -70,6 +70,7 @@ def build(
     tags: Sequence[Reference] = (),
     build_args: Mapping[str, str] | None = None,
     target: str = "",
+    platform: str = "",
     no_cache: bool = False,
     no_cache_filter: Sequence[str] = (),
     hosts: Mapping[str, str] | None = None,
@@ -85,6 +86,7 @@ def build(
     """Build the image that a Dockerfile's text describes, and tag it.
 
     ``context`` is the directory that COPY and ADD see; ``named`` are further ones, for FROM and ``--from``;
+    ``platform`` is the one that the image is for (empty: this machine's);
     ``values`` is a directory whose files are in the context too, above its own. ``lent`` are the secrets and
     SSH agents that RUN may mount. Not ``trusted``: the Dockerfile came from elsewhere, and may name public hosts only. ``more_labels`` is
     asked for further labels when the steps (as the cache knows them) and the layers are there. ``name`` is the
@@ -95,9 +97,9 @@ def build(
     (see ``kept.py``) until the next build of the same file. Building the same again gives the same image id.
     """
     given = _checked_arguments(build_args or {})
-    platform = host_platform()
+    wanted = target_platform(platform)
     dockerfile, instructions = read(text, name=name)
-    stages = cut(instructions, build_args=given, platform=platform, named=origins(named or {}))
+    stages = cut(instructions, build_args=given, platform=host_platform(), target=wanted, named=origins(named or {}))
     goal = stages.target(target)
     with store.lease(), ExitStack() as ended:
         opened = ended.enter_context(Context.open(context, dockerfile=name, memory=store.known_digests))
@@ -133,15 +135,16 @@ def build(
         job = _Job(tools, stages, goal)
         kept.release_failure(store.records, settings.place)
         made = job.make_plan(bases, given, pull=pull)
-        found = [*check(dockerfile, instructions, platform_arguments(platform)), *made.findings]
+        found = [*check(dockerfile, instructions, platform_arguments(host_platform(), wanted or host_platform())), *made.findings]
         warnings = chosen(dockerfile, found, given.get(CHECK))
         for finding in warnings:
             progress(Warned(line=finding.line, message=finding.message, rule=finding.rule))
         job.solver.take_sources(made.stages)
         solved = job.solve(made)
         added = more_labels(job.solver.cached, solved.below.layers) if more_labels is not None else {}
+        own = target_platform(made.stages[-1].platform) or host_platform()
         config = ImageConfig(
-            author=made.stages[-1].final_author, architecture=platform.architecture, variant=platform.variant, os=platform.os,
+            author=made.stages[-1].final_author, architecture=own.architecture, variant=own.variant, os=own.os,
             config=replace(made.stages[-1].final, labels={**_own(made.stages[-1].final.labels), **(labels or {}), **added}),
             rootfs=RootFS(diff_ids=tuple(solved.below.layers)), history=tuple(solved.history),
         )  # fmt: skip
@@ -218,7 +221,7 @@ class _Job:
 
     def _triggered(self, stage: Stage, bases: Bases, *, pull: bool) -> tuple[Stage, ...]:
         """See what the ONBUILD triggers of a stage's image take; returns the stages that are needed for that alone."""
-        image = self._images.get(stage.base.image)
+        image = self._images.get(stage.base.wanted)
         if image is None or not image.config.on_build:
             return ()
         self._stages = self._stages.with_triggers(stage, image.config.on_build)
@@ -231,8 +234,8 @@ class _Job:
 
     def _find(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
         for origin in stage.sources:
-            if origin.image and origin.image not in self._images:
-                self._images[origin.image] = bases.image(origin.image, pull=pull).config
+            if origin.image and origin.wanted not in self._images:
+                self._images[origin.wanted] = bases.image(origin.image, pull=pull, platform=origin.platform).config
 
     def _start(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
         """Do a stage's FROM, and find the images of its ``COPY --from``."""

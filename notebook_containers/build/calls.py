@@ -14,7 +14,7 @@ from notebook_containers.build.interpret import read
 from notebook_containers.build.parser import Dockerfile
 from notebook_containers.build.plan import Plan
 from notebook_containers.build.planning import make_plan
-from notebook_containers.build.platforms import host_platform, platform_arguments
+from notebook_containers.build.platforms import host_platform, platform_arguments, target_platform
 from notebook_containers.build.progress import PlannedStep
 from notebook_containers.build.stages import Origin, Stage, Stages, cut
 from notebook_containers.build.wording import one_line
@@ -64,14 +64,15 @@ class Look:
         build_args: Mapping[str, str],
         name: str,
         target: str,
+        platform: str = "",
         named: Mapping[str, Origin] | None = None,
     ) -> None:
         """Read and plan it; raises DockerfileError for what is wrong in it, InvalidArgument for a target that it has not."""
         self._context, self._name, self._given = context, name, build_args
-        platform = host_platform()
-        self._predefined = platform_arguments(platform)
+        own, wanted = host_platform(), target_platform(platform)
+        self._predefined = platform_arguments(own, wanted or own)
         self._dockerfile, self._instructions = read(text, name=name)
-        self._stages = cut(self._instructions, build_args=build_args, platform=platform, named=named)
+        self._stages = cut(self._instructions, build_args=build_args, platform=own, target=wanted, named=named)
         self._goal = self._stages.target(target)
         found: dict[str, ImageConfig | None] = {}
         self._find(config, found)
@@ -79,11 +80,11 @@ class Look:
         self._plan = make_plan(self._stages, self._goal, {image: one or _empty() for image, one in found.items()}, build_args)
 
     def _find(self, config: Callable[[str], ImageConfig | None], found: dict[str, ImageConfig | None]) -> None:
-        """Get the images, and those that the triggers of images take."""
-        while wanted := {o.image for s in self._stages.needed(self._goal) for o in s.sources if o.image} - set(found):
-            found |= {image: config(image) for image in sorted(wanted)}
+        """Get the images, and those that the triggers of images take; one that is here for another platform says as much."""
+        while new := {o.wanted: o.image for s in self._stages.needed(self._goal) for o in s.sources if o.image and o.wanted not in found}:
+            found |= {wanted: config(new[wanted]) for wanted in sorted(new)}
             for stage in self._stages.all:
-                image = found.get(stage.base.image)
+                image = found.get(stage.base.wanted)
                 if image is not None and image.config.on_build:
                     self._stages = self._stages.with_triggers(stage, image.config.on_build)
             self._goal = self._stages.all[self._goal.index]

@@ -69,5 +69,5 @@ class Executor(Protocol):
 class Bases(Protocol):
     """Finds the images that FROM and COPY --from name."""
 
-    def image(self, reference: str, *, pull: bool) -> ImageRecord:
-        """Return the image, made or pulled when needed; raises ImageNotFound with a hint."""
+    def image(self, reference: str, *, pull: bool, platform: str = "") -> ImageRecord:
+        """Return the image, for a platform if one is given, made or pulled when needed; raises ImageNotFound with a hint."""

@@ -157,7 +157,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePlan:
-    """A stage with its steps (FROM is not one of them); ``config`` and ``author`` are what it starts with."""
+    """A stage with its steps (FROM is not one of them); ``config`` and ``author`` are what it starts with.
+
+    ``platform`` is the one that was asked for; empty: this machine's.
+    """
 
     index: int
     label: str
@@ -167,6 +170,7 @@ class StagePlan:
     config: ContainerConfig
     author: str
     needs: frozenset[int]
+    platform: str = ""
 
     @property
     def final(self) -> ContainerConfig:

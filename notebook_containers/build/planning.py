@@ -18,7 +18,7 @@ _BUILDER_ARGUMENTS = ("SOURCE_DATE_EPOCH",)
 
 
 def make_plan(stages: Stages, target: Stage, bases: Mapping[str, ImageConfig], build_args: Mapping[str, str]) -> Plan:
-    """Expand the stages that the target needs; ``bases`` has the config of each image that one of them starts from.
+    """Expand the stages that the target needs; ``bases`` has the config of each image that one starts from, by what was ``wanted``.
 
     Raises DockerfileError; the findings say too which build arguments nobody declares.
     """
@@ -40,6 +40,7 @@ def make_plan(stages: Stages, target: Stage, bases: Mapping[str, ImageConfig], b
                 config=config,
                 author=author,
                 needs=stage.needs(),
+                platform=stage.platform,
             )
         )
     errors.tell()
@@ -53,7 +54,7 @@ def _start(stage: Stage, stages: Stages, bases: Mapping[str, ImageConfig], given
         below = scopes[stage.base.stage]
         return Scope(config=below.config, author=below.author, arguments=dict(below.arguments), outer=stages.arguments, given=given)
     if stage.base.image:
-        image = bases[stage.base.image]
+        image = bases[stage.base.wanted]
         return Scope(config=_with_path(image.config), author=image.author, outer=stages.arguments, given=given)
     return Scope(config=_with_path(ContainerConfig(working_dir="/")), outer=stages.arguments, given=given)
 

@@ -19,6 +19,7 @@ from notebook_containers.build.kept import KeptFailure, KeptStep, keep_failure
 from notebook_containers.build.layering import context_layer
 from notebook_containers.build.mounting import Mounting
 from notebook_containers.build.ordering import Hint, Order
+from notebook_containers.build.platforms import foreign
 from notebook_containers.build.progress import Hinted, StepDecided, StepDone, StepFailed, StepStarted, Warned
 from notebook_containers.build.reasons import Cause
 from notebook_containers.build.rows import Rows
@@ -139,7 +140,7 @@ class Solver:
         if tree is not None:
             layer = context_layer(self._tools.store, tree.context, tree.source, tree.tree, at="")
             return Solved(below=keys.Below.of([layer]), history=[], changed_line=line)
-        image = self._images.get(stage.base.image)
+        image = self._images.get(stage.base.wanted)
         if image is None:
             return Solved(below=keys.Below(), history=[], changed_line=line)
         return Solved(below=keys.Below.of(image.rootfs.diff_ids), history=list(image.history), changed_line=line)
@@ -257,13 +258,13 @@ class Solver:
                     step, execute.mounts, self._taken.get((stage.index, position)), store=tools.store,
                     lent=tools.lent, below=self._origin,
                 )  # fmt: skip
-                return run_work(tools, step, execute, below, mounting, index=index)
+                return run_work(tools, step, execute, below, mounting, index=index, platform=foreign(stage.platform))
         raise TypeError(type(step.operation).__name__)
 
     def _origin(self, origin: Origin | None) -> keys.Below:
         if origin is not None and origin.stage is not None:
             return self.stages[origin.stage].below
-        return keys.Below.of(self._images[origin.image].rootfs.diff_ids) if origin is not None else keys.Below()
+        return keys.Below.of(self._images[origin.wanted].rootfs.diff_ids) if origin is not None else keys.Below()
 
     def _do(self, stage: plan.StagePlan, step: plan.Step, work: Work, rows: Rows) -> tuple[Layer | None, str]:
         began = time.monotonic()

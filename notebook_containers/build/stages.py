@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from notebook_containers.build import instructions as ins, triggers
 from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.parser import Flag, Node
-from notebook_containers.build.platforms import platform_arguments, platform_text, same_platform
+from notebook_containers.build.platforms import platform_arguments, platform_text, target_platform
 from notebook_containers.build.words import WordError, expand
 from notebook_containers.errors import InvalidArgument, InvalidReference
 from notebook_containers.lean import dataclass, field, replace
@@ -24,12 +24,18 @@ _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{2,64}\Z")
 class Origin:
     """Where files come from: a stage of this Dockerfile (its number), an image, or a named context that is a tree of files.
 
-    None of them is ``scratch`` or the build context.
+    None of them is ``scratch`` or the build context. ``platform`` is the one that the image must be for; empty: nobody asked for one.
     """
 
     stage: int | None = None
     image: str = ""
     context: str = ""
+    platform: str = ""
+
+    @property
+    def wanted(self) -> str:
+        """The image with its platform, as one text that no other has; empty for others than images."""
+        return f"{self.image} {self.platform}".rstrip()
 
 
 class Names:
@@ -47,7 +53,8 @@ class Names:
 class Stage:
     """A stage: its number, name (may be empty), base, instructions without FROM; ``origins`` of each ``from`` by line and name.
 
-    ``triggered`` is the same for the base's ONBUILD triggers, by name alone: they stand at no line of this Dockerfile.
+    ``triggered`` is the same for the base's ONBUILD triggers, by name alone: they stand at no line of this Dockerfile. ``platform`` is
+    what its FROM or the caller asked for; empty: nobody did, it is this machine's.
     """
 
     index: int
@@ -57,6 +64,7 @@ class Stage:
     instructions: tuple[ins.Instruction, ...]
     origins: Mapping[tuple[int, str], Origin]
     triggered: Mapping[str, Origin] = field(default_factory=dict)
+    platform: str = ""
 
     @property
     def label(self) -> str:
@@ -89,7 +97,8 @@ class Stages:
         triggered: dict[str, Origin] = {}
         for text in texts:
             with triggers.told(stage.start, text):
-                triggered |= _origins(triggers.read(stage.start, text), self.all[: stage.index], self.names)
+                found = triggers.read(stage.start, text)
+                triggered |= _origins(found, self.all[: stage.index], self.names, stage.platform)
         changed = replace(stage, triggered=triggered)
         return replace(self, all=tuple(changed if each.index == stage.index else each for each in self.all))
 
@@ -122,16 +131,17 @@ class Stages:
 
 
 def cut(
-    instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str], platform: Platform, named: Mapping[str, Origin] | None = None
-) -> Stages:
+    instructions: Iterable[ins.Instruction], *, build_args: Mapping[str, str], platform: Platform, target: Platform | None = None,
+    named: Mapping[str, Origin] | None = None,
+) -> Stages:  # fmt: skip
     """Cut instructions into stages; raises DockerfileError for one outside any stage and for origins that mean nothing.
 
-    ``named`` are the caller's contexts: such a name means that, whatever else has it.
+    ``platform`` is this machine's, ``target`` the one that was asked for. ``named`` are the caller's contexts: such a name means that,
+    whatever else has it.
     """
 
-    arguments = platform_arguments(platform)
-    known = dict(arguments)
-    around = _Around(known=known, platform=platform, names=Names(named or {}))
+    known = platform_arguments(platform, target or platform)
+    around = _Around(known=known, platform=platform_text(target) if target is not None else "", names=Names(named or {}))
     stages: list[Stage] = []
     errors = Gathered()
     body: list[ins.Instruction] = []
@@ -172,10 +182,10 @@ def _with_own_triggers(stages: Stages) -> Stages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Around:
-    """What holds for all stages: the ARGs before the first FROM (they grow), the platform, the named contexts."""
+    """What holds for all stages: the ARGs before the first FROM (they grow), the platform asked for, the named contexts."""
 
     known: Mapping[str, str]
-    platform: Platform
+    platform: str
     names: Names
 
 
@@ -202,7 +212,7 @@ def _expand(node: Node, text: str, offset: int, variables: Mapping[str, str]) ->
 
 
 def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], around: _Around) -> Stage:
-    _check_platform(start, around.known, around.platform)
+    platform = _platform(start, around)
     image = _expand(start.node, start.image.text, start.image.offset, around.known)
     word = start.image
     if not image:
@@ -210,14 +220,23 @@ def _stage(start: ins.From, body: list[ins.Instruction], before: list[Stage], ar
             f"the image {word.text!r} is empty once its variables are replaced", offset=word.offset, length=len(word.text),
             hint="give the ARG before FROM a default, or set it with --build-arg",
         )  # fmt: skip
-    origins = {(i.line, name): origin for i in body for name, origin in _origins([i], before, around.names).items()}
-    base = around.names.origin(image) or _base(start, image, before)
-    return Stage(index=len(before), name=start.name, base=base, start=start, instructions=tuple(body), origins=origins)
+    base = _for(platform, around.names.origin(image) or _base(start, image, before))
+    if base.stage is not None:  # what is built on is for a platform already
+        platform = before[base.stage].platform
+    origins = {(i.line, name): origin for i in body for name, origin in _origins([i], before, around.names, platform).items()}
+    return Stage(
+        index=len(before), name=start.name, base=base, start=start, instructions=tuple(body), origins=origins, platform=platform
+    )  # fmt: skip
 
 
-def _origins(instructions: Iterable[ins.Instruction], before: Sequence[Stage], names: Names) -> dict[str, Origin]:
-    """What the words of ``from`` in instructions mean, by word."""
-    return {name: names.origin(name) or _origin(i.node, flag, name, before) for i in instructions for flag, name in _from_flags(i)}
+def _origins(instructions: Iterable[ins.Instruction], before: Sequence[Stage], names: Names, platform: str) -> dict[str, Origin]:
+    """What the words of ``from`` in instructions mean, by word; images are for the stage's platform."""
+    words = ((instruction.node, flag, name) for instruction in instructions for flag, name in _from_flags(instruction))
+    return {name: _for(platform, names.origin(name) or _origin(node, flag, name, before)) for node, flag, name in words}
+
+
+def _for(platform: str, origin: Origin) -> Origin:
+    return replace(origin, platform=platform) if origin.image and platform else origin
 
 
 def _from_flags(instruction: ins.Instruction) -> Iterator[tuple[Flag, str]]:
@@ -228,16 +247,17 @@ def _from_flags(instruction: ins.Instruction) -> Iterator[tuple[Flag, str]]:
         yield from ((mount.flag, mount.from_) for mount in instruction.mounts if mount.from_)
 
 
-def _check_platform(start: ins.From, known: Mapping[str, str], platform: Platform) -> None:
-    if not start.platform:
-        return
-    wanted = _expand(start.node, start.platform, start.node.text.index(start.platform), known)
-    if wanted and not same_platform(wanted, platform):
-        flag = start.node.flags[0]
-        raise start.node.error(
-            f"images for {wanted} cannot be built on this machine", offset=flag.offset, length=flag.length,
-            hint=f"this machine builds for {platform_text(platform)}",
-        )  # fmt: skip
+def _platform(start: ins.From, around: _Around) -> str:
+    """Return what a FROM asks for, or else the caller: the platform as a text, or nothing."""
+    words = start.platform and _expand(start.node, start.platform, start.node.text.index(start.platform), around.known)
+    if not words:
+        return around.platform
+    flag = start.node.flags[0]
+    try:
+        found = target_platform(words)
+    except InvalidArgument as err:
+        raise start.node.error(err.message, offset=flag.offset, length=flag.length, hint=err.hint) from err
+    return platform_text(found) if found is not None else ""
 
 
 def _base(start: ins.From, image: str, before: list[Stage]) -> Origin:

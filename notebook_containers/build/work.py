@@ -122,14 +122,17 @@ def directory_work(tools: Tools, step: plan.Step, operation: plan.MakeDirectory,
     return Work(material=_dated(material, step, tools.settings), below=below, change=change, idle=exists)
 
 
-def run_work(tools: Tools, step: plan.Step, operation: plan.Execute, below: keys.Below, mounting: Mounting, *, index: int) -> Work:
-    """Return the work of RUN; its output is told as that of step ``index``."""
+def run_work(
+    tools: Tools, step: plan.Step, operation: plan.Execute, below: keys.Below, mounting: Mounting, *, index: int, platform: str = ""
+) -> Work:  # fmt: skip
+    """Return the work of RUN; its output is told as that of step ``index``. ``platform`` is its stage's, where it is not this machine's."""
 
     def change(key: str) -> None:
         with mounting.ready() as ready:
             _run(tools, step, _request(tools, operation, key, ready), index)
 
     what = {**_run_what(operation, tools.settings), **({"mounts": mounting.material()} if operation.mounts else {})}
+    what |= {"platform": platform} if platform else {}
     trees = mounting.taken.trees() if mounting.taken is not None else {}
     material = keys.Material(parent=below.chain, what=what, variables=_by_name(operation.env), trees=trees)
     material = _dated(material, step, tools.settings)

@@ -35,13 +35,17 @@ def _build(context: str | None, **given: object) -> Result:
     source = _source(context, given["file"])
     directory, text, file = source.context, source.text, source.file
     args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
+    platform = str(given["platform"] or "")
     call = "check" if given["check"] else str(given["call"] or "build")
     contexts = dict(_context(word) for word in _many(given["build_context"]))
     if call != "build":
         if source.archive is not None:
             raise InvalidArgument(f"--call={call} reads no archive from standard input", hint="unpack it, and name the directory")
         target = str(given["target"] or "")
-        return _look(call, here.engine.images.look(directory, text=text, dockerfile=file, buildargs=args, target=target, contexts=contexts))
+        look = here.engine.images.look(
+            directory, text=text, dockerfile=file, buildargs=args, target=target, platform=platform, contexts=contexts
+        )  # fmt: skip
+        return _look(call, look)
     outputs_wanted, epoch = [outputs.parse(word) for word in _many(given["output"])], source_date_epoch(args)
     for output in outputs_wanted:
         outputs.check(output, epoch)
@@ -56,6 +60,7 @@ def _build(context: str | None, **given: object) -> Result:
             tag=_many(given["tag"]),
             buildargs=args,
             target=str(given["target"] or ""),
+            platform=platform,
             nocache=bool(given["no_cache"]),
             pull=bool(given["pull"]),
             labels=labels,
@@ -236,6 +241,7 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["-f", "--file"], help="The Dockerfile (CONTEXT/Dockerfile), or - for standard input."),
             click.Option(["--build-arg"], multiple=True, metavar="NAME=VALUE", help="Set an ARG."),
             click.Option(["--target"], help="Stage to build."),
+            click.Option(["--platform"], metavar="OS/ARCH", help="What the image is for, such as linux/arm64 (this machine's)."),
             click.Option(["--no-cache"], is_flag=True, help="Run every step again."),
             click.Option(["--pull"], is_flag=True, help="Ask the registry for newer base images."),
             click.Option(["--label"], multiple=True, metavar="NAME=VALUE", help="Set a label."),

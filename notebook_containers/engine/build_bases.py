@@ -23,15 +23,18 @@ class BuildBases:
         self._images, self._tell = images, tell
         self._lock = threading.Lock()
 
-    def image(self, reference: str, *, pull: bool) -> ImageRecord:
-        """Return an image: what the store has, unless ``pull``; else the registry's. Raises ImageNotFound, RegistryError with ``pull``."""
+    def image(self, reference: str, *, pull: bool, platform: str = "") -> ImageRecord:
+        """Return an image: what the store has, unless ``pull``; else the registry's. Raises ImageNotFound, RegistryError with ``pull``.
+
+        With ``platform`` it is one for that.
+        """
 
         def progress(event: TransferEvent) -> None:
             with self._lock:
                 self._told(reference, event)
 
         policy = "always" if pull and Reference.parse(reference).registry != "localhost" else ""
-        return pulling.choose(self._images, reference, policy=policy, progress=progress)
+        return pulling.choose(self._images, reference, policy=policy, platform=platform, progress=progress)
 
     def _told(self, reference: str, event: TransferEvent) -> None:
         if isinstance(event, BlobProgress) and event.phase in ("downloading", "done"):

@@ -76,7 +76,8 @@ class Images:
 
             reference = Reference.parse(name).tagged()
             if reference.name in bases.BASES and reference.tag == "latest":
-                return bases.install(self._parts.store, reference)
+                bases.install(self._parts.store, reference)
+                return self._parts.store.images.for_platform(name, wanted)
             raise
 
     def build(
@@ -88,6 +89,7 @@ class Images:
         dockerfile: str | os.PathLike[str] | None = None,
         buildargs: Mapping[str, str] | None = None,
         target: str = "",
+        platform: str = "",
         nocache: bool = False,
         pull: bool = False,
         labels: Mapping[str, str] | None = None,
@@ -113,9 +115,11 @@ class Images:
         ``path`` is a directory, the address of a git repository (``#ref:subdir``) or of an archive; ``fileobj`` is a Dockerfile, or with
         ``custom_context`` an archive that is the context. ``contexts`` are named ones (name → directory, address, ``docker-image://IMAGE``
         or ``oci-layout://DIRECTORY``); ``context_vars`` (file → bytes, text, DataFrame, figure, JSON value, Path) are files of the context.
-        ``nocache_filter`` names stages whose steps are run again; ``extra_hosts``, ``ulimits``, ``shmsize``, ``mem_limit`` and
-        ``nano_cpus`` are for the containers of RUN. ``secrets`` (id → value) and ``ssh`` (id → an agent's socket) are there for
-        ``RUN --mount`` only and are never kept. ``cache_from`` and ``cache_to`` are BuildKit's words (``type=registry,ref=NAME``,
+        ``platform`` (``linux/arm64``) is what the image is for, and what bases are taken for; RUN of another machine's programs needs an
+        emulator that the kernel knows. ``nocache_filter`` names stages whose steps are run again; ``extra_hosts``, ``ulimits``,
+        ``shmsize``, ``mem_limit`` and ``nano_cpus`` are for the containers of RUN. ``secrets`` (id → value) and ``ssh`` (id → an agent's
+        socket) are there for ``RUN --mount`` only and are never kept. ``cache_from`` and ``cache_to`` are BuildKit's words
+        (``type=registry,ref=NAME``,
         ``type=local,src=DIR`` or ``dest=DIR`` below the context, ``type=inline``).
 
         Raises DockerfileError for a file that cannot be understood, BuildError when a step fails (its ``run`` opens a container there);
@@ -164,6 +168,7 @@ class Images:
                 tags=[Reference.parse(n).tagged() for n in names],
                 build_args=dict(buildargs or {}),
                 target=target,
+                platform=platform,
                 no_cache=nocache,
                 no_cache_filter=nocache_filter,
                 hosts=limits.extra_hosts,
@@ -212,6 +217,7 @@ class Images:
         dockerfile: str | os.PathLike[str] | None = None,
         buildargs: Mapping[str, str] | None = None,
         target: str = "",
+        platform: str = "",
         contexts: Mapping[str, str] | None = None,
     ) -> Look:
         """Read a Dockerfile without building it: its ``findings()``, ``targets()`` and ``outline()``; no image is pulled.
@@ -227,7 +233,7 @@ class Images:
         with build_sources.opened(self._parts, wanted, self._layout) as sources:
             return Look(
                 sources.text, context=sources.context, config=self._config, build_args=args, name=sources.name, target=target,
-                named=origins(sources.named),
+                platform=platform, named=origins(sources.named),
             )  # fmt: skip
 
     def _layout(self, path: str) -> Sequence[ImageRecord]:

@@ -144,7 +144,7 @@ class LocalBases:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def image(self, reference: str, *, pull: bool) -> ImageRecord:
+    def image(self, reference: str, *, pull: bool, platform: str = "") -> ImageRecord:
         return self._store.images.resolve(reference)
 
 

@@ -60,7 +60,7 @@ def plan(text: str) -> str:
 def _plan(text: str) -> Iterator[str]:
     stages = cut(read(text)[1], build_args={}, platform=PLATFORM)
     goal = stages.target("")
-    images = {o.image: BASE for s in stages.needed(goal) for o in (s.base, *s.origins.values()) if o.image}
+    images = {o.wanted: BASE for s in stages.needed(goal) for o in (s.base, *s.origins.values()) if o.image}
     made = make_plan(stages, goal, images, {})
     for finding in made.findings:
         yield f"finding {finding.text()}"

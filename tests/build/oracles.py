@@ -26,7 +26,7 @@ def _plan(text: str) -> SourceError | None:
     try:
         stages = cut(read(text)[1], build_args={}, platform=dump.PLATFORM)
         goal = stages.target("")
-        images = {o.image: dump.BASE for s in stages.needed(goal) for o in s.sources if o.image}
+        images = {o.wanted: dump.BASE for s in stages.needed(goal) for o in s.sources if o.image}
         make_plan(stages, goal, images, {})
     except SourceError as err:
         return err

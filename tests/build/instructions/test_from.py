@@ -27,10 +27,13 @@ def test_a_target_that_is_none(builds: Builds) -> None:
     assert builds.refused("FROM base AS builder\n", target="bilder").hint == "did you mean builder?"
 
 
-def test_bld13_this_machines_platform_alone(builds: Builds) -> None:
+def test_bld13_an_image_is_for_the_platform_that_was_asked_for(builds: Builds) -> None:
     assert builds("FROM --platform=$BUILDPLATFORM localhost/base\n").history == []
-    assert "cannot be built" in builds.refused("FROM --platform=linux/s390x base\n").message
-    assert "cannot be built" in builds.refused("FROM --platform=linux/s390x scratch\n").message
+    refused = builds.refused("FROM --platform=linux/s390x localhost/base\n")
+    assert "is not here for linux/s390x" in refused.message
+    assert refused.hint.startswith("it is here for linux/")
+    assert builds("FROM --platform=linux/s390x scratch\nCOPY a /\n", {"a": "x"}).files["a"]["text"] == "x"
+    assert "plan9" in builds.refused("FROM --platform=plan9/arm scratch\n").message
 
 
 def test_bld13_a_stage_wins_over_an_image_of_its_name(builds: Builds) -> None:
