@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from notebook_containers.engine.holdings import Holdings, InArchive, InDirectory, blob_path, document
+from notebook_containers.engine.joining import widened
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Corrupt, InvalidDocument, InvalidReference, NotFound
 from notebook_containers.lean import replace
@@ -34,7 +35,7 @@ from notebook_containers.oci.platforms import best, host_platform, normal, parse
 from notebook_containers.oci.reference import Reference
 from notebook_containers.registry.progress import Meter, Report, TransferDone, TransferStarted, silent
 from notebook_containers.store.compression import compression_of
-from notebook_containers.store.images import ImageRecord, parse_config, parse_manifest
+from notebook_containers.store.images import ImageRecord, parse_config, parse_manifest, platform_of
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
@@ -43,7 +44,8 @@ _LAYER_KINDS = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD, "": LAYER_TAR}
 
 
 def load(parts: Parts, stream: BinaryIO, *, named: bool = True, platform: str = "", report: Report = silent) -> list[ImageRecord]:
-    """Read an archive from an uncompressed stream; return its images: of an index all that are in it, or the one for ``platform``.
+    """Read an archive from an uncompressed stream; return its images: of an index all that are in it, or the one for ``platform``, which
+    joins what its name is here for.
 
     Every blob is hashed as it comes, and an image is recorded only when its config and layers are what its digests say. Not ``named``:
     the archive's names are passed over. ``report`` hears of each image and its layers, from several threads. InvalidDocument for what is
@@ -140,11 +142,12 @@ class _Loader:
         loaded: dict[Digest, ImageRecord] = {}
         for name, entries in self._groups().items():
             tags = _references([name] if ":" in name or "/" in name else [])
-            chosen = self._chosen(entries, name.strip())
-            others = (
-                [] if self._wanted or not tags else [each for each in self._offered(entries) if each != chosen and self._is_whole(each)]
-            )
-            index = self._index(entries, [chosen, *others]) if others else b""
+            offered = self._offered(entries)
+            # an archive may have an index and not all of its images; where none is whole, what is missing is found out later, and named
+            whole = [each for each in offered if self._is_whole(each)] or offered
+            chosen = self._chosen(whole, name.strip())
+            others = [] if self._wanted or not tags else [each for each in whole if each != chosen]
+            index = self._index(entries, whole) if tags else b""
             # the one that is used here comes last: the name is its
             for each in (*others, chosen):
                 record = self._manifest(each, tags, index)
@@ -173,15 +176,16 @@ class _Loader:
         return all(self._held.has(blob_path(blob.digest)) for blob in (manifest.config, *manifest.layers))
 
     def _index(self, entries: Sequence[Descriptor], images: Sequence[Descriptor]) -> bytes:
-        """Return the index that the images are of: the archive's own, else one of them."""
+        """Return the index that the images are of: the archive's own, else one of them; nothing for an image alone."""
         if len(entries) == 1 and entries[0].media_type in (INDEX, DOCKER_INDEX):
             return self._blob(entries[0], "index")
+        if len(images) == 1:
+            return b""
         plain = tuple(replace(each, annotations={}, platform=self._platform(each)) for each in images)
         return Index(schema_version=2, media_type=INDEX, manifests=plain).to_bytes()
 
-    def _chosen(self, entries: Sequence[Descriptor], name: str) -> Descriptor:
-        """Return the manifest to load of entries that have one name (several are platforms), and of indexes; NotFound when none fits."""
-        offered = self._offered(entries)
+    def _chosen(self, offered: Sequence[Descriptor], name: str) -> Descriptor:
+        """Return the manifest to load of those that have one name (several are platforms); NotFound when none fits."""
         fitting = best(offered, self._wanted or host_platform())
         if fitting is not None:
             return fitting
@@ -210,8 +214,7 @@ class _Loader:
     def _platform(self, entry: Descriptor) -> Platform:
         if entry.platform is not None:
             return entry.platform
-        config = self._config(parse_manifest(self._blob(entry, "manifest")))
-        return Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+        return platform_of(self._config(parse_manifest(self._blob(entry, "manifest"))))
 
     def _manifest(self, descriptor: Descriptor, tags: Sequence[Reference], index: bytes) -> ImageRecord:
         data = self._blob(descriptor, "manifest")
@@ -236,7 +239,7 @@ class _Loader:
     # every kind
 
     def _image(self, data: bytes, manifest: Manifest, config: ImageConfig, tags: Sequence[Reference], index: bytes = b"") -> ImageRecord:
-        own = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+        own = platform_of(config)
         if self._wanted is not None and best([replace(manifest.config, platform=own)], self._wanted) is None:
             hint = f"it is there for {platform_text(normal(own))}"
             raise NotFound(f"the image is not in the archive for {platform_text(normal(self._wanted))}", hint=hint)
@@ -250,9 +253,22 @@ class _Loader:
         blobs = tuple((blob.digest, blob.size) for blob in manifest.layers)
         self._report(TransferStarted(name=name, direction="load", platform=platform_text(normal(own)), blobs=blobs))
         changed = self._unpack(dict(zip(diff_ids, manifest.layers, strict=True)))
-        record = self._store.images.put_manifest(data, tags=tags if self._named else (), index=index)
+        kind = manifest.media_type or MANIFEST
+        described = Descriptor(media_type=kind, digest=Digest.of(data), size=len(data), platform=own)
+        record = self._recorded(data, described, tags if self._named else (), index)
         self._report(TransferDone(name=name, manifest=record.manifest_digest, changed=changed))
         return record
+
+    def _recorded(self, data: bytes, described: Descriptor, tags: Sequence[Reference], index: bytes) -> ImageRecord:
+        """Record the image; one that was asked for by its platform joins what its names are here for, others take the names."""
+        images = self._store.images
+        joined = {tag: widened(self._store, tag, described, index) for tag in tags} if self._wanted else {}
+        alone = [tag for tag in tags if not joined.get(tag)]
+        record = images.put_manifest(data, tags=alone, index=index if alone else b"")
+        for tag, made in joined.items():
+            if made:
+                images.add_variant(record.id, tag, made)
+        return images.get(record.id) if joined else record
 
     def _unpack(self, layers: Mapping[Digest, Descriptor]) -> bool:
         """Unpack layers beside each other, as many at once as there are processors; tells whether any was not here yet."""

@@ -210,7 +210,7 @@ class Images:
         if place is not None:
             return self.get(found[place].image)
         image = self.resolve(name)
-        own = Platform(architecture=image.config.architecture, os=image.config.os, variant=image.config.variant)
+        own = platform_of(image.config)
         if not found and best_of([own], platform) is not None:
             return image
         there = ", ".join(each.platform for each in found) or platform_text(normal(own))
@@ -221,7 +221,7 @@ class Images:
     def add_variant(self, image_id: Digest, name: Reference, index: bytes) -> None:
         """Give the image the name as one of those of the index, which is kept; raises ImageNotFound."""
         config = self.get(image_id).config
-        platform = normal(Platform(architecture=config.architecture, os=config.os, variant=config.variant))
+        platform = normal(platform_of(config))
         with self._content.disk.lease():
             top = self._content.write(index)
             with self._records.transaction() as connection:
@@ -319,7 +319,7 @@ class Images:
             if newest_manifest:
                 connection.execute("UPDATE images SET manifest = ? WHERE id = ?", (manifest, image_id))
             if top:
-                platform = Platform(architecture=config.architecture, os=config.os, variant=config.variant)
+                platform = platform_of(config)
                 add_variant(connection, image_id, tags, platform=normal(platform), top=top)
             else:
                 write_names(connection, image_id, tags)
@@ -387,6 +387,11 @@ def parse_manifest(data: bytes) -> Manifest:
 def parse_config(data: bytes) -> ImageConfig:
     """Parse an image config from outside; raises InvalidDocument."""
     return ImageConfig.from_json(untrusted_json(data, what="image config"))
+
+
+def platform_of(config: ImageConfig) -> Platform:
+    """Return the platform that an image's config says it is for."""
+    return Platform(architecture=config.architecture, os=config.os, variant=config.variant)
 
 
 def seconds(created: str) -> float:

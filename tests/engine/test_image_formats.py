@@ -110,9 +110,50 @@ def test_of_several_platforms_one_is_chosen(own: Engine) -> None:
     with pytest.raises(InvalidArgument, match="no platform"):
         own.images.load(data, platform="a/b/c/d")
     assert b"arm64" not in b"".join(own.images.save(["many:1"], platform="linux/amd64"))
-    with pytest.raises(NotFound, match="linux/arm64") as caught:
-        own.images.save(["many:1"], platform="linux/arm64")
+    with pytest.raises(NotFound, match="linux/s390x") as caught:
+        own.images.save(["many:1"], platform="linux/s390x")
     assert "linux/amd64" in caught.value.hint
+
+
+def test_platforms_that_are_loaded_one_by_one_are_one_name(own: Engine) -> None:
+    """Of one archive they are the archive's index again; of archives of one image each an index is made, as ``manifest create`` would."""
+    layout = Layout()
+    data = layout.index(layout.image("arm64"), layout.image("amd64"))
+    top = json.loads(layout.files["index.json"])["manifests"][0]["digest"]
+    for platform in ("linux/amd64", "linux/arm64", "linux/arm64"):
+        own.images.load(data, platform=platform)
+        assert own.images.get("many:1").attrs["Architecture"] == "amd64"
+    assert {image.tags for image in own.images.list()} == {("many:1",)}
+    saved = contents(b"".join(own.images.save(["many:1"])))
+    assert [entry["digest"] for entry in json.loads(saved["index.json"])["manifests"]] == [top]
+    parts = {a: b"".join(own.images.save(["many:1"], platform=f"linux/{a}")) for a in ("arm64", "amd64")}
+    own.images.remove("many:1")
+    other = Layout()
+    parts["s390x"] = other.index(other.image("s390x"))
+    own.images.load(parts["arm64"])
+    for architecture in ("s390x", "amd64", "amd64"):
+        (loaded,) = own.images.load(parts[architecture], platform=f"linux/{architecture}")
+        assert (loaded.attrs["Architecture"], loaded.tags) == (architecture, ("many:1",))
+    assert own.images.get("many:1").attrs["Architecture"] == "amd64"
+    saved = contents(b"".join(own.images.save(["many:1"])))
+    (entry,) = json.loads(saved["index.json"])["manifests"]
+    index = json.loads(saved["blobs/sha256/" + entry["digest"][7:]])
+    assert sorted(each["platform"]["architecture"] for each in index["manifests"]) == ["amd64", "arm64", "s390x"]
+    own.images.load(parts["amd64"])
+    with pytest.raises(NotFound, match="linux/arm64"):
+        own.images.save(["many:1"], platform="linux/arm64")  # without --platform the name is what the archive says
+
+
+def test_an_archive_with_another_platform_than_its_index_names_first(own: Engine) -> None:
+    layout = Layout()
+    absent = layout.image("amd64")
+    layout.files.pop(f"blobs/sha256/{str(absent['digest'])[7:]}")
+    data = layout.index(absent, layout.image("arm64"))
+    (loaded,) = own.images.load(data, platform="linux/arm64")
+    assert loaded.attrs["Architecture"] == "arm64"
+    with pytest.raises(NotFound, match="linux/amd64") as caught:
+        own.images.load(data, platform="linux/amd64")
+    assert "linux/arm64" in caught.value.hint
 
 
 def test_manifests_of_one_name_side_by_side_are_platforms(own: Engine) -> None:
