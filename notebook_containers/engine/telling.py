@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Literal, overload
 
-from notebook_containers.engine import health, launch, verdict
+from notebook_containers.engine import health, launch, refusals, verdict
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.moments import Moment, unix
 from notebook_containers.engine.parts import Parts
@@ -22,7 +22,6 @@ from notebook_containers.runtime.logs import LogLine, read_log
 from notebook_containers.runtime.state import LOST_TEXT, ContainerState
 
 _TAIL_LINES = 20
-_KILLS = ("SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP")
 _LIVE = ("running", "paused", "restarting")
 
 
@@ -51,8 +50,8 @@ class Telling(ABC):
             self.state,
             name=self.name,
             log_tail=self._log_tail,
-            killed_for=self._killed_for,
-            stop_timeout_s=self.document.options.stop_timeout_s,
+            killed_for=lambda: refusals.killed_for(self._profile()),
+            refused=lambda: refusals.refused(self._profile()),
         )
 
     def _log_tail(self) -> str:
@@ -60,19 +59,12 @@ class Telling(ABC):
             return b"".join(line.data for line in self.log_lines(tail=_TAIL_LINES))[-4096:].decode("utf-8", "replace")
         return ""
 
-    def _killed_for(self) -> Sequence[str]:
-        """Return the system calls that the container's seccomp profile kills for, by name."""
+    def _profile(self) -> dict[str, object]:
         try:
             linux = Bundle(path=self._parts.bundle_path(self.id)).spec().linux
         except (OSError, Error):
-            return ()
-        profile = linux.seccomp if linux and linux.seccomp else {}
-        rules = profile.get("syscalls")
-        found: list[str] = []
-        for rule in rules if isinstance(rules, (list, tuple)) else ():
-            if isinstance(rule, dict) and rule.get("action") in _KILLS:
-                found += [str(name) for name in rule.get("names", ())]
-        return found
+            return {}
+        return dict(linux.seccomp) if linux and linux.seccomp else {}
 
     @overload
     def logs(self, *, stdout: bool = ..., stderr: bool = ..., stream: Literal[False] = ..., timestamps: bool = ..., tail: int | str = ..., since: Moment | None = ..., until: Moment | None = ...) -> bytes: ...  # fmt: skip # noqa: E501

@@ -1,14 +1,15 @@
 """Why a container ended, in words, and what to do next: from facts to a :class:`Verdict`; pure.
 
 The facts are the runtime's state (what its monitor saw), the command, the tail of its log and what the seccomp profile kills for. A
-verdict says only what is known: a signal that nobody asked this engine for is "from outside", a denied call without a record is not
-guessed at.
+verdict says only what is known: a signal that nobody asked this engine for is "from outside", and a call that the seccomp profile answers
+with an error is only named when the program's own last words name it too.
 """
 
 from __future__ import annotations
 
+import re
 import signal as signals
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from notebook_containers.lean import dataclass
@@ -42,6 +43,7 @@ _OWN_FAULT = {
     signals.SIGTRAP: ("it ran into a breakpoint or a failed check", "its last lines say why: nbc logs"),
 }
 _MIB = 1 << 20
+_REFUSED = ("operation not permitted", "permission denied", "function not implemented")  # mount(8) has words of its own for EPERM
 _ENOSPC = ("No space left on device", "ENOSPC", "Disk quota exceeded")
 
 
@@ -69,9 +71,12 @@ def judge(
     name: str,
     log_tail: Callable[[], str] = str,
     killed_for: Callable[[], Sequence[str]] = tuple,
-    stop_timeout_s: float = 10,
+    refused: Callable[[], Collection[str]] = tuple,
 ) -> Verdict:
-    """Return the verdict; ``log_tail`` and ``killed_for`` (system calls for which the seccomp profile kills) are asked only if need be."""
+    """Return the verdict; ``log_tail``, ``killed_for`` and ``refused`` are asked only if need be.
+
+    The last two are system calls for which the seccomp profile kills, and those that it answers with an error.
+    """
     if state.status in ("running", "paused"):
         return _alive(state)
     if state.start_failed:
@@ -83,8 +88,9 @@ def judge(
         lambda: _lost(state, name),
         lambda: _memory(state),
         lambda: _seccomp(state, code, killed_for),
-        lambda: _asked(state, code, stop_timeout_s),
+        lambda: _asked(state, code),
         lambda: _disk(state, code, log_tail),
+        lambda: _refused(state, code, log_tail, refused),
         lambda: _signal(state, code),
         lambda: _exit(code, name),
     )
@@ -119,12 +125,16 @@ def _not_started(state: ContainerState) -> Verdict:
 def _executable_hint(text: str) -> str:
     if "another machine" in text:
         return "build or pull the image for this processor (--platform)"
-    if "interpreter" in text:
-        return "install it in the image, or name one that is there in the first line; a file from Windows needs Unix line ends"
-    if "loader or a library" in text:
-        return "the program wants another C library: use an image with glibc (or musl), or link it statically"
     if "no program" in text:
         return "write its interpreter into the first line, such as #!/bin/sh"
+    if "\\r" in text:
+        return (
+            "the file has line ends of Windows: give it those of Unix (sed -i 's/\\r$//'), and keep them so in git (.gitattributes: eol=lf)"
+        )
+    if "interpreter" in text:
+        return "install it in the image, or name one that is there in the first line"
+    if "loader or a library" in text:
+        return "the program wants another C library: use an image with glibc (or musl), or link it statically"
     return "make it executable: chmod +x" if "permission" in text else "name a program"
 
 
@@ -167,7 +177,7 @@ def _seccomp(state: ContainerState, code: int, killed_for: Callable[[], Sequence
     )
 
 
-def _asked(state: ContainerState, code: int, stop_timeout_s: float) -> Verdict | None:
+def _asked(state: ContainerState, code: int) -> Verdict | None:
     """Somebody asked this engine for it: the last request that fits says who."""
     if not state.requests:
         return None
@@ -175,7 +185,9 @@ def _asked(state: ContainerState, code: int, stop_timeout_s: float) -> Verdict |
     first, last = state.requests[0], state.requests[-1]
     stopping = next((r for r in state.requests if r.why == "stop"), None)
     if stopping is not None and last.signal == signals.SIGKILL and number == signals.SIGKILL and last is not stopping:
-        text = f"stopped by {_who(stopping)}: it did not end within {stop_timeout_s:g} s of {_name(stopping.signal)}, so it was killed"
+        passed = max(last.at - stopping.at, 0)  # as it was: who stops it may give it another time than it was made with
+        waited = f"{passed:.0f}" if passed > 2 else f"{passed:.1g}"
+        text = f"stopped by {_who(stopping)}: it did not end within {waited} s of {_name(stopping.signal)}, so it was killed"
         return Verdict(cause="timeout", text=text, hint="let it handle the signal (CMD [...] instead of a shell line, or --init)")
     asked = next((r for r in reversed(state.requests) if r.signal == number), stopping or (first if state.manual else None))
     if asked is None:
@@ -203,6 +215,23 @@ def _disk(state: ContainerState, code: int, log_tail: Callable[[], str]) -> Verd
     text = f"it found a file system full (exit status {code}): {_last_line(said)}"
     return Verdict(
         cause="disk-full", text=text, hint="a tmpfs or /dev/shm of it may be too small (--tmpfs size=, --shm-size), or a volume's disk"
+    )
+
+
+def _refused(state: ContainerState, code: int, log_tail: Callable[[], str], refused: Callable[[], Collection[str]]) -> Verdict | None:
+    """It says that something was not permitted, and names a call that its seccomp profile refuses (an error leaves no record)."""
+    if code == 0 or state.signal:
+        return None
+    said = next((line for line in reversed(log_tail().splitlines()) if any(word in line.lower() for word in _REFUSED)), "")
+    if not said:
+        return None
+    words = set(re.findall(r"\w+", said))
+    named = sorted(call for call in refused() if call in words or call.rstrip("0123456789") in words)
+    if not named:
+        return None
+    text = f"its seccomp profile refuses the system call {named[0]} (exit status {code}): {_last_line(said)}"
+    return Verdict(
+        cause="seccomp", text=text, hint="allow it if you trust the program: --security-opt seccomp=FILE, or its right: --cap-add"
     )
 
 

@@ -195,6 +195,12 @@ def find(command: str, search: str) -> str:
     raise StartFailed(f"command {command}: {where}", exit_status=127)
 
 
+def _shown(name: bytes) -> str:
+    """Return the name as it may stand in a message: what is not seen and could act, as the \\r of a file from Windows, is spelled."""
+    text = name.decode(errors="replace")
+    return text if text.isprintable() else repr(text)
+
+
 def _reason(path: str, err: OSError) -> str:
     try:
         with open(path, "rb") as file:
@@ -202,7 +208,7 @@ def _reason(path: str, err: OSError) -> str:
     except OSError:
         return err.strerror or ""
     if head.startswith(b"#!"):
-        interpreter = (head[2:].split(b"\n")[0].split() or [b"nothing"])[0].decode(errors="replace")
+        interpreter = _shown(head[2:].split(b"\n")[0].replace(b"\t", b" ").strip(b" ").split(b" ")[0] or b"nothing")
         return f"its interpreter {interpreter} is missing" if err.errno == errno.ENOENT else f"interpreter {interpreter}: {err.strerror}"
     if head.startswith(b"\x7fELF"):
         return "its program loader or a library is missing" if err.errno == errno.ENOENT else "it is made for another machine"

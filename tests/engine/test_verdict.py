@@ -11,8 +11,10 @@ import pytest
 
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
+from notebook_containers.engine.refusals import refused
 from notebook_containers.engine.verdict import Verdict, judge
 from notebook_containers.errors import StartFailed
+from notebook_containers.linux.seccomp import default_profile
 from notebook_containers.runtime.state import ContainerState, HealthResult, HealthState, SignalRequest
 from tests.home import BASE
 
@@ -77,8 +79,9 @@ def test_what_is_known_goes_before_the_exit_code(state: ContainerState, cause: s
 
 
 def test_a_stop_that_was_ignored_says_so() -> None:
-    asked = (SignalRequest(signal=15, why="stop", pid=3, command="python3"), SignalRequest(signal=9, why="stop", pid=3))
-    found = judge(ended(137, signal=9, requests=asked, manual=True), name="box", stop_timeout_s=2)
+    first = SignalRequest(signal=15, why="stop", pid=3, command="python3", at=1000.0)
+    asked = (first, SignalRequest(signal=9, why="stop", pid=3, at=1002.1))
+    found = judge(ended(137, signal=9, requests=asked, manual=True), name="box")
     assert found.cause == "timeout"
     assert "python3 (pid 3, user 0): it did not end within 2 s of SIGTERM, so it was killed" in found.text
 
@@ -167,7 +170,18 @@ def test_kill_is_not_out_of_memory(engine: Engine) -> None:
         ("", ["/etc/passwd"], 126, "permission denied"),
         ("", ["/etc"], 126, "it is a directory"),
         ("printf '#!/bin/nowhere\\n' > /s; chmod +x /s", ["/s"], 126, "interpreter /bin/nowhere is missing"),
-        ("printf 'x' > /s; chmod +x /s", ["/s"], 126, "it is no program"),
+        (
+            "printf '#!/bin/sh\\r\\necho\\r\\n' > /s; chmod +x /s",
+            ["/s"],
+            126,
+            "interpreter '/bin/sh\\r' is missing; the file has line ends of Windows",
+        ),
+        (
+            "printf 'x' > /s; chmod +x /s",
+            ["/s"],
+            126,
+            "it is no program (a script starts with #! and its interpreter); write its interpreter",
+        ),
         ("cp /bin/busybox /s; printf '\\xb7' | dd of=/s bs=1 seek=18 conv=notrunc; chmod +x /s", ["/s"], 126, "another machine"),
     ],
 )
@@ -183,7 +197,7 @@ def test_commands_that_cannot_start_say_why_and_stay_to_be_asked(
         container.start()
     container.reload()
     assert (container.status, container.exit_code) == ("created", code)
-    assert words in container.verdict.text
+    assert words in str(container.verdict)
     assert container.verdict.hint
     container.remove()
     if prepare:
@@ -198,6 +212,29 @@ def test_a_call_that_seccomp_kills_for_is_named(engine: Engine, tmp_path: Path) 
     assert container.exit_code == 159
     assert container.verdict.cause == "seccomp"
     assert "mkdir" in container.verdict.text
+
+
+@pytest.mark.root
+def test_a_call_that_seccomp_answers_with_an_error_is_named_when_the_program_names_it(engine: Engine, tmp_path: Path) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    (tmp_path / "profile.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    for command, given, call in (
+        (["mkdir", "/x"], {"security_opt": [f"seccomp={tmp_path}/profile.json"]}, "mkdir"),
+        (["mount", "-t", "tmpfs", "none", "/mnt"], {}, "mount"),
+        (["unshare", "-m", "true"], {}, "unshare"),
+    ):
+        container = finished(engine, command, **given)
+        assert container.verdict.cause == "seccomp", container.verdict
+        assert f"its seccomp profile refuses the system call {call} (exit status" in container.verdict.text
+    assert finished(engine, ["sh", "-c", "echo rm: x: Operation not permitted >&2; exit 1"]).verdict.cause == "error"
+
+
+def test_what_a_profile_refuses() -> None:
+    default = refused(default_profile(frozenset()), machine="x86_64")
+    assert {"mount", "unshare", "bpf", "keyctl"} <= default
+    assert not {"openat", "clone", "socket", "no_such_call"} & default  # clone and socket by their arguments only
+    assert refused({"defaultAction": "SCMP_ACT_ERRNO"}, machine="none") == frozenset()
+    assert refused({}) == frozenset()
 
 
 @pytest.mark.root
