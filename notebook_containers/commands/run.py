@@ -28,6 +28,7 @@ GRAMMAR = {"allow_interspersed_args": False, "help_option_names": ["--help"]}
 
 def _make(face_: Face, image: str, command: list[str], given: Mapping[str, object], expected: Expected | None = None) -> Container:
     options, cidfile = keywords(face_, given), text(given, "cidfile")
+    detach_keys(text(given, "detach_keys"))  # a wrong word is told before anything is made
     if cidfile and (face_.cwd / cidfile).exists():
         raise InvalidArgument(f"the file {cidfile!r} of --cidfile is there already", hint="remove it when its container is gone")
     opened = _opened(face_, image, given)

@@ -332,6 +332,13 @@ def test_the_detach_keys_leave_it_running(nbc: Nbc, terminal: tuple[int, subproc
         os.close(master)
 
 
+@pytest.mark.parametrize("verb", [["run"], ["run", "-d"], ["create"]])
+def test_detach_keys_that_are_none_start_nothing(nbc: Nbc, verb: list[str]) -> None:
+    done = nbc(*verb, "--detach-keys", "ctrl-,,", "localhost/base", "sleep", "1000")
+    assert (done.status, done.line) == (125, "nbc: --detach-keys: 'ctrl-' is no key; write letters or ctrl- with a letter, as ctrl-a,d")
+    assert nbc.ok("ps", "-aq") == ""
+
+
 def test_a_broken_pipe_is_no_traceback(nbc: Nbc) -> None:
     words = " ".join(nbc.command("run", "--rm", "--network", "none", BASE, "sh", "-c", "'yes | head -100000'"))
     done = subprocess.run(["sh", "-c", f"{words} | head -1"], env=nbc.environment, capture_output=True, text=True, check=False, cwd=nbc.cwd)
