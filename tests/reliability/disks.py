@@ -21,12 +21,14 @@ from notebook_containers.linux import syscalls
 
 _GET_FREE, _CONFIGURE, _AUTOCLEAR = 0x4C82, 0x4C0A, 4
 _LOOP_MAJOR = 7
+_IN_FLIGHT = 8
 _INFO_BYTES, _FLAGS_AT = 232, 52
 MIB = 1 << 20
 
 
 def make_ext4(file: Path, *, size_mib: int = 24, inodes: int = 0) -> None:
     """Make an empty file system in a new file; without ``inodes`` it has more than it can use."""
+    file.unlink(missing_ok=True)
     with open(file, "wb") as image:
         image.truncate(size_mib * MIB)
     few = ["-N", str(inodes)] if inodes else []
@@ -52,18 +54,27 @@ def copy_during(file: Path, target: Path, device: str, pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
     try:
-        while True:
-            before = _quiet(device)
-            copy(file, target)
-            if _statistics(device) == before:
-                return
+        copy_quiet(file, target, device)
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
 
+def copy_quiet(file: Path, target: Path, device: str) -> None:
+    """Copy the file as it is at one moment: again, while the kernel wrote something meanwhile."""
+    while True:
+        before = _quiet(device)
+        copy(file, target)
+        if _statistics(device) == before and before[_IN_FLIGHT] == "0":
+            return
+
+
 def copy(file: Path, target: Path) -> None:
-    """Copy a file, holes as holes."""
+    """Copy a file, holes as holes.
+
+    A target that is there is replaced, not overwritten: a mount name space that somebody else made meanwhile may still have it mounted.
+    """
+    target.unlink(missing_ok=True)
     with open(file, "rb") as source, open(target, "wb") as copied:
         size = os.fstat(source.fileno()).st_size
         copied.truncate(size)
@@ -90,7 +101,7 @@ def _quiet(device: str) -> list[str]:
     for _ in range(2000):
         time.sleep(0.0005)
         last, found = found, _statistics(device)
-        if found == last and found[8] == "0":
+        if found == last and found[_IN_FLIGHT] == "0":
             break
     return found
 

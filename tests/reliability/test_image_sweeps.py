@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -22,7 +23,7 @@ from notebook_containers.linux import syscalls
 from notebook_containers.runtime.starter import Starter
 from notebook_containers.store.check import check
 from tests.home import Home, new_home
-from tests.reliability.disks import copy, copy_during, make_ext4, mounted
+from tests.reliability.disks import copy, copy_during, copy_quiet, make_ext4, mounted
 from tests.reliability.image_operations import KEPT, OPERATIONS, SAYS, Operation, Scene, prepare
 from tests.reliability.victims import dice
 from tests.reliability.warm import Outcome, Warm
@@ -83,8 +84,10 @@ def test_rel01_images_survive_a_kill_at_any_moment(stage: Stage, name: str) -> N
         killed = 0
         for number in range(3, 3 + KILLS):
             now = replace(stage, scene=replace(stage.scene, number=number))
-            killed += once(engine, operation, name, now, chance.uniform(0, sorted(whole)[1] * 1.1)).code != 0
-        print(f"{name}: {killed} of {KILLS} killed before they returned, {whole[1] * 1000:.1f} ms whole")
+            outcome = once(engine, operation, name, now, chance.uniform(0, median(whole[-5:]) * 1.1))
+            killed += outcome.code != 0
+            whole += [outcome.seconds] if outcome.code == 0 else []  # the machine may be busier or freer than it was
+        print(f"{name}: {killed} of {KILLS} killed before they returned, {median(whole) * 1000:.1f} ms whole")
         assert killed > KILLS // 5 or KILLS < 50, "the moments are not within the operation"
 
 
@@ -181,10 +184,10 @@ def test_rel03_images_survive_a_power_cut_at_any_moment(stage: Stage, template: 
         before += sum(not cut.returned for cut in cuts)
         for number, cut in enumerate(cuts):
             again = cut.disk.with_name("again.img")
-            with mounted(cut.disk, point):
+            with mounted(cut.disk, point) as device:
                 with now.open() as engine:
                     judge(engine, operation, now.scene, returned=cut.returned, run=number in (0, len(cuts) - 1))
-                copy(cut.disk, again)
+                copy_quiet(cut.disk, again, device)
             with mounted(again, point), now.open() as engine:
                 assert damage(engine) == []
                 assert [image.tags for image in engine.images.list()] == [(f"{KEPT}:latest",)]
@@ -219,7 +222,7 @@ def one_run(stage: Stage, template: Path, name: str, moments: Sequence[float], *
         outcome = stage.warm.end()
         assert outcome.code == 0
         cuts.append(Cut(disk=disk.with_name("cut-after.img"), returned=True))
-        copy(disk, cuts[-1].disk)
+        copy_quiet(disk, cuts[-1].disk, device)
     return outcome, cuts
 
 
