@@ -295,7 +295,8 @@ def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object
         profile: JSON = json.loads(Path(word).read_text())
     except (OSError, ValueError) as err:
         raise InvalidArgument(
-            f"seccomp profile {word!r} cannot be read: {err}", hint="give the path of a JSON profile, or unconfined"
+            f"seccomp profile {word!r} cannot be read: {(err.strerror or '').lower() if isinstance(err, OSError) else err}",
+            hint="give the path of a JSON profile, or unconfined",
         ) from err
     if not isinstance(profile, dict):
         raise InvalidArgument(f"seccomp profile {word!r} is no JSON object")

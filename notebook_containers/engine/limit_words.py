@@ -15,7 +15,33 @@ ULIMITS = (
 )  # fmt: skip
 _ULIMIT = re.compile(r"([a-z]+)=(-1|[0-9]{1,20})(?::(-1|[0-9]{1,20}))?\Z", re.ASCII)
 _PARENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
+_CPU_LEAST_US, _CPU_MOST_US = 1000, 1_000_000  # min_cfs_quota_period, max_cfs_quota_period of kernel/sched/core.c
 _UNLIMITED = 2**64 - 1
+
+
+def check_memory(limit: int, reservation: int, swap: int) -> None:
+    """Raise InvalidArgument for bytes of memory that contradict each other (0: not given, -1: without limit), as Docker does."""
+    if swap > 0 and not limit:
+        raise InvalidArgument("--memory-swap needs --memory", hint="it is memory and swap together: -m 64m --memory-swap 128m")
+    if 0 < swap < limit:
+        raise InvalidArgument(
+            f"the memory limit {limit} is more than memory and swap together, {swap}",
+            hint="give more with --memory-swap (-1: without limit), or less with -m",
+        )
+    if 0 < limit < reservation:
+        raise InvalidArgument(
+            f"the memory reservation {reservation} is more than the memory limit {limit}", hint="reserve less, or give more with -m"
+        )
+
+
+def check_cpu(period: int, quota: int) -> None:
+    """Raise InvalidArgument for microseconds that the kernel's scheduler does not take (0: not given; a quota of -1: without limit)."""
+    if period and not _CPU_LEAST_US <= period <= _CPU_MOST_US:
+        raise InvalidArgument(f"--cpu-period {period} is out of range", hint=f"{_CPU_LEAST_US} to {_CPU_MOST_US} microseconds are possible")
+    if 0 < quota < _CPU_LEAST_US:
+        raise InvalidArgument(
+            f"--cpu-quota {quota} is out of range", hint=f"{_CPU_LEAST_US} microseconds are the least, -1 is without limit"
+        )
 
 
 def ulimits(given: Sequence[str | Mapping[str, object]] | None) -> tuple[Rlimit, ...]:
@@ -37,7 +63,7 @@ def _ulimit(entry: str | Mapping[str, object]) -> Rlimit:
         raise InvalidArgument(f"--ulimit {name!r} is unknown", hint="known: " + ", ".join(ULIMITS))
     limit = Rlimit(type=f"RLIMIT_{name.upper()}", soft=_number(soft), hard=_number(hard))
     if limit.soft > limit.hard:
-        raise InvalidArgument(f"--ulimit {text!r}: the soft limit is above the hard one")
+        raise InvalidArgument(f"--ulimit {text!r}: the soft limit is above the hard one", hint="write NAME=SOFT:HARD")
     return limit
 
 

@@ -198,6 +198,8 @@ def container_options(command: str | Sequence[str] | None, given: CreateKeywords
     )
     if options.nano_cpus and (options.cpu_period or options.cpu_quota):
         raise InvalidArgument("--cpus contradicts --cpu-period and --cpu-quota", hint="give one or the others")
+    limit_words.check_cpu(options.cpu_period, options.cpu_quota)
+    limit_words.check_memory(options.memory_bytes, options.memory_reservation_bytes, options.memory_swap_bytes)
     namespace_words.check(options)
     runtimes.check(options.runtime, init=options.init)
     limit_words.check_sysctls(options.sysctls, {"network": options.network, "ipc": options.ipc_mode, "uts": options.uts_mode})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from notebook_containers.engine import device_words, launch, words
+from notebook_containers.engine import device_words, launch, limit_words, words
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
@@ -87,6 +87,7 @@ def changed_options(
             cpu_period=options.cpu_period if cpu_period is None else words.at_least("cpu_period", cpu_period),
             cpu_quota=options.cpu_quota if cpu_quota is None else words.at_least("cpu_quota", cpu_quota, -1),
         )
+    limit_words.check_cpu(options.cpu_period, options.cpu_quota)
     if cpu_shares is not None:
         options = replace(options, cpu_shares=words.at_least("cpu_shares", cpu_shares))
     if cpuset_cpus is not None:
@@ -115,9 +116,5 @@ def _memory(options: ContainerOptions, limit: str | int | None, reservation: str
         options = replace(options, memory_reservation_bytes=words.size(reservation, what="memory reservation"))
     if swap is not None:
         options = replace(options, memory_swap_bytes=-1 if swap in (-1, "-1") else words.size(swap, what="swap limit"))
-    if 0 < options.memory_swap_bytes < options.memory_bytes:
-        raise InvalidArgument(
-            f"the memory limit {options.memory_bytes} is more than memory and swap together, {options.memory_swap_bytes}",
-            hint="change --memory-swap at the same time",
-        )
+    limit_words.check_memory(options.memory_bytes, options.memory_reservation_bytes, options.memory_swap_bytes)
     return options

@@ -155,7 +155,7 @@ def addresses(given: Sequence[str] | None) -> tuple[str, ...]:
         try:
             ipaddress.ip_address(text)
         except ValueError as err:
-            raise InvalidArgument(f"name server {text!r} is no IP address") from err
+            raise InvalidArgument(f"name server {text!r} is no IP address", hint="write it as 10.0.0.53 or 2001:db8::53") from err
     return tuple(given or ())
 
 

@@ -151,6 +151,10 @@ def test_contradictions_are_refused(busy: Container) -> None:
         busy.update(nano_cpus=1, cpu_quota=5)
     with pytest.raises(InvalidArgument, match="memory and swap together"):
         busy.update(memswap_limit="32m")
+    with pytest.raises(InvalidArgument, match="reservation"):
+        busy.update(mem_reservation="1g")
+    with pytest.raises(InvalidArgument, match="--cpu-quota 5"):
+        busy.update(cpu_quota=5)
 
 
 def test_the_restart_policy_of_a_running_container_changes(engine: Engine) -> None:
