@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from notebook_containers.engine import launch
+from notebook_containers.engine.bridges import shared_bridges
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
-from notebook_containers.engine.endpoints import shared_bridges
 from notebook_containers.engine.network_document import parse
 from notebook_containers.engine.network_words import DEFAULT
 from notebook_containers.network import naming

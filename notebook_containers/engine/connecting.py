@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from notebook_containers.engine import actors, announcing, generated, launch, publishing
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
-from notebook_containers.engine.endpoints import Rights
 from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
+from notebook_containers.engine.rights import Rights
 from notebook_containers.errors import Conflict, Unsupported
 from notebook_containers.lean import replace
 from notebook_containers.oci.documents import untrusted_json

@@ -31,7 +31,6 @@ from notebook_containers.engine import (
 )
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
-from notebook_containers.engine.endpoints import Rights
 from notebook_containers.engine.host import Host
 from notebook_containers.engine.mount_points import Made, check_volumes, mount_points, mounted, volume_notes
 from notebook_containers.engine.network_words import DEFAULT, is_own
@@ -39,6 +38,7 @@ from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id, new_name
+from notebook_containers.engine.rights import Rights
 from notebook_containers.engine.volumes import Volumes
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, Unsupported
 from notebook_containers.lean import replace

@@ -112,7 +112,7 @@ class Networks(Endpoints):
         given = {"subnet": subnet, "gateway": gateway, "ip_range": ip_range, "aux_addresses": aux_addresses}
         if driver not in ("", DEFAULT) and self._parts.host.rootless:
             raise Unsupported(f"{driver} networks need root: they are part of the machine's own links", hint="use a bridge network")
-        document = self._add(network_document(wanted, ipam, given, ipv6=enable_ipv6))
+        document = self.subnets.add(network_document(wanted, ipam, given, ipv6=enable_ipv6))
         return self.get(document.id)
 
     def remove(self, name: str) -> None:
@@ -228,7 +228,7 @@ class Networks(Endpoints):
         """Raise NetworkNotFound when a network that a new container is to be in does not exist, Unsupported for what a user cannot have."""
         own = [place.network for place in options.attachments if place.network != DEFAULT]
         for network in own:
-            self._document(network)
+            self.subnets.document(network)
         if own and self._parts.host.rootless:
             if len(own) < len(options.attachments):
                 raise Unsupported("an ordinary user's default network cannot be combined with others", hint="name your own networks only")

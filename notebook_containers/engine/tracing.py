@@ -146,7 +146,9 @@ def _strangers(way: _Way) -> str:
 def _route(way: _Way) -> Hop:
     answer = way.answer
     if answer.stage == "route":
-        inside = [place.network for place in way.document.endpoints if place.network_id and way.networks.config(place.network_id).internal]
+        inside = [
+            place.network for place in way.document.endpoints if place.network_id and way.networks.subnets.config(place.network_id).internal
+        ]
         why = f": network {', '.join(inside)} is internal and has no way out" if inside else ""
         return Hop(hop="route", where=way.name, passes=False, detail=f"no route to {answer.address}: {answer.problem.lower()}{why}")
     if answer.local:
@@ -163,7 +165,7 @@ def _link(way: _Way) -> Iterator[Hop]:
         tool = userland.find()
         yield Hop(hop="link", where=place.interface, passes=tool is not None, detail=f"carried by {tool.name if tool else 'nothing'}")
         return
-    config = way.networks.config(place.network_id)
+    config = way.networks.subnets.config(place.network_id)
     port = bridge.port_name(config, way.document.id)
     yield Hop(hop="link", where=f"network {place.network}", passes=True, detail=f"{place.interface} is {port} on the bridge {config.link}")
 
@@ -179,13 +181,13 @@ def _judge(way: _Way) -> tuple[str, bool, str]:
     place, address = way.place, ipaddress.ip_address(way.answer.address)
     if place is None or not place.address:
         return "", True, "it is in the machine's own network" if place is None else "an ordinary user's way out has no rules of ours"
-    config = way.networks.config(place.network_id)
+    config = way.networks.subnets.config(place.network_id)
     if way.other and way.other.place.network_id == place.network_id:
         if config.driver == DEFAULT and not config.icc:
             return "", False, f"drop: network {place.network} was made with icc=false: the ports of its bridge are kept apart"
         return "", True, "both are on one bridge, which switches it"
-    if way.other or way.networks.subnet_owner(str(address)) not in ("", place.network):
-        owner = way.other.place.network if way.other else way.networks.subnet_owner(str(address))
+    if way.other or way.networks.subnets.owner(str(address)) not in ("", place.network):
+        owner = way.other.place.network if way.other else way.networks.subnets.owner(str(address))
         return "forward", False, f"drop: networks {place.network} and {owner} are kept apart; nbc network connect {owner} {way.name}"
     if str(address) == place.gateway or _is_this_machine(str(address)):
         admitted = names.HOST_GATEWAY in way.document.options.extra_hosts.values() and not config.internal

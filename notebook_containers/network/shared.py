@@ -56,8 +56,12 @@ class SharedBridges:
     ``lock`` is a file whose shared lock the caller holds from :meth:`held` to :meth:`attach`: while anybody has it, the holder stays.
     """
 
-    def __init__(self, directory: Path, lock: Path, maps: IdMaps) -> None:
-        self._directory, self._lock, self._maps = directory, lock, maps
+    def __init__(self, directory: Path, lock: Path, maps: IdMaps, *, while_pid: int = 0) -> None:
+        self._directory, self._lock, self._maps, self._while_pid = directory, lock, maps, while_pid
+
+    def kept_while(self, pid: int) -> SharedBridges:
+        """Return the same, where the namespaces stay at least while a process lives: that of the container that is attached when 0."""
+        return SharedBridges(self._directory, self._lock, self._maps, while_pid=pid)
 
     @contextmanager
     def held(self) -> Iterator[Held]:
@@ -93,9 +97,8 @@ class SharedBridges:
         link_local: Sequence[str] = (),
         way_out: bool = True,
         guarded: bool = False,
-        while_pid: int = 0,
     ) -> None:
-        """Give a container a place in the network (:func:`.bridge.attach`); the namespaces stay at least while ``while_pid`` lives."""
+        """Give a container a place in the network (:func:`.bridge.attach`); see :meth:`kept_while` for how long the namespaces stay."""
         given = {
             "pid": pid,
             "container_id": container_id,
@@ -107,7 +110,7 @@ class SharedBridges:
             "way_out": way_out,
             "guarded": guarded,
         }
-        self._ask("attach", config, given, alive=while_pid or pid)
+        self._ask("attach", config, given, alive=self._while_pid or pid)
 
     def detach(self, config: NetworkConfig, *, container_id: str) -> None:
         """Take a container out of the network; see :func:`.bridge.detach`."""
