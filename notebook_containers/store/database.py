@@ -1,7 +1,10 @@
 """The SQLite file: connections, transactions and the schema; what the rows mean is said by the modules that own the nouns.
 
 Rollback journal with ``synchronous=FULL``: a commit that returned survives a power cut (WAL before SQLite 3.51.3 can corrupt with two
-writers). Writers take ``BEGIN IMMEDIATE``, so they queue at the start and never fail half-way; readers take no lock of ours.
+writers). Writers take ``BEGIN IMMEDIATE``, so they queue at the start and never fail half-way.
+
+Who finds the file locked asks SQLite again and again, and sleeps longer each time. So the threads of one process wait for each other at
+locks of ours: writers for their turn, readers for a commit that is being written. Among processes SQLite's own way is left.
 
 Beside it is a second file, attached as ``volatile``, for what no restart of the machine survives: containers that are removed at their
 end, and addresses of what has no other row. It is never synced (a commit to the disk is five of these), and its name holds the boot's id,
@@ -83,7 +86,7 @@ class Database:
     def __init__(self, path: Path, volatile: Path) -> None:
         self.path, self._volatile = path, volatile
         self._local = threading.local()
-        self._lock = threading.Lock()
+        self._lock, self._writing, self._committing = threading.Lock(), threading.Lock(), threading.Lock()
         self._connections: dict[threading.Thread, sqlite3.Connection] = {}
         self._pid = os.getpid()
         with translated(path):
@@ -106,12 +109,13 @@ class Database:
         if connection.in_transaction:
             yield connection
             return
-        with self._translated():
+        with self._writing, self._translated():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
                 fp("records.before_commit")
-                connection.execute("COMMIT")
+                with self._committing:
+                    connection.execute("COMMIT")
                 fp("records.after_commit")
             except BaseException:
                 _roll_back(connection)
@@ -119,8 +123,9 @@ class Database:
 
     def query(self, sql: str, values: Sequence[Value] = ()) -> list[tuple[Value, ...]]:
         """Return all rows of one SELECT: one consistent view, no lock held afterwards."""
-        with self._translated():
-            return self._connection().execute(sql, values).fetchall()
+        connection = self._connection()
+        with self._committing, self._translated():
+            return connection.execute(sql, values).fetchall()
 
     def close(self) -> None:
         """Close every thread's connection; the next use would open a new one."""
@@ -136,15 +141,21 @@ class Database:
             self._leave_to_parent()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect()
+            connection = self._local.connection = self._left_over() or self._connect()
             with self._lock:
-                for thread in [t for t in self._connections if not t.is_alive()]:
-                    self._connections.pop(thread).close()
                 self._connections[threading.current_thread()] = connection
         return connection
 
+    def _left_over(self) -> sqlite3.Connection | None:
+        """Take the connection over of a thread that has ended, and close what others left."""
+        with self._lock:
+            left = [self._connections.pop(thread) for thread in [t for t in self._connections if not t.is_alive()]]
+        for connection in left[1:]:
+            connection.close()
+        return left[0] if left else None
+
     def _connect(self) -> sqlite3.Connection:
-        with self._translated():
+        with self._committing, self._translated():
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
@@ -158,7 +169,8 @@ class Database:
     def _leave_to_parent(self) -> None:
         # closing or finalising the parent's connections here would drop its locks or roll its transaction back: leak them on purpose
         self._inherited = (self._local, self._connections)
-        self._local, self._connections, self._lock = threading.local(), {}, threading.Lock()
+        self._local, self._connections = threading.local(), {}
+        self._lock, self._writing, self._committing = threading.Lock(), threading.Lock(), threading.Lock()
         self._pid = os.getpid()
 
     def _prepare(self) -> None:
