@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from notebook_containers.linux import cgroups, syscalls
+from notebook_containers.linux.cgroups.processes import kill_all
 from notebook_containers.linux.cgroups.protocol import Cgroup
 from tests.linux.conftest import Groups, unified_beside_v1
 from tests.needs import need
@@ -85,6 +89,32 @@ def test_kill_reaches_frozen_processes(groups: Groups, group: Cgroup) -> None:
     group.kill()
     assert process.wait(5) == -9
     assert time.monotonic() - start < 2
+
+
+def test_a_kill_that_runs_out_of_descriptors_leaves_nobody_frozen(groups: Groups, group: Cgroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others in this process may take the last ones while it stands still; a frozen process of version 1 could not even be killed."""
+    process = groups.start(group, *SLEEP)
+    taken: list[int] = []
+
+    def none_left(_members: object) -> None:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        raise OSError(errno.EMFILE, "none is left")
+
+    monkeypatch.setattr("notebook_containers.linux.cgroups.processes.kill_members", none_left)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with pytest.raises(OSError, match="none is left"):
+            kill_all(group, timeout_s=5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
+    assert not group.frozen()
+    process.kill()
+    assert process.wait(5) == -9
 
 
 def test_kill_catches_what_forks_all_the_time(groups: Groups, group: Cgroup) -> None:

@@ -63,6 +63,26 @@ def write(path: str, *values: str) -> None:
         os.close(descriptor)
 
 
+def later(path: str, value: str) -> Callable[[], None]:
+    """Open ``path`` now and return what writes ``value`` to it and closes it; without a path, or a file, that does nothing."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC) if path else -1
+    except FileNotFoundError:
+        descriptor = -1
+
+    def write_and_close() -> None:
+        if descriptor >= 0:
+            try:
+                os.write(descriptor, value.encode())
+            except OSError as error:
+                if error.errno != errno.ENODEV:  # the group was removed meanwhile
+                    raise
+            finally:
+                os.close(descriptor)
+
+    return write_and_close
+
+
 def writable(path: str) -> bool:
     """Tell whether the effective user may write ``path`` (a read-only mount says no)."""
     return os.access(path, os.W_OK, effective_ids=True)

@@ -28,6 +28,7 @@ def kill_all(group: Cgroup, *, timeout_s: float) -> None:
     while group.pids():
         if time.monotonic() >= deadline:
             raise TimeoutError(errno.ETIMEDOUT, f"kill: {files.describe(group.pids())} cannot be killed (yet)")
+        thaw = group.thawing()  # has what it needs now: later no descriptor may be to be had
         try:
             try:
                 group.freeze(timeout_s=0.1)
@@ -35,7 +36,7 @@ def kill_all(group: Cgroup, *, timeout_s: float) -> None:
                 pass
             kill_members(group.pids)
         finally:  # also when the caller is interrupted: frozen processes of version 1 die only when they go on
-            group.thaw()
+            thaw()
         files.wait_until(lambda: not group.pids(), timeout_s=0.1)
 
 

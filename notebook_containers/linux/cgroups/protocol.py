@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -53,6 +53,9 @@ class Cgroup(Protocol):
 
     def thaw(self) -> None:
         """Let every process go on; idempotent, nothing when there is no group."""
+
+    def thawing(self) -> Callable[[], None]:
+        """Return what does once what :meth:`thaw` does, and needs nothing more for it; the caller calls it."""
 
     def frozen(self) -> bool:
         """Tell whether :meth:`freeze` was asked for, by whomever, and not undone; False when there is no group."""

@@ -13,7 +13,7 @@ from notebook_containers.linux.cgroups.resources import entries, section, unknow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _CPUSET = "cpuset"
 
@@ -121,6 +121,10 @@ class CgroupV1:
                 files.write(f"{self._at(self._bases['freezer'])}/freezer.state", "THAWED")
         except FileNotFoundError:
             pass
+
+    def thawing(self) -> Callable[[], None]:
+        """Return what thaws it once."""
+        return files.later(f"{self._at(self._bases['freezer'])}/freezer.state" if "freezer" in self._bases else "", "THAWED")
 
     def frozen(self) -> bool:
         """Tell whether it was asked to stand still."""

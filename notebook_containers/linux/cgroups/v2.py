@@ -10,7 +10,7 @@ from notebook_containers.linux.cgroups.resources import entries, section, unknow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _CPUSET = "cpuset"
 _NAMES = {"blkio": "io"}  # version 1 name → version 2 name, where they differ
@@ -123,6 +123,10 @@ class CgroupV2:
                 files.write(f"{self._directory}/cgroup.freeze", "0")
         except FileNotFoundError:
             pass
+
+    def thawing(self) -> Callable[[], None]:
+        """Return what thaws it once."""
+        return files.later(f"{self._directory}/cgroup.freeze" if self._base else "", "0")
 
     def frozen(self) -> bool:
         """Tell whether it was asked to stand still."""
