@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from notebook_containers.engine import launch
@@ -10,6 +12,7 @@ from notebook_containers.engine.bridges import shared_bridges
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
 from notebook_containers.engine.network_document import parse
 from notebook_containers.engine.network_words import DEFAULT
+from notebook_containers.errors import Error
 from notebook_containers.network import naming
 from notebook_containers.network.directory import Member, Place
 from notebook_containers.network.naming import Newcomer
@@ -35,6 +38,33 @@ def announce(parts: Parts, document: ContainerDocument, state: ContainerState) -
     newcomer = Newcomer(member=member, pid=state.pid, while_pid=state.monitor_pid)
     shared = shared_bridges(parts)
     naming.join(parts.run, newcomer, lambda: _everyone(parts, document.id), inside=shared.sockets if shared else None)
+
+
+@contextmanager
+def expected(parts: Parts, document: ContainerDocument) -> Iterator[None]:
+    """Start the resolver, where there is none, beside what the block does to make a container that is going to be named.
+
+    When the block fails, a resolver that nobody else needs ends.
+    """
+    if naming.answers(parts.run):
+        yield
+        return
+    shared = shared_bridges(parts)
+
+    def begin() -> None:
+        with suppress(Error):  # announce tries again, and its error is told
+            naming.begin(parts.run, lambda: _everyone(parts, document.id), inside=shared.sockets if shared else None)
+
+    beside = threading.Thread(target=begin, name="nbc-names")
+    beside.start()
+    try:
+        yield
+    except BaseException:
+        beside.join()
+        with suppress(Error):
+            withdraw(parts, document)
+        raise
+    beside.join()
 
 
 def withdraw(parts: Parts, document: ContainerDocument) -> None:

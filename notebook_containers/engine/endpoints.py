@@ -91,9 +91,14 @@ class Endpoints:
             internal=document.internal,
         )
 
-    def lease_all(self, wanted: Sequence[Attachment], container_id: str) -> tuple[Endpoint, ...]:
-        """Reserve all places of a container, ``eth0`` and on."""
-        return tuple(self.lease(place, container_id, interface=f"eth{number}") for number, place in enumerate(wanted))
+    @contextmanager
+    def leasing(self, wanted: Sequence[Attachment], container_id: str) -> Iterator[tuple[Endpoint, ...]]:
+        """Reserve all places of a container, ``eth0`` and on, in one transaction with what the block writes of them."""
+        for place in wanted:
+            if not (self._parts.host.rootless and place.network == DEFAULT):
+                self.subnets.claimed(place.network)  # makes a bridge, for which no transaction is to wait
+        with self._parts.store.records.transaction():
+            yield tuple(self.lease(place, container_id, interface=f"eth{number}") for number, place in enumerate(wanted))
 
     def making_ready(self, endpoints: Sequence[Endpoint], *, lasting: bool = False) -> AbstractContextManager[None]:
         """Make the endpoints' bridges and firewall ready while the block runs; see :meth:`.Readiness.making`."""

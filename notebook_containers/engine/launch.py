@@ -321,10 +321,16 @@ def start(
         held = undo.enter_context(ExitStack())
         held.enter_context(networks.held())
         undo.callback(networks.release, document.id)
-        endpoints = networks.lease_all(document.wanted(), document.id)
-        changed = replace(document, endpoints=endpoints, ports=tuple(mappings))
+        named = any(place.network != DEFAULT for place in document.wanted())
+        if named:
+            from notebook_containers.engine import announcing
+
+            held.enter_context(announcing.expected(parts, document))
+        with networks.leasing(document.wanted(), document.id) as endpoints:
+            changed = replace(document, endpoints=endpoints, ports=tuple(mappings))
+            if changed != document:
+                parts.store.records.update_container(document.id, document=text_of(changed))
         if changed != document:
-            parts.store.records.update_container(document.id, document=text_of(changed))
             generated.rewrite(changed, parts.bundle_path(document.id))
         marker = parts.bundle_path(document.id) / _STARTED
         marker.touch(mode=0o600)
@@ -344,10 +350,8 @@ def start(
                 rights = Rights.of(document.options, parts.host)
                 networks.attach_all(endpoints, pid=state.pid, container_id=document.id, while_pid=state.monitor_pid, rights=rights)
                 actors.join(parts, changed, endpoints)
-                if any(place.network != DEFAULT for place in endpoints):
-                    from notebook_containers.engine.announcing import announce
-
-                    announce(parts, changed, state)
+                if named:
+                    announcing.announce(parts, changed, state)
             if sockets:
                 changed = _warned(parts, changed, publishing.carry(parts, changed, sockets, state))
             session = made.start(attach=attach, stdin=stdin)

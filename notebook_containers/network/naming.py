@@ -48,14 +48,23 @@ def join(run: Path, newcomer: Newcomer, others: Callable[[], Iterable[Newcomer]]
     The resolver holds sockets inside, not the namespace's file: they go when ``while_pid`` ends. Raises NetworkError.
     """
     with _alone(run), _refused():
-        fresh = not _answers(run)
-        if fresh:
-            _start(run)
+        _have(run, others, inside or sockets_inside)
         _hand_over(run, newcomer, inside or sockets_inside)
-        for other in others() if fresh else ():
-            if other.member.id != newcomer.member.id:
-                with suppress(OSError, NetworkError):  # it ends at this moment
-                    _hand_over(run, other, inside or sockets_inside)
+
+
+def begin(run: Path, others: Callable[[], Iterable[Newcomer]], *, inside: Inside | None = None) -> None:
+    """Have a resolver because a container is about to be named; it ends by itself when none is. See :func:`join`, which is to follow."""
+    with _alone(run), _refused():
+        _have(run, others, inside or sockets_inside)
+
+
+def _have(run: Path, others: Callable[[], Iterable[Newcomer]], inside: Inside) -> None:
+    if answers(run):
+        return
+    _start(run)
+    for other in others():
+        with suppress(OSError, NetworkError):  # it ends at this moment
+            _hand_over(run, other, inside)
 
 
 def change(run: Path, member: Member) -> bool:
@@ -67,7 +76,8 @@ def change(run: Path, member: Member) -> bool:
             return not member.places
 
 
-def _answers(run: Path) -> bool:
+def answers(run: Path) -> bool:
+    """Tell whether there is a resolver, which may be on its way out."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         try:
             client.connect(_path(run))
