@@ -116,6 +116,9 @@ def each(site: Site, members: Sequence[Member], act: Callable[[Member], None], *
     def work(name: str, _cancelled: object) -> None:
         group = by_service[name]
         try:
+            if len(group) == 1:
+                act(group[0])
+                return
             order.run({one.container.id: set[str]() for one in group}, lambda key, _stop: act(_of(group, key)), keep_going=True)
         except Error as err:
             failures.append(err)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -104,4 +103,6 @@ def tidy(site: Site, used: Sequence[str]) -> None:
 
 def forget(site: Site) -> None:
     """Remove everything that was written for the project."""
+    import shutil
+
     shutil.rmtree(site.place, ignore_errors=True)

@@ -5,7 +5,6 @@ Nodes are never changed: every step makes new ones, and a node made from another
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
@@ -127,6 +126,8 @@ def plain(node: Node) -> JSON:
 
 def near(word: str, known: Iterable[str]) -> str:
     """Return a hint for a wrong word: the nearest right one, else the first of them all."""
+    import difflib
+
     words = list(known)
     close = difflib.get_close_matches(word, words, n=1)
     if close:

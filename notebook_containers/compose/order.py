@@ -9,7 +9,6 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 MOST_AT_ONCE = 16
 """Threads that work at the same time when nobody says how many."""
@@ -82,30 +81,36 @@ class _Run:
         self._cancelled = threading.Event()
         self._ended: queue.SimpleQueue[tuple[str, BaseException | None]] = queue.SimpleQueue()
         self._running: set[str] = set()
+        self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
 
     def until_end(self) -> None:
         if not self._left:
             return
-        with ThreadPoolExecutor(min(self._at_once, len(self._left)), thread_name_prefix="nbc-compose") as pool:
-            try:
-                self._begin(pool)
-                while self._running:
-                    self._take(*self._ended.get())
-                    self._begin(pool)
-            except BaseException:
-                self._cancelled.set()
-                raise
+        try:
+            self._begin()
+            while self._running:
+                self._take(*self._ended.get())
+                self._begin()
+        except BaseException:
+            self._cancelled.set()
+            raise
+        finally:
+            for thread in self._threads:
+                thread.join()
         if self._failures:
             raise _first(self._failures)
 
-    def _begin(self, pool: ThreadPoolExecutor) -> None:
+    def _begin(self) -> None:
         for name in [name for name, wanted in self._left.items() if not wanted]:
             if len(self._running) >= self._at_once:
                 return
             del self._left[name]
             self._running.add(name)
-            pool.submit(contextvars.copy_context().run, self._work, name)
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(self._work, name), name=f"nbc-compose {name}")
+            thread.start()
+            self._threads.append(thread)
 
     def _work(self, name: str) -> None:
         try:

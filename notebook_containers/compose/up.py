@@ -254,7 +254,7 @@ def remove(site: Site, member: Member, *, timeout: int | None = None, volumes: b
         hooks.before_stop(site, services, member)
         if member.container.status in ("running", "paused", "restarting"):
             site.told(member.name, "stopping", member.service)
-            member.container.stop(timeout=timeout)
+            member.container.stop(timeout=timeout, going=True)
         site.told(member.name, "removing", member.service)
         member.container.remove(force=True, v=volumes)
     site.told(member.name, "removed", member.service)

@@ -201,17 +201,18 @@ class Container(Contents, Usage, Telling):
         self._running("attach to")
         return self._parts.runtime.attach(self.id, stdin=stdin, logs=logs)
 
-    def stop(self, *, timeout: int | None = None, signal: str | int | None = None) -> None:
+    def stop(self, *, timeout: int | None = None, signal: str | int | None = None, going: bool = False) -> None:
         """Ask it to end with its stop signal (or ``signal``), and kill it after ``timeout`` seconds (10, or as it was made; -1: never).
 
-        StuckProcess when the kernel does not let a process of it end, a few seconds after that.
+        One that is ``going`` is removed next: its addresses are given back by that. StuckProcess when the kernel does not let a process
+        of it end, a few seconds after that.
         """
         seconds = self.document.options.stop_timeout_s if timeout is None else timeout
         number = signal_number(str(signal or self.document.options.stop_signal or self.document.config.stop_signal or "SIGTERM"))
         with self._parts.container_lock(self.id):
-            self._stop(None if seconds < 0 else seconds, number)
+            self._stop(None if seconds < 0 else seconds, number, going=going)
 
-    def _stop(self, seconds: float | None, number: int) -> None:
+    def _stop(self, seconds: float | None, number: int, *, going: bool) -> None:
         self._state = None
         if self.state.status not in ("running", "paused", "restarting"):
             return
@@ -223,7 +224,8 @@ class Container(Contents, Usage, Telling):
             with suppress(Conflict):
                 self._parts.runtime.kill(self.id, signal_number("SIGKILL"), why="stop")
             self._parts.runtime.wait_killed(self.id)
-        self._networks.release(self.id)
+        if not going:
+            self._networks.release(self.id)
         self._state = None
         actors.tell(self._parts, self.id, "stop")
 
