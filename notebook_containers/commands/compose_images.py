@@ -43,11 +43,11 @@ def _pull(services: tuple[str, ...], *, ignore_pull_failures: bool, include_deps
     return None
 
 
-def _push(services: tuple[str, ...], *, ignore_push_failures: bool, include_deps: bool, quiet: bool) -> Result:  # noqa: ARG001
+def _push(services: tuple[str, ...], *, ignore_push_failures: bool, include_deps: bool, quiet: bool) -> Result:
     """Send the images of services that are built here to their registries."""
     project = opened(needs_file=True)
     with shown(project, services, quiet=quiet) as told:
-        digests = project.push(services, ignore_failures=ignore_push_failures, told=told)
+        digests = project.push(services, ignore_failures=ignore_push_failures, include_deps=include_deps, told=told)
     return Names(names=[f"{name}: digest: {digest}" for name, digest in digests.items()])
 
 

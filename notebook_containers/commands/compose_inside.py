@@ -68,6 +68,8 @@ def _run(service: str, command: tuple[str, ...], **given: object) -> Result:
         making=Making(build=bool(given["build"]), pull=_text(given["pull"]), view=lambda _name: here.build_view(mode)),
     )
     with shown(project, [service], quiet=True) as told:
+        if given["remove_orphans"]:
+            project.remove_orphans(told=told)
         container = project.run(service, command, once=once, no_deps=bool(given["no_deps"]), told=told)
     try:
         if given["detach"]:

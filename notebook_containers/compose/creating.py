@@ -182,7 +182,15 @@ def _mount(site: Site, mount: ServiceMount) -> Mapping[str, object]:
         "Type": mount.type, "Source": known.name if known else mount.source, "Target": mount.target, "ReadOnly": mount.read_only,
     }  # fmt: skip
     if mount.type == "bind":
-        found["BindOptions"] = {"Propagation": mount.propagation, "CreateMountpoint": mount.create_host_path}
+        found["BindOptions"] = {
+            "Propagation": mount.propagation,
+            "CreateMountpoint": mount.create_host_path,
+            "NonRecursive": mount.recursive == "disabled",
+            "ReadOnlyNonRecursive": mount.recursive == "writable",
+            "ReadOnlyForceRecursive": mount.recursive == "readonly",
+        }
+    if mount.type == "image":
+        found["ImageOptions"] = {"Subpath": mount.subpath}
     if mount.type == "volume":
         found["VolumeOptions"] = {"NoCopy": mount.nocopy, "Subpath": mount.subpath, "Labels": mount.labels}
     if mount.type == "tmpfs":

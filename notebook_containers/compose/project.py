@@ -349,11 +349,13 @@ class ComposeProject:
             raise failed[0]
         return [service.image for service in chosen.values()]
 
-    def push(self, services: Sequence[str] = (), *, ignore_failures: bool = False, told: Tell = silent) -> dict[str, str]:
+    def push(
+        self, services: Sequence[str] = (), *, ignore_failures: bool = False, include_deps: bool = False, told: Tell = silent
+    ) -> dict[str, str]:
         """Send the images of services that are built here to their registries; returns the digests there by name."""
         site = self._site(told)
         found: dict[str, str] = {}
-        for service in self._chosen(services):
+        for service in self._chosen(services, with_needs=include_deps):
             if service.build is None or not service.image:
                 continue
             try:

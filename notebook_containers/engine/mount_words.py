@@ -287,8 +287,15 @@ def _mount_text(entry: Mapping[str, object]) -> str:
     return ",".join(f'"{word}"' if "," in word else word for word in words)
 
 
+_READ_ONLY: Mapping[str, str] = {"ReadOnlyNonRecursive": "writable", "ReadOnlyForceRecursive": "readonly"}
 _OBJECT: Mapping[str, Mapping[str, str]] = {
-    "BindOptions": {"Propagation": "bind-propagation", "NonRecursive": "bind-nonrecursive", "CreateMountpoint": "bind-create-src"},
+    "BindOptions": {
+        "Propagation": "bind-propagation",
+        "NonRecursive": "bind-nonrecursive",
+        "CreateMountpoint": "bind-create-src",
+        "ReadOnlyNonRecursive": "bind-recursive",
+        "ReadOnlyForceRecursive": "bind-recursive",
+    },  # fmt: skip
     "VolumeOptions": {"NoCopy": "volume-nocopy", "Subpath": "volume-subpath", "Labels": "volume-label", "DriverConfig": "volume-driver"},
     "ImageOptions": {"Subpath": "image-subpath"},
     "TmpfsOptions": {"SizeBytes": "tmpfs-size", "Mode": "tmpfs-mode"},
@@ -310,6 +317,8 @@ def _members(entry: Mapping[str, object], group: str, names: Mapping[str, str]) 
             found += [("volume-opt", f"{k}={v}") for k, v in given.items()] if isinstance(given, Mapping) else []
         elif member == "Mode" and isinstance(value, int):
             found.append((word, f"{value:o}"))
+        elif member in _READ_ONLY and value:
+            found.append((word, _READ_ONLY[member]))
         elif value not in (None, False, ""):
             found.append((word, "true" if value is True else str(value)))
     return found

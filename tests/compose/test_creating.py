@@ -34,6 +34,11 @@ CASES: tuple[tuple[str, Callable[[ContainerOptions], object], object], ...] = (
     ("blkio_config: {weight: 300}", lambda o: o.blkio_weight, 300),
     ("blkio_config: {device_read_bps: [{path: /dev/sda, rate: 1mb}]}",
      lambda o: [(v.path, v.value) for v in o.device_read_bps], [("/dev/sda", 1 << 20)]),
+    *((f"volumes: [{{type: bind, source: /a, target: /b, read_only: true, bind: {{recursive: {word}}}}}]",
+       lambda o: o.volumes[0].recursion, found)
+      for word, found in (("enabled", ""), ("disabled", "disabled"), ("readonly", ""))),
+    ("volumes: [{type: image, source: other, target: /b, image: {subpath: a/b}}]",
+     lambda o: [(v.kind, v.source, v.subpath, v.read_only) for v in o.volumes], [("image", "other", "a/b", True)]),
     ("cap_add: [NET_ADMIN]", lambda o: o.cap_add, ("CAP_NET_ADMIN",)),
     ("cap_drop: [ALL]", lambda o: o.cap_drop, ("ALL",)),
     ("cgroup: host", lambda o: o.cgroupns_mode, "host"),
@@ -113,6 +118,11 @@ CASES: tuple[tuple[str, Callable[[ContainerOptions], object], object], ...] = (
 @pytest.mark.parametrize(("lines", "look", "wanted"), CASES, ids=[case[0].partition("\n")[0] for case in CASES])
 def test_key(lines: str, look: Callable[[ContainerOptions], object], wanted: object) -> None:
     assert look(options(lines)) == wanted
+
+
+def test_a_bind_whose_mounts_below_are_to_stay_writable_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="bind-recursive=writable"):
+        options("volumes: [{type: bind, source: /a, target: /b, read_only: true, bind: {recursive: writable}}]")
 
 
 def test_labels_are_composes() -> None:

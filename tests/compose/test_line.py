@@ -205,3 +205,15 @@ def test_rel32_two_ups_at_once_and_a_down_between_converge(line: Line, engine: E
     assert sorted(container.name for container in engine.containers.list(all=True)) == ["shop-db-1", "shop-web-1"]
     line.ok("down")
     assert engine.containers.list(all=True) == []
+
+
+def test_run_removes_the_containers_of_services_that_are_gone_when_asked(line: Line, engine: Engine) -> None:
+    file = line.place / "compose.yaml"
+    file.write_text(text(service("web"), service("old")))
+    line.ok("up", "-d", "old")
+    file.write_text(text(service("web")))
+    line.ok("run", "--rm", "web", "true")
+    assert [container.name for container in engine.containers.list(all=True)] == ["shop-old-1"]
+    line.ok("run", "--rm", "--remove-orphans", "web", "true")
+    assert engine.containers.list(all=True) == []
+    line.ok("down")
