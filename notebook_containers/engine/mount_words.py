@@ -295,7 +295,7 @@ _OBJECT: Mapping[str, Mapping[str, str]] = {
         "CreateMountpoint": "bind-create-src",
         "ReadOnlyNonRecursive": "bind-recursive",
         "ReadOnlyForceRecursive": "bind-recursive",
-    },  # fmt: skip
+    },
     "VolumeOptions": {"NoCopy": "volume-nocopy", "Subpath": "volume-subpath", "Labels": "volume-label", "DriverConfig": "volume-driver"},
     "ImageOptions": {"Subpath": "image-subpath"},
     "TmpfsOptions": {"SizeBytes": "tmpfs-size", "Mode": "tmpfs-mode"},

@@ -18,6 +18,7 @@ import pytest
 from notebook_containers import Engine
 from notebook_containers.engine.container import Container
 from notebook_containers.engine.keywords import EndpointKeywords
+from notebook_containers.errors import StartFailed
 from notebook_containers.linux.namespaces import open_namespace
 from notebook_containers.linux.netlink import in_network_namespace
 from tests.home import BASE, Home
@@ -211,3 +212,9 @@ def test_net11_a_name_counts_in_its_own_network_only(engine: Engine, web: str) -
         far.remove(force=True)
     finally:
         engine.networks.remove("data")
+
+
+def test_a_start_that_fails_leaves_no_resolver_behind(engine: Engine, web: str, home: Home) -> None:
+    with pytest.raises(StartFailed):
+        engine.containers.run(BASE, ["/no/such/program"], network=web, detach=True)
+    until(lambda: resolvers(home) == [])
