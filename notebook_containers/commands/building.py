@@ -49,6 +49,7 @@ def _build(context: str | None, **given: object) -> Result:
     outputs_wanted, epoch = [outputs.parse(word) for word in _many(given["output"])], source_date_epoch(args)
     for output in outputs_wanted:
         outputs.check(output, epoch)
+    metadata_file, iidfile = (_target(here.cwd, option, given[name]) for option, name in _FILES)
     labels = dict(_pair("--label", word) for word in _many(given["label"]))
     variables = dict(_variable(word) for word in _many(given["context_var"]))
     mode = "quiet" if given["quiet"] else str(given["progress"])
@@ -83,10 +84,10 @@ def _build(context: str | None, **given: object) -> Result:
         )
     for output in outputs_wanted:
         here.engine.images.deliver(result.image, _many(given["tag"]), output, directory=here.cwd, stdout=sys.stdout.buffer, epoch=epoch)
-    if given["metadata_file"]:
-        (here.cwd / str(given["metadata_file"])).write_text(json.dumps(_metadata(result.image, _many(given["tag"])), indent=2) + "\n")
-    if given["iidfile"]:
-        (here.cwd / str(given["iidfile"])).write_text(result.image.id)
+    if metadata_file:
+        metadata_file.write_text(json.dumps(_metadata(result.image, _many(given["tag"])), indent=2) + "\n")
+    if iidfile:
+        iidfile.write_text(result.image.id)
     if any(output.dest == "-" for output in outputs_wanted):
         return None
     plan = None
@@ -216,6 +217,18 @@ def _variable(word: str) -> tuple[str, object]:
     return file or name, face().variable(name)
 
 
+def _target(cwd: Path, option: str, word: object) -> Path | None:
+    """Return the file that an option names, None without one; InvalidArgument, before anything is built, where none can be written."""
+    path = cwd / str(word)
+    if not word:
+        return None
+    if path.is_dir():
+        raise InvalidArgument(f"{option} {word}: that is a directory", hint="name a file")
+    if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InvalidArgument(f"{option} {word}: no file can be written there", hint=f"name another, or see to {path.parent} first")
+    return path
+
+
 def _many(value: object) -> list[str]:
     return [str(v) for v in value] if isinstance(value, tuple) else []
 
@@ -229,6 +242,7 @@ def _pair(option: str, word: str) -> tuple[str, str]:
 
 _CONTEXT_HELP = "A further context for FROM and --from: a directory, an address, docker-image://IMAGE or oci-layout://DIRECTORY."
 _PROGRESS = "How it is shown: lines, a terminal's block, nothing, or BuildKit's JSON."
+_FILES = (("--metadata-file", "metadata_file"), ("--iidfile", "iidfile"))
 _CALLS = ("build", "check", "outline", "plan", "targets")
 
 COMMANDS: Mapping[str, click.Command] = {

@@ -55,10 +55,17 @@ def load(parts: Parts, stream: BinaryIO, *, named: bool = True, platform: str = 
 
 
 def load_directory(parts: Parts, place: Path, *, named: bool = True, platform: str = "", report: Report = silent) -> list[ImageRecord]:
-    """Read a directory: an OCI image layout, skopeo's ``dir:``, or an unpacked archive of docker; as :func:`load`."""
+    """Read a directory: an OCI image layout, skopeo's ``dir:``, or an unpacked archive of docker; as :func:`load`.
+
+    NotFound when there is no directory.
+    """
 
     def run() -> list[ImageRecord]:
-        with SafeRoot.at(place) as root:
+        try:
+            opened = SafeRoot.at(place)
+        except (FileNotFoundError, NotADirectoryError) as err:
+            raise NotFound(f"there is no directory {place}", hint="name one that holds an image layout, or is to be read as one") from err
+        with opened as root:
             return _Loader(parts, InDirectory(parts.store.content, root), platform, named=named, report=report).run()
 
     return _kept(parts, run)

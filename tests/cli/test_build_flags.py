@@ -55,3 +55,22 @@ def test_progress_by_word_and_by_the_environment(nbc: Nbc, tmp_path: Path) -> No
     )  # fmt: skip
     assert nbc("build", "--progress", "fancy", str(tmp_path)).status == 125
     nbc.ok("image", "prune", "-f")
+
+
+@pytest.mark.parametrize("option", ["--iidfile", "--metadata-file"])
+@pytest.mark.parametrize(("word", "said"), [("missing/x", "no file can be written there"), (".", "that is a directory")])
+def test_a_file_that_cannot_be_written_is_told_before_the_build(nbc: Nbc, tmp_path: Path, option: str, word: str, said: str) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    done = nbc("build", option, word, "-t", "not-built", str(tmp_path))
+    assert done.status == 1
+    assert f"{option} {word}: {said}" in done.err
+    assert "Traceback" not in done.err
+    assert nbc("image", "inspect", "not-built").status == 1
+
+
+def test_a_cache_that_is_not_there_is_told_and_done_without(nbc: Nbc, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    done = nbc("build", "--cache-from", "type=local,src=nowhere", "-t", "without", str(tmp_path))
+    assert done.status == 0, done.err
+    assert re.search("the cache .*nowhere is not used: there is no directory", done.err)
+    nbc.ok("rmi", "without")
