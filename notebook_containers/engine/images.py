@@ -272,15 +272,17 @@ class Images:
         tag: str | None = None,
         *,
         compression: str = "gzip",
+        compression_level: int | None = None,
         platform: str = "",
         progress: registries.Progress = None,
     ) -> str:
-        """Send an image to its registry; returns the digest there. ``compression`` of new layers: gzip, zstd or none.
+        """Send an image to its registry; returns the digest there. ``compression`` of new layers: gzip (level 0-9), zstd (1-22) or none.
 
         A name that is here for several platforms goes as a whole, as an index; with ``platform`` that one image alone.
         """
         name = _name(repository, tag)
-        return str(registries.push(self._parts, name, compression=compression, platform=platform, progress=progress))
+        level = compression_level
+        return str(registries.push(self._parts, name, compression=compression, level=level, platform=platform, progress=progress))
 
     def push_all(self, repository: str, *, compression: str = "gzip", progress: registries.Progress = None) -> Mapping[str, str]:
         """Send every tag of a repository that is here; returns name → manifest digest."""

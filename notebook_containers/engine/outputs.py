@@ -5,28 +5,31 @@ from __future__ import annotations
 import csv
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from notebook_containers.engine import saving
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import InvalidArgument, StoreError
 from notebook_containers.lean import dataclass
 from notebook_containers.oci.image import Digest
+from notebook_containers.oci.reference import Reference
 from notebook_containers.store.operations import CopyTree, LayersView
+from notebook_containers.store.packing import LEVELS
 
 if TYPE_CHECKING:
     from notebook_containers.engine.image import Image
     from notebook_containers.engine.images import Images
 
-_REWRITE = "rewrite-timestamp"
+_REWRITE, _LEVEL = "rewrite-timestamp", "compression-level"
 _KEYS = {
     "local": {"dest", _REWRITE},
     "tar": {"dest", _REWRITE},
-    "oci": {"dest", "tar", "name", _REWRITE},
-    "docker": {"dest", "name", _REWRITE},
-    "image": {"name", "push", "compression", _REWRITE},
-    "registry": {"name", "compression", _REWRITE},
+    "oci": {"dest", "tar", "name", "compression", _LEVEL, _REWRITE},
+    "docker": {"dest", "name", "compression", _LEVEL, _REWRITE},
+    "image": {"name", "push", "compression", _LEVEL, _REWRITE},
+    "registry": {"name", "compression", _LEVEL, _REWRITE},
 }
 _PIECE = 1 << 20
 
@@ -34,6 +37,8 @@ _PIECE = 1 << 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """One ``-o``: where it goes (``-``: standard output), the names it gives or pushes, how new layers are compressed on the way.
+
+    Without a ``compression`` they are pushed as gzip, and are as they are in an archive.
 
     ``rewrite``: times after SOURCE_DATE_EPOCH become it. What a build with an epoch makes has them so anyway; of an image's base they
     are in a layer of its own and stay, in a tree (``local``, ``tar``) they go too.
@@ -43,7 +48,8 @@ class Output:
     dest: str = ""
     names: tuple[str, ...] = ()
     push: bool = False
-    compression: str = "gzip"
+    compression: str = ""
+    level: int | None = None
     as_directory: bool = False
     rewrite: bool = False
 
@@ -63,15 +69,30 @@ def parse(word: str) -> Output:
     unknown = sorted(set(values) - _KEYS[kind])
     if unknown:
         raise InvalidArgument(f"-o {word!r}: type {kind} has no {unknown[0]!r}", hint="it knows " + ", ".join(sorted(_KEYS[kind])))
-    compression = values.get("compression", "gzip")
-    if compression not in ("gzip", "zstd", "none", "uncompressed"):
-        raise InvalidArgument(f"-o {word!r}: compression {compression!r} is unknown", hint="use gzip, zstd or uncompressed")
+    compression = _compression(values, word)
     names = tuple(name for name in values.get("name", "").split(",") if name)
     return Output(
         type=kind, dest=_needed(values.get("dest", ""), "dest", word) if kind in ("local", "tar", "oci", "docker") else "", names=names,
-        push=kind == "registry" or values.get("push", "") == "true", compression="none" if compression == "uncompressed" else compression,
+        push=kind == "registry" or values.get("push", "") == "true", compression=compression, level=_level(values, compression, word),
         as_directory=values.get("tar", "true") == "false", rewrite=values.get(_REWRITE, "") == "true",
     )  # fmt: skip
+
+
+def _compression(values: Mapping[str, str], word: str) -> str:
+    wanted = values.get("compression", "")
+    if wanted not in ("", "gzip", "zstd", "none", "uncompressed"):
+        raise InvalidArgument(f"-o {word!r}: compression {wanted!r} is unknown", hint="use gzip, zstd or uncompressed")
+    return "none" if wanted == "uncompressed" else wanted
+
+
+def _level(values: Mapping[str, str], compression: str, word: str) -> int | None:
+    text, levels = values.get(_LEVEL, ""), LEVELS.get(compression or "gzip", range(0))
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) not in levels:
+        hint = f"{compression or 'gzip'} has {levels[0]} to {levels[-1]}" if levels else "leave it out: nothing is compressed"
+        raise InvalidArgument(f"-o {word!r}: no {_LEVEL} {text!r}", hint=hint)
+    return int(text)
 
 
 def _needed(value: str, key: str, word: str) -> str:
@@ -101,7 +122,7 @@ def deliver(
         for name in output.names:
             image.tag(name)
         for name in names if output.push else ():
-            images.push(name, compression=output.compression)
+            images.push(name, compression=output.compression or "gzip", compression_level=output.level)
         if output.push and not names:
             raise InvalidArgument(f"-o type={output.type}: there is no name to push to", hint="give -t NAME, or name=NAME in the output")
         return
@@ -109,15 +130,25 @@ def deliver(
     if output.type == "local":
         _unpack(parts, image, target, epoch)
     elif output.as_directory:
-        images.save_directory(names or [image.id], target)
+        saving.directory(parts, _chosen(image, names), target, form="oci-dir", packing=_packing(output))
     else:
-        _write(_pieces(parts, images, image, names, output, epoch=epoch), None if output.dest == "-" else target, stdout)
+        _write(_pieces(parts, image, names, output, epoch=epoch), None if output.dest == "-" else target, stdout)
 
 
-def _pieces(parts: Parts, images: Images, image: Image, names: Sequence[str], output: Output, *, epoch: int | None) -> Iterator[bytes]:
+def _pieces(parts: Parts, image: Image, names: Sequence[str], output: Output, *, epoch: int | None) -> Iterator[bytes]:
     if output.type == "tar":
         return _flat_tar(parts, image, epoch)
-    return images.save(names or [image.id], format="oci-archive" if output.type == "oci" else "docker-archive")
+    form = "oci-archive" if output.type == "oci" else "docker-archive"
+    return saving.archive(parts, _chosen(image, names), form=form, packing=_packing(output))
+
+
+def _chosen(image: Image, names: Sequence[str]) -> saving.Chosen:
+    return [(image.record, [Reference.parse(name).tagged().familiar() for name in names])]
+
+
+def _packing(output: Output) -> saving.Packing | None:
+    wanted = output.compression or ("gzip" if output.level is not None else "none")
+    return None if wanted == "none" else saving.Packing(kind=wanted, level=output.level)
 
 
 def _write(pieces: Iterator[bytes], target: Path | None, stdout: BinaryIO) -> None:

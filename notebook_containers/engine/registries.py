@@ -42,14 +42,16 @@ def pull_all(parts: Parts, repository: str, *, platform: str = "", progress: Pro
     return records
 
 
-def push(parts: Parts, name: str, *, compression: str = "gzip", platform: str = "", progress: Progress = None) -> Digest:
+def push(
+    parts: Parts, name: str, *, compression: str = "gzip", level: int | None = None, platform: str = "", progress: Progress = None
+) -> Digest:
     """Send one image, or the images of all platforms that the name is here for."""
     from notebook_containers.registry.progress import silent
     from notebook_containers.registry.push import push as send
 
     reference = Reference.parse(name).tagged()
     wanted = parse_platform(platform) if platform else None
-    digest = send(parts.store, reference, progress or silent, compression=compression, platform=wanted)
+    digest = send(parts.store, reference, progress or silent, compression=compression, level=level, platform=wanted)
     parts.emit_image("push", reference.familiar(), Reference.parse(name).familiar())
     return digest
 

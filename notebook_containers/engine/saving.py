@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from typing import TypeAlias
@@ -27,6 +28,7 @@ from notebook_containers.oci.image import (
     INDEX,
     LAYER_GZIP,
     LAYER_TAR,
+    LAYER_ZSTD,
     MANIFEST,
     Descriptor,
     Digest,
@@ -44,6 +46,7 @@ from notebook_containers.store.tar_writer import TarWriter
 
 Chosen: TypeAlias = Sequence[tuple[ImageRecord, Sequence[str]]]
 _PIECE = 1 << 20
+_PLAIN = frozenset((LAYER_TAR, DOCKER_LAYER_TAR))
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
 _DOCKER_TYPES = {LAYER_TAR: DOCKER_LAYER_TAR, LAYER_GZIP: DOCKER_LAYER_GZIP}
@@ -75,14 +78,25 @@ class _File:
     data: bytes = b""
 
 
-def archive(parts: Parts, images: Chosen, *, form: str, report: Report = silent) -> Iterator[bytes]:
-    """Yield an archive of images with the names they are to have; a blob of several is in it once. InvalidArgument for no archive."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How layers that are uncompressed here are written: ``kind`` gzip or zstd, at ``level`` (see :func:`.packing.packed`)."""
+
+    kind: str
+    level: int | None = None
+
+
+def archive(parts: Parts, images: Chosen, *, form: str, packing: Packing | None = None, report: Report = silent) -> Iterator[bytes]:
+    """Yield an archive of images with the names they are to have; a blob of several is in it once. InvalidArgument for no archive.
+
+    What ``packing`` makes anew lies in the store until its next collection.
+    """
     if form not in ("docker-archive", "oci-archive"):
         raise InvalidArgument(f"{form!r} is no archive", hint="write it to a directory: save -o DIRECTORY")
     pieces: list[bytes] = []
     tar = TarWriter(pieces.append)
     with parts.store.lease():
-        saved = [_saved(parts, record, names) for record, names in images]
+        saved = [_saved(parts, record, names, packing) for record, names in images]
         meters = _meters(saved, report)
         for file in _layout(saved, _lists(parts, saved), docker=form == "docker-archive"):
             size = parts.store.content.size(file.blob) if file.blob else len(file.data)
@@ -96,7 +110,7 @@ def archive(parts: Parts, images: Chosen, *, form: str, report: Report = silent)
     yield b"".join(pieces)
 
 
-def directory(parts: Parts, images: Chosen, place: Path, *, form: str, report: Report = silent) -> None:
+def directory(parts: Parts, images: Chosen, place: Path, *, form: str, packing: Packing | None = None, report: Report = silent) -> None:
     """Write images as the directory ``place``, which must not be there or be empty; it appears when it is whole.
 
     InvalidArgument for a directory that holds something, and for several images as ``docker-dir``.
@@ -106,7 +120,7 @@ def directory(parts: Parts, images: Chosen, place: Path, *, form: str, report: R
     staged = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
         with parts.store.lease():
-            saved = [_saved(parts, record, names) for record, names in images]
+            saved = [_saved(parts, record, names, packing) for record, names in images]
             files = _flat(saved) if form == "docker-dir" else _layout(saved, _lists(parts, saved), docker=False)
             meters = _meters(saved, report)
             for file in files:
@@ -120,11 +134,13 @@ def directory(parts: Parts, images: Chosen, place: Path, *, form: str, report: R
         rmtree(staged, ignore_errors=True)
 
 
-def _saved(parts: Parts, record: ImageRecord, names: Sequence[str]) -> _Saved:
+def _saved(parts: Parts, record: ImageRecord, names: Sequence[str], packing: Packing | None) -> _Saved:
     """Return the image with layers that are here: one that was here when a registry offered it is here in its own form only."""
     content, manifest = parts.store.content, record.manifest
     found = zip(record.diff_ids, manifest.layers, strict=True)
     layers = tuple(blob if content.has(blob.digest) else parts.store.layers.get(diff_id).blob for diff_id, blob in found)
+    if packing is not None:
+        layers = tuple(_packed(parts, layer, packing) if layer.media_type in _PLAIN else layer for layer in layers)
     if layers == manifest.layers:
         data = content.read(record.manifest_digest)
     else:
@@ -132,6 +148,17 @@ def _saved(parts: Parts, record: ImageRecord, names: Sequence[str]) -> _Saved:
         manifest = replace(manifest, media_type=MANIFEST, config=replace(manifest.config, media_type=CONFIG), layers=layers)
         data = manifest.to_bytes()
     return _Saved(id=record.id, manifest=manifest, data=data, config=record.config, names=names)
+
+
+def _packed(parts: Parts, layer: Descriptor, packing: Packing) -> Descriptor:
+    """Write a layer compressed into the store and return what it is there."""
+    from notebook_containers.store.packing import packed
+
+    with parts.store.content.open(layer.digest) as tar, parts.store.content.writer() as blob:
+        for piece in packed(iter(partial(tar.read, _PIECE), b""), packing.kind, packing.level):
+            blob.write(piece)
+    kind = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD}[packing.kind]
+    return Descriptor(media_type=kind, digest=blob.digest, size=blob.size)
 
 
 def _meters(images: Sequence[_Saved], report: Report) -> Mapping[Digest, Meter]:

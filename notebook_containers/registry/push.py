@@ -26,7 +26,7 @@ from notebook_containers.registry.pull import parse_index
 from notebook_containers.registry.settings import Settings
 from notebook_containers.registry.upload import Upload, mount, push_manifest
 from notebook_containers.store.images import ImageRecord
-from notebook_containers.store.packing import packed
+from notebook_containers.store.packing import LEVELS, packed
 from notebook_containers.store.store import Store
 
 Compression: TypeAlias = Literal["gzip", "zstd", "none"]
@@ -42,6 +42,7 @@ def push(
     report: Report = silent,
     *,
     compression: str = "gzip",
+    level: int | None = None,
     platform: Platform | None = None,
     settings: Settings | None = None,
 ) -> Digest:
@@ -49,15 +50,19 @@ def push(
 
     A name that is here for several platforms is sent as a whole: each image, then the index of them; with ``platform`` that image alone.
     Raises ImageNotFound, RegistryError (refused, not there), InvalidArgument for an unknown compression.
+    ``level`` is that of new layers: see :func:`.packing.packed`.
     """
     reference = reference.tagged()
     if compression not in KINDS:
         raise InvalidArgument(f"compression {compression!r} is unknown", hint=f"use {', '.join(KINDS)}")
+    if level is not None and level not in (levels := LEVELS.get(compression, range(0))):
+        hint = f"{compression} has {levels[0]} to {levels[-1]}" if levels else "leave it out: nothing is compressed"
+        raise InvalidArgument(f"compression level {level} is none", hint=hint)
     name = reference.familiar()
     found = store.images.variants(name) if platform is None else ()
     image = store.images.for_platform(name, platform)
     with Client(reference.registry, settings=settings or Settings.read(store.root)) as client, store.lease():
-        work = _Push(store, client, reference, report, KINDS[compression])
+        work = _Push(store, client, reference, report, kind=KINDS[compression], level=level)
         if len(found) > 1:
             images = {each.platform: store.images.get(each.image) for each in found}
             return attended(lambda: work.run_all(images, found[0].top), work.cut, name="nbc-push")
@@ -67,8 +72,9 @@ def push(
 
 
 class _Push:
-    def __init__(self, store: Store, client: Client, reference: Reference, report: Report, kind: str) -> None:
+    def __init__(self, store: Store, client: Client, reference: Reference, report: Report, *, kind: str, level: int | None) -> None:
         self._store, self._client, self._reference, self._report, self._kind = store, client, reference, report, kind
+        self._level = level
         self._repository = reference.repository
         self._stop = threading.Event()
         self._changed = False
@@ -134,7 +140,7 @@ class _Push:
             plain = Descriptor(media_type=LAYER_TAR, digest=diff_id, size=self._store.layers.get(diff_id).size)
             self._send_layer(diff_id, plain, meter)
             return plain
-        before = self._store.layers.packed(diff_id, self._kind)
+        before = self._store.layers.packed(diff_id, self._kind) if self._level is None else None
         if before is not None and self._is_there(before, meter, diff_id):
             return before
         return self._send_layer(diff_id, before, meter)
@@ -148,7 +154,7 @@ class _Push:
         upload = Upload(self._client, self._repository, f"layer {diff_id.short}")
         digest, size = upload.send(lambda: ahead(self._packed(diff_id, meter)))
         found = Descriptor(media_type=self._kind, digest=digest, size=size)
-        if self._kind != LAYER_TAR:
+        if self._kind != LAYER_TAR and self._level is None:
             self._store.layers.remember_packed(diff_id, found)
         meter.phase("done", done=meter.total, sent_as=digest)
         return found
@@ -161,7 +167,7 @@ class _Push:
                 yield piece
 
         with self._store.layers.open_tar(diff_id) as tar:
-            yield from packed(pieces(tar), {LAYER_GZIP: "gzip", LAYER_ZSTD: "zstd"}.get(self._kind, ""))
+            yield from packed(pieces(tar), {LAYER_GZIP: "gzip", LAYER_ZSTD: "zstd"}.get(self._kind, ""), self._level)
 
     def _send_blob(self, blob: Descriptor, meter: Meter, diff_id: Digest | None = None) -> None:
         """Have a blob of the store in the registry, byte for byte."""

@@ -15,6 +15,7 @@ from notebook_containers import Engine
 from notebook_containers.build.progress import Event, StepOutput
 from notebook_containers.engine import outputs
 from notebook_containers.errors import InvalidArgument
+from notebook_containers.store.compression import compression_of
 from tests.home import BASE, new_home
 from tests.people import person
 
@@ -61,6 +62,28 @@ def test_an_archive_that_load_reads(own: Engine, tmp_path: Path, word: str) -> N
 
 
 @pytest.mark.root
+@pytest.mark.parametrize(("word", "kind"), [("compression=gzip", "gzip"), ("compression=zstd,compression-level=19", "zstd")])
+def test_an_archive_of_compressed_layers(own: Engine, tmp_path: Path, word: str, kind: str) -> None:
+    build_and_deliver(own, tmp_path, f"type=oci,dest=a.tar,{word}")
+    built, data = own.images.get("t").id, (tmp_path / "a.tar").read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        files = {member.name: file.read() for member in tar if (file := tar.extractfile(member)) is not None}
+    (entry,) = json.loads(files["index.json"])["manifests"]
+    layers = json.loads(files["blobs/sha256/" + entry["digest"].removeprefix("sha256:")])["layers"]
+    assert {layer["mediaType"].rpartition("+")[2] for layer in layers} == {kind}
+    assert all(compression_of(files["blobs/sha256/" + layer["digest"].removeprefix("sha256:")][:4]) == kind for layer in layers)
+    own.images.remove("t")
+    assert [image.id for image in own.images.load(data)] == [built]
+
+
+@pytest.mark.root
+def test_a_level_makes_it_smaller_or_larger(own: Engine, tmp_path: Path) -> None:
+    for level in (0, 9):
+        build_and_deliver(own, tmp_path, f"type=docker,dest={level}.tar,compression-level={level}")
+    assert (tmp_path / "0.tar").stat().st_size > (tmp_path / "9.tar").stat().st_size
+
+
+@pytest.mark.root
 def test_an_oci_directory_and_a_further_name(own: Engine, tmp_path: Path) -> None:
     build_and_deliver(own, tmp_path, "type=oci,dest=layout,tar=false")
     assert json.loads((tmp_path / "layout" / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
@@ -77,6 +100,9 @@ def test_an_oci_directory_and_a_further_name(own: Engine, tmp_path: Path) -> Non
         ("type=local,dest=", "needs dest"),
         ("type=tar,dest=x,push=true", "has no 'push'"),
         ("type=registry,name=x,compression=bz", "use gzip"),
+        ("type=oci,dest=x,compression-level=10", "gzip has 0 to 9"),
+        ("type=image,compression=zstd,compression-level=0", "zstd has 1 to 22"),
+        ("type=registry,compression=uncompressed,compression-level=1", "nothing is compressed"),
         ("type=oci,dest=x,rewrite-timestamps=true", "has no 'rewrite-timestamps'"),
         ("", "needs dest"),
     ],

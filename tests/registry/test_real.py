@@ -257,6 +257,21 @@ def test_other_compressions(store: Store, other: Store, image: MakeImage, regist
         push(store, Reference.parse(f"{registry}/a:1"), compression="lzma")
 
 
+def test_a_level_of_compression(store: Store, other: Store, image: MakeImage, registry: str) -> None:
+    made = image(f"{registry}/a:1", bytes(range(256)) * 4000)
+    sizes = []
+    for level in (9, 0, None):
+        push(store, Reference.parse(f"{registry}/a:1"), level=level)
+        got = pull(other, Reference.parse(f"{registry}/a:1"))
+        assert got.id == made.id
+        sizes.append(got.manifest.layers[0].size)
+        other.images.remove(got.id)
+    assert sizes[0] < sizes[1]
+    with pytest.raises(InvalidArgument, match="compression level 10"):
+        push(store, Reference.parse(f"{registry}/a:1"), level=10)
+    assert sizes[2] < sizes[1]  # what was sent at a level is not taken for the usual form
+
+
 def test_repositories_are_searched_where_the_registry_tells_them(store: Store, image: MakeImage, registry: str) -> None:
     for name in ("team/web", "team/db", "webapp"):
         image(f"{registry}/{name}:1", b"x")
