@@ -235,7 +235,12 @@ class _Job:
     def _find(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
         for origin in stage.sources:
             if origin.image and origin.wanted not in self._images:
-                self._images[origin.wanted] = bases.image(origin.image, pull=pull, platform=origin.platform).config
+                try:
+                    self._images[origin.wanted] = bases.image(origin.image, pull=pull, platform=origin.platform).config
+                except ImageNotFound as err:
+                    if origin == stage.base:
+                        raise
+                    raise self._stages.placed(stage, origin, err) from err
 
     def _start(self, stage: Stage, bases: Bases, *, pull: bool) -> None:
         """Do a stage's FROM, and find the images of its ``COPY --from``."""

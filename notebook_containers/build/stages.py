@@ -11,7 +11,7 @@ from notebook_containers.build.gathering import Gathered
 from notebook_containers.build.parser import Flag, Node
 from notebook_containers.build.platforms import platform_arguments, platform_text, target_platform
 from notebook_containers.build.words import WordError, expand
-from notebook_containers.errors import InvalidArgument, InvalidReference
+from notebook_containers.errors import Error, InvalidArgument, InvalidReference
 from notebook_containers.lean import dataclass, field, replace
 from notebook_containers.oci.image import Platform
 from notebook_containers.oci.reference import Reference
@@ -107,6 +107,16 @@ class Stages:
         here = [o for (line, _name), o in stage.origins.items() if line == instruction.line]
         origins = [stage.base, *stage.triggered.values()] if instruction is stage.start else here
         return tuple(self.all[o.stage].label for o in origins if o.stage is not None)
+
+    def placed(self, stage: Stage, origin: Origin, err: Error) -> Error:
+        """Return an error about an image that a stage takes from as one at the instruction that names it; a stage may be meant."""
+        for instruction in stage.instructions:
+            for flag, name in _from_flags(instruction):
+                if stage.origins.get((instruction.line, name)) == origin:
+                    near = difflib.get_close_matches(name.lower(), [s.name for s in self.all[: stage.index] if s.name], n=1)
+                    hint = f"did you mean the stage {near[0]}?" if near else err.hint
+                    return instruction.node.error(err.message, offset=flag.offset, length=flag.length, hint=hint)
+        return err
 
     def target(self, name: str) -> Stage:
         """Return the stage of this name or number, the last one for an empty name; raises InvalidArgument."""

@@ -108,6 +108,16 @@ def test_missing_base(builder: Builder) -> None:
         builder("FROM bse\nRUN true\n")
 
 
+def test_a_missing_image_is_told_where_it_is_named(builder: Builder) -> None:
+    for line, near in (("COPY --from=biuld /x /", True), ("RUN --mount=from=other,target=/x true", False)):
+        with pytest.raises(DockerfileError) as caught:
+            builder(f"FROM base AS build\nRUN true\nFROM base\n{line}\n")
+        err = caught.value
+        assert (err.line, err.source) == (4, line)
+        assert err.source[err.column - 1 :].startswith(line.split()[1])
+        assert ("did you mean the stage build?" in err.one_line()) == near
+
+
 def test_reasons(builder: Builder) -> None:
     (builder.context / "app.py").write_text("1")
     text = "FROM base\nARG VERSION=1\nCOPY app.py /app/\nRUN echo $VERSION > /version\nRUN echo last > /last\n"
