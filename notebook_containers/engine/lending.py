@@ -11,6 +11,7 @@ from notebook_containers.errors import InvalidArgument
 
 _MAX_SECRET = 500 * 1024  # BuildKit's limit
 _KEYS = ("id", "src", "source", "env", "type")
+_ANOTHER = "name another file: --secret id=NAME,src=FILE"
 
 
 def read_secrets(words: Iterable[str], directory: Path, environment: Mapping[str, str]) -> dict[str, bytes]:
@@ -44,11 +45,11 @@ def secret_file(name: str, path: Path) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as err:
-        raise InvalidArgument(f"the secret {name} cannot be read: {path}: {os.strerror(err.errno or 0).lower()}", hint="src=FILE") from err
+        raise InvalidArgument(f"the secret {name} cannot be read: {path}: {os.strerror(err.errno or 0).lower()}", hint=_ANOTHER) from err
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise InvalidArgument(f"the secret {name} cannot be read: {path} is no regular file", hint="src=FILE")
+            raise InvalidArgument(f"the secret {name} cannot be read: {path} is no regular file", hint=_ANOTHER)
         if status.st_size > _MAX_SECRET:
             raise InvalidArgument(f"the secret {name} is larger than {_MAX_SECRET // 1024} KiB: {path}", hint="mount a directory instead")
         return os.read(fd, _MAX_SECRET)

@@ -149,7 +149,7 @@ def _check_inside(subnet: ipaddress.IPv4Network, what: str, text: str) -> None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError as err:
-        raise InvalidArgument(f"--{what} {text!r} is no IP address") from err
+        raise InvalidArgument(f"--{what} {text!r} is no IP address", hint=f"choose one inside {subnet}") from err
     if address not in subnet or address in (subnet.network_address, subnet.broadcast_address):
         raise InvalidArgument(f"--{what} {text} is no host of {subnet}", hint="choose one inside the subnet")
 

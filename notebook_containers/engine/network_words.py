@@ -201,7 +201,9 @@ def _address(value: object, version: int) -> str:
     try:
         found = ipaddress.ip_address(str(value))
     except ValueError as err:
-        raise InvalidArgument(f"{value!r} is no IPv{version} address") from err
+        raise InvalidArgument(
+            f"{value!r} is no IPv{version} address", hint=f"write it as {'10.0.0.5' if version == 4 else '2001:db8::5'}"
+        ) from err
     if found.version != version:
         raise InvalidArgument(f"{value} is an IPv{found.version} address", hint=f"give it with --ip{'6' if found.version == 6 else ''}")
     return str(found)
@@ -211,7 +213,7 @@ def _link_local(text: str) -> str:
     try:
         found = ipaddress.ip_address(text)
     except ValueError as err:
-        raise InvalidArgument(f"{text!r} is no IP address") from err
+        raise InvalidArgument(f"{text!r} is no IP address", hint="use one of 169.254.0.0/16 or fe80::/10") from err
     if not found.is_link_local:
         raise InvalidArgument(f"{text} is no link-local address", hint="use one of 169.254.0.0/16 or fe80::/10")
     return str(found)

@@ -119,7 +119,7 @@ class Networks(Endpoints):
         """Remove a user-defined network that no container is in."""
         network = self.get(name)
         if network.name in BUILT_IN:
-            raise InvalidArgument(f"network {network.name!r} cannot be removed", hint="it always exists")
+            raise InvalidArgument(f"network {network.name!r} cannot be removed", hint="it is built in: remove one of your own")
         with self._alone() as alone:
             if alone:
                 self._release_ended(network.id)

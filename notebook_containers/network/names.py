@@ -126,7 +126,7 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError as err:
-        raise InvalidArgument(f"{text!r} is no IP address") from err
+        raise InvalidArgument(f"{text!r} is no IP address", hint="a name's address is written as 10.0.0.5 or 2001:db8::5") from err
 
 
 def _words(resolv_text: str, keyword: str) -> list[str]:
