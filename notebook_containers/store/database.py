@@ -4,7 +4,8 @@ Rollback journal with ``synchronous=FULL``: a commit that returned survives a po
 writers). Writers take ``BEGIN IMMEDIATE``, so they queue at the start and never fail half-way.
 
 Who finds the file locked asks SQLite again and again, and sleeps longer each time. So the threads of one process wait for each other at
-locks of ours: writers for their turn, readers for a commit that is being written. Among processes SQLite's own way is left.
+locks of ours: writers for their turn, readers for a commit that is being written. Among processes one writer at a time asks SQLite, and
+the others wait for that one's turn, each as likely as any other to be the next.
 
 Beside it is a second file, attached as ``volatile``, for what no restart of the machine survives: containers that are removed at their
 end, and addresses of what has no other row. It is never synced (a commit to the disk is five of these), and its name holds the boot's id,
@@ -15,11 +16,13 @@ file alone waits for no disk.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,11 +31,13 @@ from notebook_containers.linux import exhausted
 from notebook_containers.store.disk import store_error, translated
 from notebook_containers.store.failpoints import fp
 from notebook_containers.store.fullness import disk_full
+from notebook_containers.store.locks import try_lock
 from notebook_containers.store.migrations import SCHEMA_VERSION, STEPS, migrate
 
 Value: TypeAlias = "str | int | float | bytes | None"
 
 BUSY_TIMEOUT_S = 10.0
+_JITTER_S = 0.01 / 255
 _VOLATILE_VERSION = 1  # made anew with every boot, so never migrated
 
 _RESERVED_PAGES = 64
@@ -85,6 +90,7 @@ class Database:
 
     def __init__(self, path: Path, volatile: Path) -> None:
         self.path, self._volatile = path, volatile
+        self._directory = -1
         self._local = threading.local()
         self._lock, self._writing, self._committing = threading.Lock(), threading.Lock(), threading.Lock()
         self._connections: dict[threading.Thread, sqlite3.Connection] = {}
@@ -110,7 +116,7 @@ class Database:
             yield connection
             return
         with self._writing, self._translated():
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection)
             try:
                 yield connection
                 fp("records.before_commit")
@@ -120,6 +126,25 @@ class Database:
             except BaseException:
                 _roll_back(connection)
                 raise
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin to write, alone among those who wait to: who asks SQLite in vain soon asks every tenth of a second only, and starves.
+
+        The turn is a lock on the store's directory; when no descriptor is to be had for that, SQLite's way is left.
+        """
+        with suppress(OSError):
+            if self._directory < 0:
+                self._directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._directory < 0:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        end = time.monotonic() + BUSY_TIMEOUT_S
+        try:
+            while not try_lock(self._directory) and time.monotonic() < end:
+                time.sleep(0.001 + os.urandom(1)[0] * _JITTER_S)
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            fcntl.flock(self._directory, fcntl.LOCK_UN)
 
     def query(self, sql: str, values: Sequence[Value] = ()) -> list[tuple[Value, ...]]:
         """Return all rows of one SELECT: one consistent view, no lock held afterwards."""
@@ -134,6 +159,7 @@ class Database:
                 for connection in self._connections.values():
                     connection.close()
                 self._connections.clear()
+                self._let_go()
             self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection:
@@ -172,6 +198,16 @@ class Database:
         self._local, self._connections = threading.local(), {}
         self._lock, self._writing, self._committing = threading.Lock(), threading.Lock(), threading.Lock()
         self._pid = os.getpid()
+        self._let_go()  # the lock is the parent's too, and stays with it
+
+    def __del__(self) -> None:
+        """Leave no descriptor behind when nobody closed it, as SQLite's connections do."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        directory, self._directory = self._directory, -1
+        if directory >= 0:
+            os.close(directory)
 
     def _prepare(self) -> None:
         version = self._version()

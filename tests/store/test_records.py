@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -167,41 +169,62 @@ def test_every_thread_has_its_connection_and_dead_ones_are_closed(store: Store) 
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_rel_11_many_processes_write_at_once(store: Store) -> None:
-    code = """
-import pathlib, sys, time
+WRITER = """
+import json, pathlib, sys, time
 from notebook_containers.store.store import Store
 from notebook_containers.errors import Conflict
 store = Store.open(pathlib.Path(sys.argv[1]))
-store.records.add_network(id="n", name="n", document="{}") if sys.argv[2] == "0" else None
+number, steps = sys.argv[2], int(sys.argv[3])
+store.records.add_network(id="n", name="n", document="{}") if number == "0" else None
 while not store.records.networks():
     time.sleep(0.01)
-slowest = 0.0
-for step in range(20):
-    started = time.monotonic()
-    id = f"{sys.argv[2]}-{step}"
-    store.records.add_container(id=id, name=id, image="i", document="{}")
-    store.records.lease_address("n", id, lambda taken: f"10.0.0.{len(taken)}")
-    slowest = max(slowest, time.monotonic() - started)
-    try:
-        store.records.add_container(id="x" + id, name=f"wanted-{step}", image="i", document="{}")
-        print("won")
-    except Conflict:
-        pass
-print("slowest", slowest)
+won, took = 0, []
+for step in range(steps):
+    id = f"{number}-{step}"
+    for write in (
+        lambda: store.records.add_container(id=id, name=id, image="i", document="{}"),
+        lambda: store.records.lease_address("n", id, lambda taken: f"10.0.{len(taken) // 250}.{len(taken) % 250}"),
+        lambda: store.records.add_container(id="x" + id, name=f"wanted-{step}", image="i", document="{}"),
+    ):
+        began = time.monotonic()
+        try:
+            write()
+            won += 1
+        except Conflict:
+            pass
+        took.append(time.monotonic() - began)
+print(json.dumps([won, took]))
 """
-    import sys
+READER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+connection.execute("BEGIN")
+connection.execute("SELECT count(*) FROM networks").fetchall()
+time.sleep(1.5)
+connection.execute("COMMIT")
+"""
 
-    path = str(Path(__file__).parents[2])
-    argv = [sys.executable, "-c", code, str(store.root)]
-    env = {**os.environ, "PYTHONPATH": path}
-    workers = [subprocess.Popen([*argv, str(n)], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for n in range(6)]
-    outputs = [worker.communicate(timeout=100)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * 6, outputs
-    assert sum(output.count("won") for output in outputs) == 20
-    assert len(store.records.containers()) == 6 * 20 + 20
-    assert len(set(store.records.addresses("n").values())) == 120
-    assert max(float(output.split()[-1]) for output in outputs) < 5
+
+def test_rel_11_many_processes_write_at_once_beside_a_long_reader(store: Store) -> None:
+    """``NBC_WRITERS=50,67`` for that many processes and steps of three transactions each."""
+    writers, steps = (int(word) for word in os.environ.get("NBC_WRITERS", "50,67").split(","))
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    workers = [start(WRITER, str(store.root), str(number), str(steps)) for number in range(writers)]
+    reader = start(READER, str(store.records.path))
+    outputs = [worker.communicate(timeout=600)[0] for worker in (*workers, reader)]
+    assert [worker.returncode for worker in (*workers, reader)] == [0] * (writers + 1), outputs
+    found = [json.loads(output) for output in outputs[:-1]]
+    assert sum(won for won, _took in found) == 2 * writers * steps + steps
+    assert len(store.records.containers()) == writers * steps + steps
+    assert len(set(store.records.addresses("n").values())) == writers * steps
+    took = sorted(second for _won, seconds in found for second in seconds)
+    print(
+        f"{len(took)} transactions, median {took[len(took) // 2]:.3f} s, p99 {took[len(took) * 99 // 100]:.3f} s, longest {took[-1]:.3f} s"
+    )
     assert check_database(store.records.path) == []
 
 
