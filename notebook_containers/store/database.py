@@ -116,16 +116,20 @@ class Database:
             yield connection
             return
         with self._writing, self._translated():
-            self._begin(connection)
             try:
-                yield connection
-                fp("records.before_commit")
-                with self._committing:
-                    connection.execute("COMMIT")
-                fp("records.after_commit")
-            except BaseException:
+                try:
+                    self._begin(connection)
+                    yield connection
+                    fp("records.before_commit")
+                    with self._committing:
+                        connection.execute("COMMIT")
+                    fp("records.after_commit")
+                except BaseException:
+                    _roll_back(connection)
+                    raise
+            finally:  # again: an interrupt may have come in the middle of that
                 _roll_back(connection)
-                raise
+                self._give_turn()
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Begin to write, alone among those who wait to: who asks SQLite in vain soon asks every tenth of a second only, and starves.
@@ -144,6 +148,10 @@ class Database:
                 time.sleep(0.001 + os.urandom(1)[0] * _JITTER_S)
             connection.execute("BEGIN IMMEDIATE")
         finally:
+            self._give_turn()
+
+    def _give_turn(self) -> None:
+        if self._directory >= 0:
             fcntl.flock(self._directory, fcntl.LOCK_UN)
 
     def query(self, sql: str, values: Sequence[Value] = ()) -> list[tuple[Value, ...]]:

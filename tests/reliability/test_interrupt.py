@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 
 import pytest
 
@@ -22,12 +24,18 @@ pytestmark = [
 ]
 
 
+OUTSIDE = frozenset((__file__, contextlib.__file__))
+
+
 @contextmanager
 def interrupted(after_s: float, again_s: float = 0.0) -> Iterator[None]:
     """KeyboardInterrupt in the block after so long, if it is not over then; and a second one ``again_s`` after that, if it is not 0."""
     times, inside = [again_s] if again_s else [], [True]
 
-    def interrupt(_number: int, _frame: object) -> None:
+    def interrupt(_number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_filename in OUTSIDE and inside:
+            signal.setitimer(signal.ITIMER_REAL, 0.0001)  # on the way into the block or out of it: a moment later
+            return
         if times:
             signal.setitimer(signal.ITIMER_REAL, times.pop())
         if inside:

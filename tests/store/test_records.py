@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -7,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from notebook_containers.errors import Conflict, ContainerNotFound, NetworkNotFound, StoreError
 from notebook_containers.oci.image import Digest
+from notebook_containers.store import database
 from notebook_containers.store.database import check_database
 from notebook_containers.store.store import Store
 
@@ -226,6 +229,53 @@ def test_rel_11_many_processes_write_at_once_beside_a_long_reader(store: Store) 
         f"{len(took)} transactions, median {took[len(took) // 2]:.3f} s, p99 {took[len(took) * 99 // 100]:.3f} s, longest {took[-1]:.3f} s"
     )
     assert check_database(store.records.path) == []
+
+
+def nobody_holds_it(store: Store) -> None:
+    """Neither SQLite's lock nor the writers' turn."""
+    with closing(sqlite3.connect(store.records.path, timeout=0, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    directory = os.open(store.root, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(directory)
+
+
+def test_an_interrupt_just_after_the_beginning_leaves_no_transaction_open(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = database.Database._begin
+
+    def interrupted(self: database.Database, connection: sqlite3.Connection) -> None:
+        begin(self, connection)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database.Database, "_begin", interrupted)
+    with pytest.raises(KeyboardInterrupt), store.records.transaction():
+        pass
+    nobody_holds_it(store)
+
+
+def test_a_second_interrupt_while_the_first_is_undone_leaves_no_transaction_open(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupts = [KeyboardInterrupt()]
+
+    def roll_back(connection: sqlite3.Connection) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        rolled_back(connection)
+
+    rolled_back = database._roll_back
+    monkeypatch.setattr(database, "_roll_back", roll_back)
+
+    def write() -> None:
+        with store.records.transaction() as connection:
+            connection.execute("UPDATE containers SET name = 'changed'")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert not interrupts
+    nobody_holds_it(store)
 
 
 def test_a_child_of_fork_does_not_break_the_parents_transaction(store: Store) -> None:
