@@ -201,6 +201,16 @@ def send_fds(sock: socket.socket, data: bytes, fds: list[int]) -> None:
     sock.sendmsg([data], rights)
 
 
+def hear_no_more(sock: socket.socket) -> None:
+    """Read nothing from a connected Unix socket any more, before the last message is sent on it by somebody who is about to end.
+
+    The kernel expects who sends to sleep soon, and wakes the reader on the sender's processor, where it would wait for that end. This wakes
+    the reader a moment before, where it was.
+    """
+    with suppress(OSError):  # the peer is gone
+        sock.shutdown(socket.SHUT_RD)
+
+
 def recv_fds(sock: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
     """Receive one message and up to ``most`` descriptors (close-on-exec, the caller closes them); empty bytes at the end."""
     data, ancillary, _flags, _address = sock.recvmsg(size, socket.CMSG_LEN(most * _FD_BYTES), socket.MSG_CMSG_CLOEXEC)

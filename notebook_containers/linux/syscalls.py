@@ -77,6 +77,11 @@ def check(name: str, result: int, path: str = "") -> int:
     return result
 
 
+def sched_getcpu() -> int:
+    """Return the number of the processor that the calling thread runs on (sched_getcpu(3))."""
+    return int(_libc.sched_getcpu())
+
+
 def syscall(name: str, *args: object, path: str = "") -> int:
     """Make the raw call ``name`` with integer, bytes, ctypes or None arguments."""
     converted = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]

@@ -18,9 +18,11 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 
 from notebook_containers.errors import RuntimeFailure, StartFailed
 from notebook_containers.linux import capabilities, cgroups, mounts, namespaces, process as processes, syscalls
+from notebook_containers.linux.processors import Processors
 from notebook_containers.runtime import container, document, init, limits, rootfs, wire
 from notebook_containers.runtime.document import PlainBundle, Table
 
@@ -34,16 +36,17 @@ _REHEARSED = json.dumps({"mounts": [{"type": "bind", "options": ["ro"], "names":
 class Ahead:
     """One such init, a child of this process; used once by :meth:`become`, or ended by :meth:`drop`."""
 
-    __slots__ = ("_begun", "_bundle", "_group", "_rooted", "_until", "channel", "pid")
+    __slots__ = ("_begun", "_bundle", "_group", "_rooted", "_until", "channel", "pid", "processors")
 
-    def __init__(self, lasts_s: float) -> None:
+    def __init__(self, lasts_s: float, processors: Processors) -> None:
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._until = time.monotonic() + lasts_s
+        self.processors = processors  # which it may use once it is somebody's; the one of who asks for it is left to that one until then
         self._bundle, self._begun, self._rooted = "", False, False
         self._group: limits.Limits | None = None
         try:
             flags = sum(namespaces.FLAGS[kind] for kind in _MADE)
-            self.pid = namespaces.spawn(lambda: _be_ready(theirs), new=flags)
+            self.pid = namespaces.spawn(lambda: _be_ready(theirs, processors), new=flags)
         except BaseException:
             self.channel.close()
             raise
@@ -106,11 +109,14 @@ class Ahead:
         except OSError:  # somebody killed it
             self.drop()
 
-    def become(self, bundle: PlainBundle, kept: container.Kept, group: limits.Limits, *, start: bool) -> container.Life | None:
+    def become(
+        self, bundle: PlainBundle, kept: container.Kept, group: limits.Limits, *, start: bool, meanwhile: Callable[[int], None]
+    ) -> container.Life | None:
         """Make it the first process of the container and wait until it has built everything; None when it cannot be, and has ended.
 
-        With ``start`` it does not wait to be started when it is ready. Errors as of :func:`.container.create`. The caller has the cgroup
-        made. What was this object's is the life's from now on.
+        With ``start`` it does not wait to be started when it is ready. ``meanwhile`` is called with its pid while it builds: whoever slept
+        then would be woken on the processor that it goes on working on (:mod:`..linux.processors`). Errors as of :func:`.container.create`.
+        The caller has the cgroup made. What was this object's is the life's from now on.
         """
         if not self.pid or not fits(bundle):
             self.drop()
@@ -127,6 +133,7 @@ class Ahead:
             processes.send_fds(life.channel, orders, stdio)
             if start:
                 life.start()
+            meanwhile(life.pid)
             container.await_ready(life)
             container.keep(life, kept, bundle, own=_kinds(bundle), joined=frozenset())
         except BaseException as err:
@@ -195,7 +202,7 @@ def _kinds(bundle: PlainBundle) -> frozenset[str]:
     return frozenset(document.text(entry, "type") for entry in document.tables(bundle.linux(), "namespaces"))
 
 
-def _be_ready(channel: socket.socket) -> None:
+def _be_ready(channel: socket.socket, processors: Processors) -> None:
     """Wait for :meth:`Ahead.begin` and take init's steps; never returns."""
     gc.disable()
     os.setsid()
@@ -206,7 +213,7 @@ def _be_ready(channel: socket.socket) -> None:
     init.raise_loopback()
     rehearse()
     _rehearse_building()
-    init.take_steps(_listen(channel), _STEPS)
+    init.take_steps(_listen(channel, processors), _STEPS)
 
 
 class _Plan(init.Plan):
@@ -215,14 +222,15 @@ class _Plan(init.Plan):
     ``entered``: it is in its cgroup. ``ordered``: it has its streams.
     """
 
-    __slots__ = ("entered", "new", "ordered")
+    __slots__ = ("entered", "new", "ordered", "processors")
 
-    def __init__(self, bundle: PlainBundle, channel: socket.socket, *, new: bool, entered: bool) -> None:
+    def __init__(self, bundle: PlainBundle, channel: socket.socket, processors: Processors, *, new: bool, entered: bool) -> None:
         super().__init__(bundle, channel, _nothing)
+        self.processors = processors
         self.new, self.entered, self.ordered = new, entered, False
 
 
-def _listen(channel: socket.socket) -> _Plan:
+def _listen(channel: socket.socket, processors: Processors) -> _Plan:
     """Take its cgroup and mount its root if they are told first, and wait for the bundle; ends this process when it is no container's."""
     root, entered = -1, False
     try:
@@ -237,7 +245,7 @@ def _listen(channel: socket.socket) -> _Plan:
                 bundle = PlainBundle.told(path, wire.parse(text)) if text else PlainBundle(path)
                 if not fits(bundle):
                     break
-                plan = _Plan(bundle, channel, new=bool(text), entered=entered)
+                plan = _Plan(bundle, channel, processors, new=bool(text), entered=entered)
                 plan.root, plan.made, plan.own = root, _kinds(bundle), _kinds(bundle)
                 return plan
     except (OSError, ValueError):
@@ -274,6 +282,7 @@ def _find_its_cgroup(plan: _Plan) -> None:
 
 
 def _take(plan: _Plan) -> bytes:
+    plan.processors.give_back([0])
     message, plan.stdio = processes.recv_fds(plan.channel, wire.MOST_HINT_BYTES, 3)
     if not message:
         os._exit(125)

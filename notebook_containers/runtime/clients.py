@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from notebook_containers.linux import process as processes
 from notebook_containers.runtime import wire
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.loop import READ, WRITE, Loop
@@ -74,6 +75,12 @@ class Client:
             self._queue += data
         self.flush()
 
+    def put_last(self, data: bytes) -> None:
+        """Queue the last frame: what the peer sends from now on is not read."""
+        self.muted = True
+        processes.hear_no_more(self.sock)
+        self.put(data)
+
     def output(self, data: bytes, size: int) -> None:
         """Queue a frame with ``size`` bytes that the container wrote, unless the peer is given up."""
         if self._dropping:
@@ -138,7 +145,9 @@ class Clients:
         self._listener: socket.socket | None = None
 
     def listen(self, directory: str) -> None:
-        """Open the control socket ``ctl`` in ``directory``, for its owner only."""
+        """Open the control socket ``ctl`` in ``directory``, for its owner only. Idempotent."""
+        if self._listener is not None:
+            return
         # a relative name: the path of the directory may be longer than a socket address
         os.chdir(directory)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -167,6 +176,10 @@ class Clients:
     def send(self, client: Client, data: bytes) -> None:
         """Queue a frame for a client that may be gone by now."""
         self._guarded(client, lambda: client.put(data))
+
+    def send_last(self, client: Client, data: bytes) -> None:
+        """Queue the last frame for a client that may be gone by now."""
+        self._guarded(client, lambda: client.put_last(data))
 
     def output(self, kind: int, data: bytes) -> None:
         """Queue what the container wrote for every attached client."""

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from notebook_containers.linux import processors
 from notebook_containers.oci.documents import JSON
 from notebook_containers.oci.runtime import Mount, Resources
 from notebook_containers.runtime import wire
@@ -27,7 +28,7 @@ class Expectations:
         """Say that a container is about to come; end it with :meth:`Expected.end`, in a ``with`` for instance."""
         told = self._busy.acquire(blocking=False)
         if told:
-            self._tell(b"soon")
+            self._tell(b"soon %d" % processors.current())
         return Expected(self._tell if told else None, self._forget, self._busy)
 
 

@@ -118,13 +118,24 @@ class Monitor:
 
     def _be_born(self, *, start: bool = False) -> None:
         first, self._first = self._first, None
-        life = first.become(self._bundle, self._kept, self._limits, start=start) if first is not None else None
+        life = None
+        if first is not None:
+            life = first.become(self._bundle, self._kept, self._limits, start=start, meanwhile=self._expect)
+            first.processors.give_back([0])
         if life is None and self._borrowed is not None:
             life = borrowed.create(self._borrowed, self._bundle, self._kept)
         self._life = life = life or container.create(self._bundle, self._kept, self._limits.enter)
-        self.state.update(pid=life.pid, pidStarted=processes.start_time(life.pid))
+        if self.state.get("pid") != life.pid:
+            self._note_pid(life.pid)
         self._pump.connect(life)
         self._loop.watch(life.channel.fileno(), READ, self._started)
+
+    def _expect(self, pid: int) -> None:
+        self._note_pid(pid)
+        self._clients.listen(self._run)
+
+    def _note_pid(self, pid: int) -> None:
+        self.state.update(pid=pid, pidStarted=processes.start_time(pid))
 
     def _tie(self, conn: socket.socket) -> None:
         """Let the container end when the process that asked for it on ``conn`` does."""
@@ -413,4 +424,4 @@ class Monitor:
         for client in self._clients.all():
             if client.waits:
                 client.say_lost()
-                self._clients.send(client, wire.json_frame(wire.EXIT, {"exitCode": document.number(self.state, "exitCode")}))
+                self._clients.send_last(client, wire.json_frame(wire.EXIT, {"exitCode": document.number(self.state, "exitCode")}))

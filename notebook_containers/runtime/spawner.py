@@ -22,7 +22,8 @@ import socket
 from contextlib import suppress
 
 from notebook_containers.errors import RuntimeFailure
-from notebook_containers.linux import cgroups, process as processes, syscalls
+from notebook_containers.linux import cgroups, process as processes, processors, syscalls
+from notebook_containers.linux.processors import Processors
 from notebook_containers.runtime import ahead, exec as execution, monitor, supervise, wire
 
 READY = b"ready"
@@ -60,13 +61,14 @@ def _warm_up() -> None:
 def _spare(server: socket.socket, after: bytes) -> bytes | None:
     """Fork a spare and wait until it has taken a message (which is returned) or has died (empty); None at the end of the engine.
 
-    At that end the spare has ended too. It follows on one that took ``after``: on one that took a container's making it follows later,
-    unless there is something to do for it, since the container needs the processors more. When nothing was, another may soon come.
+    At that end the spare has ended too. It follows on one that took ``after``, but later, unless there is something to do for it, since
+    what that one makes needs the processors more. When nothing was, and it was a container, another may soon come.
 
     The spare is a child of this process while this process lives, and nobody's concern afterwards: SIGCHLD is ignored here, so the kernel
     reaps it at once. (As orphans they would stay zombies wherever the machine's first process does not reap, as in many containers.)
     """
-    expecting = after == _CREATE and _stays_idle(server)
+    idle = not after or _stays_idle(server)
+    expecting = idle and after == _CREATE
     spawner = os.getpid()
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
@@ -77,7 +79,7 @@ def _spare(server: socket.socket, after: bytes) -> bytes | None:
         return b"" if _refuse(server, err) else None
     if pid == 0:
         try:
-            _be_spare(server, spawner, writing, expecting=expecting)
+            _be_spare(server, spawner, writing, idle=idle, expecting=expecting)
         finally:
             os._exit(0)
     os.close(writing)
@@ -125,7 +127,7 @@ def _outlived(server: socket.socket, reading: int, pid: int) -> bytes | None:
     return None
 
 
-def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: bool) -> None:
+def _be_spare(server: socket.socket, spawner: int, writing: int, *, idle: bool, expecting: bool) -> None:
     """Wait for a message and become what it asks for; when one is to be expected soon, make its init now."""
     processes.set_name("nbc-spare")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -133,9 +135,16 @@ def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: b
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)  # while it waits, it lives no longer than the spawner
     if os.getppid() != spawner:
         return
-    word, fds, first = _await_message(server, _make_ahead(ahead.LASTS_S) if expecting else None)
+    if idle:
+        execution.rehearse()
+    own = Processors()
+    word, fds, first = _await_message(server, own, _make_ahead(ahead.LASTS_S, own) if expecting else None)
     if not word:
         return
+    if first is None:
+        own.give_back([0])
+    else:
+        own.leave(processors.current(), [0])  # init goes on where it is
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
     os.write(writing, _CREATE if word == b"create" else _OTHER)
     os.close(writing)
@@ -148,12 +157,15 @@ def _be_spare(server: socket.socket, spawner: int, writing: int, *, expecting: b
 
 
 def _stays_idle(server: socket.socket) -> bool:
-    """Tell whether nobody asks for anything while a container starts."""
+    """Tell whether nobody asks for anything while a command starts."""
     return not select.select([server], [], [], _START_S)[0]
 
 
-def _await_message(server: socket.socket, first: ahead.Ahead | None) -> tuple[bytes, list[int], ahead.Ahead | None]:
-    """Wait for a message that asks for something; returns it with the init that was made ahead for it, if there is one."""
+def _await_message(server: socket.socket, own: Processors, first: ahead.Ahead | None) -> tuple[bytes, list[int], ahead.Ahead | None]:
+    """Wait for a message that asks for something; returns it with the init that was made ahead for it, if there is one.
+
+    Both keep off the processor of who says that something is to be expected; ``own`` are those of this process.
+    """
     poll = select.poll()
     poll.register(server, select.POLLIN)
     while True:
@@ -161,8 +173,9 @@ def _await_message(server: socket.socket, first: ahead.Ahead | None) -> tuple[by
             first.drop()
             first = None
         word, fds = processes.recv_fds(server, _MOST_BYTES, _MOST_FDS)
-        if word == SOON:
-            first = first or _make_ahead(ahead.KEPT_S)
+        if word.startswith(SOON):
+            own.leave(int(word[len(SOON) :]), [0, *([first.pid] if first else [])])
+            first = first or _make_ahead(ahead.KEPT_S, own)
         elif first is None or word == b"create":
             if not _is_hint(word):
                 return word, fds, first
@@ -182,9 +195,9 @@ def _is_hint(word: bytes) -> bool:
     return word.partition(b" ")[0] in _HINTS
 
 
-def _make_ahead(lasts_s: float) -> ahead.Ahead | None:
+def _make_ahead(lasts_s: float, own: Processors) -> ahead.Ahead | None:
     try:
-        return ahead.Ahead(lasts_s) if ahead.possible() else None
+        return ahead.Ahead(lasts_s, own) if ahead.possible() else None
     except OSError:
         return None  # whoever needs the namespaces says what the kernel refuses
     finally:

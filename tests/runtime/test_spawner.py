@@ -15,7 +15,7 @@ import pytest
 from notebook_containers.errors import StartFailed
 from notebook_containers.linux import mounts, process as processes, syscalls
 from notebook_containers.oci.runtime import Mount, Pids, Process, Resources, Spec
-from notebook_containers.runtime import ahead, monitor
+from notebook_containers.runtime import ahead, exec as execution, monitor
 from notebook_containers.runtime.bundle import Bundle, MonitorOptions, RootMounts
 from notebook_containers.runtime.expected import Expected
 from tests import groups
@@ -78,7 +78,7 @@ def test_a_killed_spare_is_replaced(box: Box) -> None:
         until(lambda: spares(box))
         (spare,) = spares(box)
         os.kill(spare, signal.SIGKILL)
-        until(lambda spare=spare: spares(box) not in ([], [spare]))  # type: ignore[misc]
+        until(lambda spare=spare: len(found := spares(box)) == 1 and found != [spare])  # type: ignore[misc]
     assert box.sh("echo again") == (0, "again\n")
 
 
@@ -136,6 +136,7 @@ def test_a_rehearsal_leaves_nothing_open() -> None:
     before = sorted(os.listdir("/proc/self/fd"))
     ahead.rehearse()
     monitor.rehearse()
+    execution.rehearse()
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
@@ -149,6 +150,44 @@ def test_an_init_made_ahead_becomes_the_command(box: Box) -> None:
         assert all(os.stat(f"/proc/{init}/ns/{kind}").st_ino != number for kind, number in own.items())
         box.runtime.start(identity)
         assert box.runtime.wait(identity, timeout_s=30) == 3
+
+
+def test_who_works_ahead_leaves_the_callers_processor_and_the_container_has_every_one(box: Box) -> None:
+    box.runtime.warm()
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(mine)})  # the thread that asks; the spawner is there already
+    try:
+        for _ in range(2):
+            init = announced(box)
+            until(lambda init=init: all(os.sched_getaffinity(pid) == (mine - {max(mine)} or mine) for pid in (init, *spares(box))))  # type: ignore[misc]
+            identity = box.create(spec_for(["/bin/sleep", "100"]))
+            state = box.runtime.state(identity)
+            assert state.pid == init
+            box.runtime.start(identity)
+            assert [os.sched_getaffinity(pid) for pid in (state.pid, state.monitor_pid)] == [mine, mine]
+            announced(box)
+            session = box.runtime.exec(identity, Process(args=("/bin/grep", "Cpus_allowed_list", "/proc/self/status"), env=ENV, cwd="/"))
+            assert session is not None
+            with session:
+                printed = b"".join(data for _stream, data in session).decode()
+            assert printed.split()[1] == Path(f"/proc/{state.monitor_pid}/status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def test_a_container_has_no_more_processors_than_who_asked_for_it(box: Box) -> None:
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        box.runtime.warm()
+        for _ in range(2):
+            announced(box)
+            identity = box.create(spec_for(["/bin/sleep", "100"]))
+            box.runtime.start(identity)
+            state = box.runtime.state(identity)
+            assert [os.sched_getaffinity(pid) for pid in (state.pid, state.monitor_pid)] == [{min(mine)}] * 2
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 def test_one_made_ahead_for_nothing_is_gone_after_a_second(box: Box) -> None:
