@@ -256,9 +256,11 @@ class LayerStore:
         return unpacked, size
 
     def _unpack(self, stream: Tee, directory: Path) -> Unpacked:
+        from notebook_containers.store.bounds import bounded
+
         with translated(directory):
             try:
-                return self.trees.unpack(stream, directory)
+                return self.trees.unpack(bounded(stream), directory)
             except DiskFull as err:  # the reader counts what the archive announces, and knows no store
                 raise DiskFull(f"{disk_full(errno.ENOSPC, str(directory)).message}; {err.message}", hint=HINT) from err
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from notebook_containers.errors import Corrupt, InvalidDocument, StoreError
+from notebook_containers.errors import Corrupt, InvalidArgument, InvalidDocument, StoreError
 from notebook_containers.oci.image import LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, Descriptor, Digest
 from notebook_containers.store.compression import uncompressed
 from notebook_containers.store.pump import Pump
@@ -124,6 +124,42 @@ def test_a_bomb_is_read_in_pieces() -> None:
         sizes = [len(piece) for piece in iter(lambda: stream.read(1 << 20), b"")]
     assert sum(sizes) == 1 << 26
     assert max(sizes) == 1 << 20
+
+
+@pytest.mark.parametrize("way", ["blob", "stream", "tar"])
+def test_a_bomb_is_cut_where_the_user_says(store: Store, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    data = header(b"f", data=bytes(4 << 20)) + END
+    packed = gzip.compress(data)
+    blob = Descriptor(media_type=LAYER_GZIP, digest=Digest.of(packed), size=len(packed))
+
+    def apply() -> None:
+        if way == "tar":
+            store.layers.apply(io.BytesIO(data))
+        elif way == "stream":
+            store.layers.apply_stream(io.BytesIO(packed), blob, expected=Digest.of(data))
+        else:
+            store.content.write(packed)
+            store.layers.apply_blob(blob, expected=Digest.of(data))
+
+    monkeypatch.setenv("NBC_MAX_LAYER", "3M")
+    with pytest.raises(InvalidDocument, match=r"^the layer is larger than the 3M that NBC_MAX_LAYER allows$") as caught:
+        apply()
+    assert "set NBC_MAX_LAYER higher" in caught.value.hint
+    assert store.layers.list() == []
+    assert os.listdir(store.root / "layers") == os.listdir(store.disk.staging) == []
+    assert [digest for digest, _size in store.content.list()] == ([blob.digest] if way == "blob" else [])
+    monkeypatch.setenv("NBC_MAX_LAYER", "5m")
+    apply()
+    assert [layer.size for layer in store.layers.list()] == [len(data)]
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "1.5g", "3 m", "\u0663m", "9" * 13])
+def test_a_bound_that_is_no_size_is_told(store: Store, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("NBC_MAX_LAYER", text)
+    with pytest.raises(InvalidArgument, match=r"NBC_MAX_LAYER is .*, which is no size") as caught:
+        store.layers.apply(io.BytesIO(DATA))
+    assert "512m" in caught.value.hint
+    assert store.layers.list() == []
 
 
 def test_a_missing_layer_is_named(store: Store) -> None:
