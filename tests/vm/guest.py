@@ -33,6 +33,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "runtime": ("tests/runtime/test_limits.py", "tests/runtime/test_spawner.py"),
     "engine": ("tests/engine/test_limits.py", "tests/vm/journey.py"),
+    "network": ("tests/registry/netem_journey.py",),
     "user": ("tests/vm/user_journey.py",),
     "manager": ("tests/vm/managed_journey.py",),
 }

@@ -26,7 +26,7 @@ KERNEL_VARIABLE = "NBC_VM_KERNEL"
 BUILT_IN = ("ext4", "nvme")  # so that the kernel mounts its root by itself, without an initial RAM disk
 MODULES = (
     *("overlay", "bfq", "veth", "bridge", "nf_tables", "nft_chain_nat", "nft_nat", "nft_masq", "nft_ct", "nft_reject_inet"),
-    *("nft_fib_inet", "nft_limit", "nf_conntrack", "nfnetlink"),
+    *("nft_fib_inet", "nft_limit", "nf_conntrack", "nfnetlink", "sch_netem"),
 )
 PACKAGES = ("pytest", "click", "pyroute2", "pyelftools", "pyyaml", "urllib3", "backports.zstd", "isal", "pytest-timeout", "jeepney")
 PROGRAMS = ("/bin/busybox", "/usr/bin/busybox", "/usr/lib/systemd/systemd", "/usr/bin/dbus-daemon")

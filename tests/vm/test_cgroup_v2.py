@@ -11,7 +11,7 @@ from tests.vm.guest import SUITES
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(machine.LONGEST_S + 200)]
 
-FEWEST = {"groups": 45, "runtime": 12, "engine": 13, "user": 5, "manager": 3}
+FEWEST = {"groups": 45, "runtime": 12, "engine": 13, "network": 5, "user": 5, "manager": 3}
 MAY_SKIP = "needs cgroup v1"
 
 
