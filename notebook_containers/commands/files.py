@@ -150,8 +150,12 @@ def _commit(container: str, name: str | None, *, author: str, change: tuple[str,
 
 
 def _import(file: str, name: str | None, *, change: tuple[str, ...], message: str, platform: str, quiet: bool) -> Result:
-    """Make an image of one layer from a tar archive: a file, or - for standard input."""
+    """Make an image of one layer from a tar archive: a file, an http or https address, or - for standard input."""
     here = face()
+    if file.lower().startswith(("http://", "https://")):
+        with here.transfer_view("import", name or file, quiet=quiet):
+            image = here.engine.images.import_image_from_url(file, name, changes=list(change), message=message, platform=platform)
+        return Given(value=image, text=str(image.id))
     with opened(here, file) as stream, here.transfer_view("import", name or file, quiet=quiet) as view:
         said = message or f"Imported from {file}"
         pieces = _counted(stream, view, file)

@@ -131,4 +131,4 @@ def target(repository: str | None, tag: str | None) -> list[Reference]:
         if tag:
             raise InvalidArgument(f"the tag {tag!r} has no repository", hint="write NAME:TAG")
         return []
-    return [Reference.parse(f"{repository}:{tag}" if tag else repository).tagged()]
+    return [Reference.parse(f"{repository}:{tag}" if tag else repository).new_tag()]

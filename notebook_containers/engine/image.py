@@ -122,7 +122,7 @@ class Image:
     def tag(self, repository: str, tag: str | None = None) -> None:
         """Give it one more name."""
         name = f"{repository}:{tag}" if tag else repository
-        reference = Reference.parse(name).tagged()
+        reference = Reference.parse(name).new_tag()
         self._parts.store.images.tag(self.record.id, reference)
         self._parts.emit_image("tag", self.record.id, reference.familiar())
         self.reload()

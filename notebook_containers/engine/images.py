@@ -165,7 +165,7 @@ class Images:
                 trusted=sources.trusted,
                 executor=RuntimeExecutor(parts=self._parts, networks=self._networks, note=_noting(tell), options=limits),
                 bases=BuildBases(self, tell),
-                tags=[Reference.parse(n).tagged() for n in names],
+                tags=[Reference.parse(n).new_tag() for n in names],
                 build_args=dict(buildargs or {}),
                 target=target,
                 platform=platform,
@@ -247,7 +247,7 @@ class Images:
 
     def tag(self, source: str, name: str) -> Image:
         """Give an image one more name, and what the name is here for other platforms with it."""
-        image, reference = self.get(source), Reference.parse(name).tagged()
+        image, reference = self.get(source), Reference.parse(name).new_tag()
         platforms = self._parts.store.images.variants(source)
         self._parts.store.images.tag(image.record.id, reference, like=Reference.parse(source) if platforms else None)
         self._parts.emit_image("tag", image.id, reference.familiar())
@@ -379,6 +379,23 @@ class Images:
             record = importing.import_tar(self._parts, stream, tags=tags, message=message, changes=changes, platform=platform)
         self._parts.emit_image("import", record.id, record.tags[0] if record.tags else record.id)
         return Image(self._parts, record)
+
+    def import_image_from_url(
+        self,
+        url: str,
+        repository: str | None = None,
+        tag: str | None = None,
+        *,
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> Image:
+        """Make an image as :meth:`import_image` of the archive at an http or https address; NotFound when it cannot be had."""
+        from notebook_containers.engine import commit, importing
+
+        commit.target(repository, tag)  # a wrong name is told before anything is fetched
+        with importing.fetched(self._parts, url) as file:
+            return self.import_image(file, repository, tag, message=message or f"Imported from {url}", changes=changes, platform=platform)
 
     def remove(self, image: str, *, force: bool = False, noprune: bool = False) -> Sequence[Mapping[str, str]]:
         """Take a name away, and the image with it when that was the last; returns Docker's ``Untagged``/``Deleted`` lines.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from notebook_containers.build.build import source_date_epoch
 from notebook_containers.engine.commit import apply_changes
 from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import rfc3339
+from notebook_containers.errors import BuildError, InvalidDocument, NotFound
 from notebook_containers.oci.image import ContainerConfig, History, ImageConfig
 from notebook_containers.oci.platforms import host_platform, parse_platform
 from notebook_containers.oci.reference import Reference
@@ -28,7 +30,11 @@ def import_tar(
     target, epoch = parse_platform(platform) if platform else host_platform(), source_date_epoch()
     created = rfc3339(time.time() if epoch is None else epoch)
     with parts.store.lease():
-        layer = parts.store.layers.apply(stream)
+        try:
+            layer = parts.store.layers.apply(stream)
+        except InvalidDocument as err:
+            err.hint = err.hint or "give a tar archive of a file system, whole"
+            raise
         image = ImageConfig(
             created=created,
             architecture=target.architecture,
@@ -38,3 +44,16 @@ def import_tar(
             history=(History(created=created, comment=message),),
         )
         return parts.store.images.put(image, [layer], tags=tags)
+
+
+@contextmanager
+def fetched(parts: Parts, url: str) -> Iterator[BinaryIO]:
+    """Yield what is at an http or https address, as a file of the store that goes at the end; NotFound when it cannot be had."""
+    from notebook_containers.build.fetching import Fetching
+
+    fetching = Fetching(parts.store, trusted=True, variables={}, check=lambda: None)
+    try:
+        with parts.store.lease(), fetching.download(url) as (path, _said), open(path, "rb") as file:
+            yield file
+    except BuildError as err:
+        raise NotFound(err.message, hint=err.hint) from err

@@ -40,6 +40,7 @@ from notebook_containers.store.images import ImageRecord, parse_config, parse_ma
 _REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
 _MAX_DEPTH = 2
+_DAMAGED = "make or fetch it again"
 _LAYER_KINDS = {"gzip": LAYER_GZIP, "zstd": LAYER_ZSTD, "": LAYER_TAR}
 
 
@@ -76,10 +77,12 @@ def _kept(parts: Parts, work: Callable[[], list[ImageRecord]]) -> list[ImageReco
     try:
         with parts.store.lease():
             return work()
-    except BaseException:
+    except BaseException as err:
         from notebook_containers.store.collect import collect
 
         collect(parts.store)
+        if isinstance(err, InvalidDocument | Corrupt):
+            err.hint = err.hint or _DAMAGED
         raise
 
 
@@ -164,7 +167,10 @@ class _Loader:
     def _groups(self) -> Mapping[str, Sequence[Descriptor]]:
         """Return the archive's entries by name; several of one name are platforms."""
         groups: dict[str, list[Descriptor]] = {}
-        for number, descriptor in enumerate(Index.from_json(untrusted_json(self._read("index.json"), what="index.json")).manifests):
+        offered = Index.from_json(untrusted_json(self._read("index.json"), what="index.json")).manifests
+        if not offered:
+            raise InvalidDocument("the archive holds no image: its index.json names none")
+        for number, descriptor in enumerate(offered):
             marks = descriptor.annotations
             groups.setdefault(marks.get(_IMAGE_NAME) or marks.get(_REF_NAME, "") or f" {number}", []).append(descriptor)
         return groups

@@ -18,6 +18,27 @@ _MACHINES = {
 }
 _ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd"})
+_ARCHITECTURES = frozenset(
+    {
+        *(
+            "386",
+            "amd64",
+            "arm",
+            "armbe",
+            "arm64",
+            "arm64be",
+            "loong64",
+            "mips",
+            "mipsle",
+            "mips64",
+            "mips64le",
+            "mips64p32",
+            "mips64p32le",
+        ),
+        *("ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm"),
+    }
+)
+"""Go's names (GOARCH), which the image specification takes."""
 _DEFAULT_VARIANTS = {("arm64", "v8"), ("amd64", "v1")}
 _LONGEST = 64
 
@@ -41,6 +62,7 @@ def parse_platform(text: str) -> Platform:
         not 1 <= len(parts) <= 3
         or not all(p.replace("_", "").replace("-", "").replace(".", "").isalnum() for p in parts)
         or len(text) > _LONGEST
+        or (len(parts) == 1 and parts[0] not in {*_SYSTEMS, *_ALIASES, *_ARCHITECTURES, host_platform().architecture})
     ):
         raise InvalidArgument(f"{text[:_LONGEST]!r} is no platform", hint="write os/architecture[/variant], as linux/arm64 or linux/arm/v7")
     host = host_platform()

@@ -71,6 +71,13 @@ class Reference:
         """Return the same name with ``default`` as its tag when it has neither tag nor digest."""
         return self if self.tag or self.digest else replace(self, tag=default)
 
+    def new_tag(self) -> Self:
+        """Return the name that something is to get, as :meth:`tagged`; InvalidReference for one with a digest, which nobody can choose."""
+        if self.digest:
+            bare = self.familiar().partition("@")[0]
+            raise InvalidReference(f"{self.familiar()!r} cannot be given: a digest follows from the bytes", hint=f"leave it out: {bare}")
+        return self.tagged()
+
     def __str__(self) -> str:
         """The full canonical text."""
         tag = f":{self.tag}" if self.tag else ""

@@ -45,7 +45,7 @@ class ManifestLists:
 
     def create(self, name: Reference, images: Sequence[Reference], *, amend: bool = False) -> ManifestList:
         """Make a list of images that are in their registry; Conflict when there is one of the name, unless ``amend`` adds to it."""
-        name = name.tagged()
+        name = name.new_tag()
         old = self._read(name)
         if old is not None and not amend:
             raise Conflict(
