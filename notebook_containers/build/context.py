@@ -22,6 +22,7 @@ from notebook_containers.build.patterns import Automaton
 from notebook_containers.errors import InvalidArgument, InvalidDocument, NotFound
 from notebook_containers.lean import dataclass, replace
 from notebook_containers.linux.paths import SafeRoot
+from notebook_containers.store.held import Ready
 from notebook_containers.store.known_digests import KnownDigests
 
 MAGIC = "*?["
@@ -77,6 +78,7 @@ class Context:
     def close(self) -> None:
         """Remember what was read and close the descriptor; may be called twice."""
         self._digests.remember()
+        self._digests.close()
         self.root.close()
 
     def __enter__(self) -> Self:
@@ -100,6 +102,10 @@ class Context:
     def digest(self, source: Source) -> TreeDigest:
         """Return the digest of a source and all below it; raises OSError for what cannot be read."""
         return self._digests.tree(source.real)
+
+    def ready(self, source: Source, tree: TreeDigest) -> Ready:
+        """Return the contents of a source that were read when ``tree`` was made, and are held."""
+        return self._digests.ready(source.real, tree)
 
     def missing(self, pattern: str) -> tuple[str, str]:
         """Say in words why a source word means nothing, and what may have been meant: (message, hint)."""

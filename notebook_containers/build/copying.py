@@ -98,7 +98,7 @@ class Copying:
             else:
                 yield CopyTree(
                     source=root, path=source.path, destination=place, uid=owner[0] or 0, gid=owner[1] or 0,
-                    mode=self._copy.mode, skip=piece.tree.skipped,
+                    mode=self._copy.mode, skip=piece.tree.skipped, ready=piece.context.ready(source, piece.tree),
                 )  # fmt: skip
 
         for fetched in taken.fetched:

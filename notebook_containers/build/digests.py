@@ -12,6 +12,8 @@ from notebook_containers.build.ignore import IgnoreRules
 from notebook_containers.build.patterns import State
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
+from notebook_containers.store import attributes
+from notebook_containers.store.held import Held, Piece, Ready
 from notebook_containers.store.known_digests import Known, KnownDigests, Signature
 
 _CHUNK = 1024 * 1024
@@ -46,11 +48,12 @@ class FileDigests:
     """Walks and hashes below one root; remembers each file's digest with its device, inode, size, mtime and ctime.
 
     The kernel sets ctime itself, so an edit that puts size and mtime back is still seen. ``memory`` is what earlier builds knew about
-    the directory ``name``; :meth:`remember` adds to it.
+    the directory ``name``; :meth:`remember` adds to it. What is read is also held, so that a copy need not read it again; close it.
     """
 
     def __init__(self, root: SafeRoot, rules: IgnoreRules, *, memory: KnownDigests | None = None, name: str = "") -> None:
         self._root, self._rules, self._memory, self._name = root, rules, memory, name
+        self._held = Held()
         self._known: Known = memory.read(name) if memory is not None else {}
         self._counted = _Counted()
 
@@ -61,9 +64,17 @@ class FileDigests:
         settled = time.time_ns() - _SETTLED_NS
         self._memory.write(self._name, {path: known for path, known in self._known.items() if known[0][4] < settled})
 
+    def close(self) -> None:
+        """Let go of what is held."""
+        self._held.close()
+
+    def ready(self, path: str, tree: TreeDigest) -> Ready:
+        """Return the contents of a tree's files that are held, those with the digests that the tree has."""
+        return self._held.ready(path, {entry.path: entry.value for entry in tree.entries if entry.kind == "f"})
+
     def tree(self, path: str) -> TreeDigest:
         """Return the digest of ``path`` and all below it; paths in it are relative to ``path``."""
-        walk = _Walk(self._rules, self._known, self._counted)
+        walk = _Walk(self._rules, self._known, self._counted, self._held)
         with self._root.parent(path) if path else _Here(self._root) as (fd, name):
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
@@ -106,8 +117,8 @@ class _Here:
 class _Walk:
     """One pass; ``entries`` in the order of names, a directory before what is in it."""
 
-    def __init__(self, rules: IgnoreRules, known: Known, counted: _Counted) -> None:
-        self.rules, self.known, self.counted = rules, known, counted
+    def __init__(self, rules: IgnoreRules, known: Known, counted: _Counted, held: Held) -> None:
+        self.rules, self.known, self.counted, self.held = rules, known, counted, held
         self.checked = bool(rules.rules)
         self.entries: list[Entry] = []
         self.skipped: list[str] = []
@@ -160,14 +171,27 @@ class _Walk:
         file = os.open(name, _OPEN, dir_fd=fd)
         try:
             before = os.fstat(file)
-            digest = hashlib.sha256()
-            while piece := os.read(file, _CHUNK):
-                digest.update(piece)
+            value = self._read(file, path, before)
         finally:
             os.close(file)
-        value = digest.hexdigest()
         self.counted.files += 1
         self.known[path] = (_signature(before), value)
+        return value
+
+    def _read(self, file: int, path: str, before: os.stat_result) -> str:
+        digest = hashlib.sha256()
+        parts = list[bytes]()
+        holding = self.held.room(path, before.st_size)
+        while piece := os.read(file, _CHUNK):
+            digest.update(piece)
+            if holding:
+                parts.append(piece)
+        value = digest.hexdigest()
+        if holding:
+            names = attributes.names(file)
+            xattrs = attributes.read(file, names) if names else {}
+            content = parts[0] if len(parts) == 1 else b"".join(parts)
+            self.held.keep(path, Piece(content=content, mode=before.st_mode, mtime_ns=before.st_mtime_ns, digest=value, xattrs=xattrs))
         return value
 
 

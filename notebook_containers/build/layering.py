@@ -55,6 +55,6 @@ def context_layer(store: Store, context: Context, source: Source, tree: TreeDige
         return found[0]
     copy = CopyTree(
         source=HostDirectory(path=Path(context.path)), path=source.path, destination=f"/{at}", uid=0, gid=0, mode=None,
-        skip=tree.skipped,
+        skip=tree.skipped, ready=context.ready(source, tree),
     )  # fmt: skip
     return keep(store, key, [copy], {"created": "1970-01-01T00:00:00Z", "seconds": 0}, epoch=0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 from notebook_containers.errors import InvalidArgument, NotFound
 from notebook_containers.lean import dataclass
 from notebook_containers.linux.paths import SafeRoot
 from notebook_containers.store import attributes, modes
+from notebook_containers.store.held import Piece, Ready
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,19 +32,26 @@ class Ownership:
     devices: bool
 
 
-def copy_tree(source: tuple[SafeRoot, str], target: tuple[SafeRoot, str], ownership: Ownership, *, skip: Collection[str] = ()) -> None:
+def copy_tree(
+    source: tuple[SafeRoot, str], target: tuple[SafeRoot, str], ownership: Ownership, *, skip: Collection[str] = (),
+    ready: Ready | None = None,
+) -> None:  # fmt: skip
     """Copy as :class:`.operations.CopyTree` says. NotFound when the source is missing; InvalidArgument when a file and a directory meet."""
     (root, path), (target_root, destination) = source, target
+    copier = _Copier(target_root, ownership, frozenset(skip), ready or {})
+    name = path.rstrip("/").rpartition("/")[2]
+    if ready and "" in ready:
+        copier.one_held(ready[""], name, destination)
+        return
     try:
         fd = root.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except (FileNotFoundError, NotADirectoryError) as err:
         raise NotFound(f"{path} is not there") from err
     try:
-        copier = _Copier(target_root, ownership, frozenset(skip))
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             copier.contents(fd, destination)
         else:
-            copier.one_file(fd, path.rstrip("/").rpartition("/")[2], destination)
+            copier.one_file(fd, name, destination)
     finally:
         os.close(fd)
 
@@ -74,8 +83,9 @@ def file_target(root: SafeRoot, destination: str, name: str) -> str:
 
 
 class _Copier:
-    def __init__(self, target: SafeRoot, ownership: Ownership, skip: frozenset[str]) -> None:
+    def __init__(self, target: SafeRoot, ownership: Ownership, skip: frozenset[str], ready: Ready) -> None:
         self._target, self._ownership, self._skip = target, ownership, skip
+        self._ready = ready
         owner = (ownership.uid or 0, ownership.gid or 0)
         self._made_owner = (0, 0) if ownership.single_id else owner
 
@@ -83,10 +93,19 @@ class _Copier:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidArgument(f"{name} is neither a file nor a directory")
+        with self._place(name, destination) as (parent, last):
+            self._file(fd, status, parent, last)
+
+    def one_held(self, piece: Piece, name: str, destination: str) -> None:
+        with self._place(name, destination) as (parent, last):
+            self._held(piece, parent, last)
+
+    @contextmanager
+    def _place(self, name: str, destination: str) -> Iterator[tuple[int, str]]:
         path = file_target(self._target, destination, name)
         make_directories(self._target, path.rpartition("/")[0], owner=self._made_owner)
-        with self._target.parent(path) as (parent, last):
-            self._file(fd, status, parent, last)
+        with self._target.parent(path) as place:
+            yield place
 
     def contents(self, fd: int, destination: str) -> None:
         make_directories(self._target, destination, owner=self._made_owner)
@@ -121,7 +140,10 @@ class _Copier:
                 name = entry.name
                 if self._skip and prefix + name in self._skip:
                     continue
-                if entry.is_file(follow_symlinks=False):
+                piece = self._ready.get(prefix + name) if self._ready else None
+                if piece is not None:
+                    self._held(piece, to_fd, name)
+                elif entry.is_file(follow_symlinks=False):
                     fd = os.open(name, _READ, dir_fd=from_fd)
                     try:
                         status = os.fstat(fd)
@@ -139,15 +161,20 @@ class _Copier:
         return directories
 
     def _file(self, source: int, status: os.stat_result, parent: int, name: str) -> None:
-        try:
-            fd = os.open(name, _NEW, 0o600, dir_fd=parent)
-        except FileExistsError:
-            _make_room(parent, name)
-            fd = os.open(name, _NEW, 0o600, dir_fd=parent)
+        fd = _create(parent, name)
         try:
             _copy_bytes(source, fd, status.st_size)
             self._finish(source, fd, status)
             os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        finally:
+            os.close(fd)
+
+    def _held(self, piece: Piece, parent: int, name: str) -> None:
+        fd = _create(parent, name)
+        try:
+            _write(fd, piece.content)
+            self._give(fd, (self._ownership.uid or 0, self._ownership.gid or 0), piece.mode, piece.xattrs)
+            os.utime(fd, ns=(piece.mtime_ns, piece.mtime_ns))
         finally:
             os.close(fd)
 
@@ -157,24 +184,26 @@ class _Copier:
             return 0, 0
         return (status.st_uid if own.uid is None else own.uid, status.st_gid if own.gid is None else own.gid)
 
-    def _mode(self, status: os.stat_result) -> int:
-        mode = self._ownership.mode
-        if isinstance(mode, str):
-            return modes.change(mode, status.st_mode)
-        return stat.S_IMODE(status.st_mode) if mode is None else mode
+    def _mode(self, mode: int) -> int:
+        wanted = self._ownership.mode
+        if isinstance(wanted, str):
+            return modes.change(wanted, mode)
+        return stat.S_IMODE(mode) if wanted is None else wanted
 
     def _finish(self, source: int, fd: int, status: os.stat_result) -> None:
-        owner = self._owner(status)
-        if owner != (0, 0):
+        names = attributes.names(source)
+        self._give(fd, self._owner(status), status.st_mode, attributes.read(source, names) if names else {})
+
+    def _give(self, fd: int, owner: tuple[int, int], mode: int, xattrs: Mapping[str, bytes]) -> None:
+        if owner != (0, 0) and not self._ownership.single_id:
             os.fchown(fd, *owner)
-        os.fchmod(fd, self._mode(status))
-        if names := attributes.names(source):
-            for key, value in attributes.read(source, names).items():
-                try:
-                    os.setxattr(fd, key, value)
-                except OSError as err:
-                    if err.errno not in (errno.ENOTSUP, errno.EPERM):
-                        raise
+        os.fchmod(fd, self._mode(mode))
+        for key, value in xattrs.items():
+            try:
+                os.setxattr(fd, key, value)
+            except OSError as err:
+                if err.errno not in (errno.ENOTSUP, errno.EPERM):
+                    raise
 
     def _make_directory(self, from_fd: int, to_fd: int, name: str) -> bool:
         try:
@@ -219,7 +248,7 @@ class _Copier:
             except FileExistsError:
                 _make_room(to_fd, name)
                 os.mknod(name, status.st_mode, status.st_rdev, dir_fd=to_fd)
-            os.chmod(name, self._mode(status), dir_fd=to_fd)
+            os.chmod(name, self._mode(status.st_mode), dir_fd=to_fd)
         else:
             return  # sockets, and devices of this machine
         if (owner := self._owner(status)) != (0, 0):
@@ -234,6 +263,15 @@ class _Copier:
             os.close(fd)
 
 
+def _create(parent: int, name: str) -> int:
+    """Make a file, in place of what has its name, and return it open for writing."""
+    try:
+        return os.open(name, _NEW, 0o600, dir_fd=parent)
+    except FileExistsError:
+        _make_room(parent, name)
+        return os.open(name, _NEW, 0o600, dir_fd=parent)
+
+
 def _make_room(parent: int, name: str) -> None:
     try:
         os.unlink(name, dir_fd=parent)
@@ -245,11 +283,15 @@ def _copy_bytes(source: int, target: int, size: int) -> None:
     if size > _SMALL and _copy_in_kernel(source, target, size):
         return
     while piece := os.read(source, _SMALL):
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(target, view) :]
+        _write(target, piece)
         if len(piece) < _SMALL and size < _SMALL:
             return
+
+
+def _write(target: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view) :]
 
 
 def _copy_in_kernel(source: int, target: int, size: int) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from notebook_containers.errors import DiskFull, Error, InvalidArgument, NotFound, StoreError, Unsupported
 from notebook_containers.linux.paths import SafeRoot
@@ -43,14 +44,21 @@ def perform(target: Stack, operations: Sequence[Operation], view: ViewOf, *, sin
     What was done before an error stays: the caller throws the snapshot away.
     """
     editor = _Editor(view, single_id=single_id, userxattr=userxattr)
-    with explained("the snapshot"), mounted(target, userxattr=userxattr) as fd:
-        root = SafeRoot(os.dup(fd), follow=True)
-        try:
-            for operation in operations:
-                with explained(getattr(operation, "destination", "") or getattr(operation, "path", "")):
+    left: CopyTree | None = None
+    with explained("the snapshot"), mounted(target, userxattr=userxattr) as fd, SafeRoot(os.dup(fd), follow=True) as root:
+        for number, operation in enumerate(operations, start=1):
+            with _named(operation):
+                if number == len(operations) and target.lowers and isinstance(operation, CopyTree) and editor.prepare(root, operation):
+                    left = operation
+                else:
                     editor.one(root, operation)
-        finally:
-            root.close()
+    if left is not None and target.upper is not None:
+        with _named(left), SafeRoot.at(target.upper) as upper:
+            editor.one(upper, left)
+
+
+def _named(operation: Operation) -> AbstractContextManager[None]:
+    return explained(getattr(operation, "destination", "") or getattr(operation, "path", ""))
 
 
 @contextmanager
@@ -77,6 +85,21 @@ def _explain(err: OSError, what: str) -> Error:
     return StoreError(f"cannot write {where}: {reason}")
 
 
+def _has_entries(operation: CopyTree) -> bool:
+    """Say whether the source is a directory with something in it."""
+    assert isinstance(operation.source, HostDirectory)
+    with SafeRoot.at(operation.source.path, follow=True) as source:
+        try:
+            fd = source.open(operation.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:  # told when it is copied
+            return False
+        try:
+            with os.scandir(fd) as entries:
+                return any(entry.name not in operation.skip for entry in entries)
+        finally:
+            os.close(fd)
+
+
 class _Editor:
     def __init__(self, view: ViewOf, *, single_id: bool, userxattr: bool) -> None:
         self._view, self._single_id, self._userxattr = view, single_id, userxattr
@@ -89,10 +112,35 @@ class _Editor:
         elif isinstance(operation, CopyTree):
             with self._source(operation.source) as source:
                 paths = (source, operation.path), (root, operation.destination)
-                copy_tree(*paths, self._ownership(operation), skip=operation.skip)
+                copy_tree(*paths, self._ownership(operation), skip=operation.skip, ready=operation.ready)
         else:
             with self._source(operation.source) as source:
                 self._extract(root, source, operation)
+
+    def prepare(self, root: SafeRoot, operation: CopyTree) -> bool:
+        """Make the directory that a copy from the host fills, and say whether it is empty: then the upper directory itself can be filled.
+
+        A file made through overlayfs costs nearly twice as much as one made beside it (measured on ext4). Not while the overlay is mounted.
+        """
+        if not isinstance(operation.source, HostDirectory) or not _has_entries(operation):
+            return False
+        make_directories(root, operation.destination, owner=self._owner(operation.uid or 0, operation.gid or 0))
+        with SafeRoot(os.dup(root.fd)) as strict:  # it must be where its name says in the upper directory too
+            try:
+                fd = strict.open(operation.destination, os.O_RDONLY | os.O_DIRECTORY)
+            except (NotADirectoryError, FileNotFoundError):
+                return False
+            except OSError as err:
+                if err.errno != errno.ELOOP:
+                    raise
+                return False
+            try:
+                if os.listdir(fd):
+                    return False
+                os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode))  # the kernel copies it up
+            finally:
+                os.close(fd)
+        return True
 
     def _owner(self, uid: int, gid: int) -> tuple[int, int]:
         return (0, 0) if self._single_id else (uid, gid)

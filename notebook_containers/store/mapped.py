@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -24,7 +24,7 @@ from notebook_containers.linux.idmaps import IdMaps
 from notebook_containers.oci.documents import JSON
 from notebook_containers.store.changes import Change
 from notebook_containers.store.edit import ViewOf
-from notebook_containers.store.operations import LayersView, Operation, to_json
+from notebook_containers.store.operations import CopyTree, LayersView, Operation, to_json
 from notebook_containers.store.overlay import Stack
 from notebook_containers.store.tar_reader import Readable
 from notebook_containers.store.trees import Attributes, LocalTrees, Packed, PackRequest
@@ -153,7 +153,8 @@ class MappedTrees:
             "views": [[list(layers), _stack(view(layers))] for layers in views],
             "operations": [to_json(operation) for operation in operations],
         }
-        self._ask(request)
+        contents = [piece.content for o in operations if isinstance(o, CopyTree) for piece in o.ready.values()]
+        self._ask(request, feed=(lambda fd: _fill(contents, fd)) if contents else None)
 
     def remove(self, path: Path) -> None:
         """Delete a tree."""
@@ -291,7 +292,11 @@ def _move_bytes(fd: int, feed: Feed | None, drain: Callable[[bytes], object] | N
 
 
 def _pour(stream: Readable, fd: int) -> None:
-    while piece := stream.read(_PIECE):
+    _fill(iter(lambda: stream.read(_PIECE), b""), fd)
+
+
+def _fill(pieces: Iterable[bytes], fd: int) -> None:
+    for piece in pieces:
         view = memoryview(piece)
         while view:
             view = view[os.write(fd, view) :]

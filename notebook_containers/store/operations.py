@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.image import Digest
+from notebook_containers.store import held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class CopyTree:
     name when that is a directory or ends in ``/``; it takes the place of a file or link there. A link named as source is followed;
     links inside are copied. Modes, times and attributes are kept; the owner is root from the host and kept from layers, unless
     ``uid``/``gid`` are given; ``mode`` (a number, or words as chmod's) is for everything but links.
-    ``skip``: paths relative to ``path``, left out with all below.
+    ``skip``: paths relative to ``path``, left out with all below. ``ready``: contents that were read before; such a file is not opened.
     """
 
     source: Source
@@ -55,6 +56,7 @@ class CopyTree:
     gid: int | None = None
     mode: int | str | None = None
     skip: frozenset[str] = field(default_factory=frozenset)
+    ready: held.Ready = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +100,17 @@ def to_json(operation: Operation) -> dict[str, object]:
             value = {"directory": str(value.path)}
         elif isinstance(value, LayersView):
             value = {"layers": list(value.layers)}
+        elif name == "ready":
+            value = held.to_json(value)
         result[name] = value
     return result
 
 
-def from_json(data: dict[str, object]) -> Operation:
-    """Return the operation of :func:`to_json`'s members, which must be ours (nothing is checked)."""
+def from_json(data: dict[str, object], contents: int = -1) -> Operation:
+    """Return the operation of :func:`to_json`'s members, which must be ours (nothing is checked).
+
+    ``contents`` is a descriptor that gives the contents of what is ready, operation after operation.
+    """
     values = dict(data)
     cls = _KINDS[str(values.pop("kind"))]
     if isinstance(values.get("data"), str):
@@ -113,4 +120,6 @@ def from_json(data: dict[str, object]) -> Operation:
     if isinstance(source := values.get("source"), dict):
         directory = "directory" in source
         values["source"] = HostDirectory(path=Path(source["directory"])) if directory else LayersView(layers=tuple(source["layers"]))
+    if isinstance(ready := values.get("ready"), list):
+        values["ready"] = held.from_json(ready, contents)
     return cls(**values)  # type: ignore[arg-type]

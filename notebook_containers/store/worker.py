@@ -170,7 +170,8 @@ class _Desk:
 
         target = request["target"]
         assert isinstance(target, dict)
-        perform(_stack(target), [from_json(order) for order in orders], view, single_id=self._single_id, userxattr=True)
+        contents = self._fds[0] if self._fds else -1
+        perform(_stack(target), [from_json(order, contents) for order in orders], view, single_id=self._single_id, userxattr=True)
 
 
 class _Pipe:

@@ -19,6 +19,7 @@ from notebook_containers.linux import idmaps
 from notebook_containers.oci.image import Digest
 from notebook_containers.store import mapped
 from notebook_containers.store.edit import CopyTree, ExtractTar, HostDirectory, LayersView, MakeDirectory, Operation, WriteFile
+from notebook_containers.store.held import Piece
 from notebook_containers.store.operations import from_json, to_json
 from notebook_containers.store.overlay import Stack
 from notebook_containers.store.store import Store
@@ -263,6 +264,17 @@ def test_operations_survive_json(desk: Desk) -> None:
         ExtractTar(source=desk.source, path="p", destination="/d", gid=4),
     ]
     assert [from_json(json.loads(json.dumps(to_json(operation)))) for operation in operations] == operations
+
+
+def test_what_is_ready_survives_json_with_its_contents_beside_it(desk: Desk, tmp_path: Path) -> None:
+    pieces = {
+        "odd\udcff": Piece(content=b"\0\xff" * 70_000, mode=0o100640, mtime_ns=-1, xattrs={"user.a": b"\xff"}),
+        "": Piece(content=b"", mode=0o100644, mtime_ns=2),
+    }
+    operation = CopyTree(source=desk.source, path="p", destination="/c", ready=pieces)
+    (tmp_path / "contents").write_bytes(b"".join(piece.content for piece in pieces.values()))
+    with open(tmp_path / "contents", "rb") as contents:
+        assert from_json(json.loads(json.dumps(to_json(operation))), contents.fileno()) == operation
 
 
 # an ordinary user
