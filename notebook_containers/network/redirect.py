@@ -8,6 +8,7 @@ from this one to another address of its own) never gets to it. The rules are a t
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,6 +76,32 @@ def forget(address: str, ports: Sequence[Port]) -> int:
     """
     known = {(conntrack.PROTOCOLS[port.protocol], port.host_port, port.container_port) for port in ports}
     return conntrack.forget(lambda flow: flow.server == address and (flow.protocol, flow.port, flow.server_port) in known)
+
+
+def forget_unled(address: str, ports: Sequence[Port]) -> int:
+    """Forget the udp flows to the ports that are not led to the container, and return how many; raises OSError.
+
+    They began before the port was redirected. The kernel asks the rules once for a flow: a client that does not pause would stay outside.
+    """
+    led = {port.host_port: port for port in ports if port.protocol == "udp"}
+
+    def unled(flow: conntrack.Flow) -> bool:
+        port = led.get(flow.port) if flow.protocol == conntrack.PROTOCOLS["udp"] and flow.server != address else None
+        return port is not None and _meant(flow.address, port.host_ip)
+
+    return conntrack.forget(unled) if led else 0
+
+
+def _meant(address: str, host_ip: str) -> bool:
+    """Whether packets to ``address`` are for the port: loopback's never are, nor are those that this machine only passes on."""
+    if address.startswith("127.") or host_ip not in ("0.0.0.0", address):  # noqa: S104  # compared, not bound
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))  # which an address of this machine allows
+        except OSError:
+            return False
+        return True
 
 
 def forget_mappings(address: str, mappings: Sequence[PortMapping]) -> int:

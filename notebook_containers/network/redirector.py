@@ -31,6 +31,7 @@ def main(text: str) -> None:
         _keep_one_right()
         netfilter = NetlinkSocket(NETLINK_NETFILTER)
         _make(netfilter, f"notebook_containers_ports_{os.getpid()}", plan["address"], ports)
+        redirect.forget_unled(plan["address"], ports)
     except OSError as err:
         sys.stdout.write(f"failed {err.strerror or err}\n")
         return

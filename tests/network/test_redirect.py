@@ -132,6 +132,22 @@ def test_net13_a_udp_flow_does_not_outlive_its_port(lan: Place, place: Make) -> 
             assert [flow.server for flow in conntrack.flows() if flow.port == 5300] == [there]
 
 
+def test_net13_a_client_that_went_on_sending_meets_the_new_container(lan: Place, place: Make) -> None:
+    """What it sent while nobody had the port is remembered by the kernel as meant for this machine."""
+    there = joined(place())
+    client = lan.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    client.settimeout(10)
+    client.bind(("198.51.100.2", 5353))
+    with client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("0.0.0.0", 5300))
+        client.sendto(b"lost", (HOST, 5300))
+        settled(lambda: bool([flow for flow in conntrack.flows() if flow.port == 5300]))
+        with redirected(there, "0.0.0.0:5300:53/udp"):
+            client.sendto(b"two", (HOST, 5300))
+            settled(lambda: bool([flow for flow in conntrack.flows() if flow.port == 5300]))
+            assert [flow.server for flow in conntrack.flows() if flow.port == 5300] == [there]
+
+
 def test_a_thousand_ports_are_one_transaction(lan: Place, place: Make) -> None:
     container = place()
     address = joined(container)
