@@ -125,7 +125,9 @@ def _one(values: Sequence[object], what: str) -> str:
 def _aux(values: Sequence[object]) -> dict[str, str]:
     found: dict[str, str] = {}
     for value in values:
-        for name, address in value.items() if isinstance(value, Mapping) else ():
+        for name, address in (value if isinstance(value, Mapping) else {str(value): ""}).items():
+            if not address:
+                raise InvalidArgument(f"--aux-address {name!r} has no address", hint="write NAME=ADDRESS, as printer=10.1.2.9")
             found[str(name)] = str(address)
     return found
 

@@ -173,6 +173,9 @@ class Networks(Endpoints):
         from notebook_containers.engine import connecting
 
         found = self.get(network)
+        if found.name in BUILT_IN and found.name != DEFAULT:
+            words = f"network {found.name} is entered when a container is made"
+            raise Conflict(words, hint=f"make another one: nbc run --network {found.name}")
         wanted = attachment(
             found.name,
             {

@@ -222,7 +222,8 @@ def _listener(way: _Way) -> Hop:
     if here:
         detail = f"{here[0].program or 'a program'} listens on {here[0].address} only, which others do not reach: make it listen on 0.0.0.0"
         return Hop(hop="listener", where=name, passes=way.connected, detail=detail)
-    others = ", ".join(dict.fromkeys(f"{listener.port} ({listener.program or '?'})" for listener in found)) or "nothing"
+    theirs = [listener for listener in found if listener.address != names.RESOLVER]
+    others = ", ".join(dict.fromkeys(f"{listener.port} ({listener.program or '?'})" for listener in theirs)) or "nothing"
     detail = f"nothing listens on port {way.port}/{way.protocol}; what listens: {others}"
     return Hop(hop="listener", where=name, passes=way.connected, detail=detail)
 

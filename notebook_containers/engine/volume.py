@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -114,21 +115,21 @@ class Volume:
             return 0
         return tree_bytes(self.path, closed=self._parts.store.trees.usage)
 
-    def read(self, path: str, *, max_bytes: int = _MOST) -> bytes:
+    def read(self, path: str | os.PathLike[str], *, max_bytes: int = _MOST) -> bytes:
         """Return the bytes of a regular file; NotFound when there is none, InvalidArgument for anything else or a longer file."""
         self.ready()
         try:
-            return self._parts.store.trees.read_live(self.path, path, max_bytes)
+            return self._parts.store.trees.read_live(self.path, os.fspath(path), max_bytes)
         except OSError as err:
-            raise self._explained(err, path) from err
+            raise self._explained(err, os.fspath(path)) from err
 
-    def names(self, path: str = "/") -> Sequence[str]:
+    def names(self, path: str | os.PathLike[str] = "/") -> Sequence[str]:
         """Return the names in a directory of it, sorted; NotFound when there is no such directory."""
         self.ready()
         try:
-            return self._parts.store.trees.names_live(self.path, path)
+            return self._parts.store.trees.names_live(self.path, os.fspath(path))
         except OSError as err:
-            raise self._explained(err, path) from err
+            raise self._explained(err, os.fspath(path)) from err
 
     def _explained(self, err: OSError, path: str) -> Error:
         reason = (err.strerror or str(err)).rpartition(": ")[2].lower()
@@ -139,13 +140,13 @@ class Volume:
             return NotFound(f"there is no {path} in volume {self.name}", hint=f"it has: {near}" if near else "it is empty")
         return InvalidArgument(f"{path} in volume {self.name} cannot be read: {reason}")
 
-    def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
+    def write(self, path: str | os.PathLike[str], data: bytes, *, mode: int = 0o644) -> None:
         """Put a file of root's there, with missing directories; what stood under the name is replaced, a link is not followed."""
         from notebook_containers.store.operations import WriteFile
         from notebook_containers.store.overlay import Stack
 
         self.ready()
-        self._parts.store.trees.edit(Stack(lowers=(), upper=self.path), [WriteFile(path=path, data=data, mode=mode)], _no_layers)
+        self._parts.store.trees.edit(Stack(lowers=(), upper=self.path), [WriteFile(path=os.fspath(path), data=data, mode=mode)], _no_layers)
 
     def export(self) -> Iterator[bytes]:
         """Return all its files as a tar stream with the owners they have inside; nothing outside is in it, whatever links there are."""

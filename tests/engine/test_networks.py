@@ -108,6 +108,8 @@ def test_every_option_of_a_network_is_kept_and_shown(engine: Engine) -> None:
         ({"Subnet": ["10.9.0.0/24", "10.8.0.0/24"]}, "one subnet"),
         ({"Subnet": "127.0.0.0/24"}, "cannot hold containers"),
         ({"Subnets": "10.9.0.0/24"}, "not understood"),
+        ({"Subnet": "10.9.0.0/24", "AuxiliaryAddresses": {"printer": ""}}, "'printer' has no address"),
+        ({"Subnet": "10.9.0.0/24", "AuxiliaryAddresses": "printer"}, "'printer' has no address"),
     ],
 )
 def test_options_that_contradict_are_refused_and_nothing_is_made(engine: Engine, pool: dict[str, object], words: str) -> None:
@@ -183,6 +185,9 @@ def test_who_has_no_network_of_its_own_cannot_join(engine: Engine, web: str) -> 
     container = sleeping(engine, "none")
     with pytest.raises(Conflict, match="--network none"):
         engine.networks.connect(web, container)
+    for name in ("host", "none"):
+        with pytest.raises(Conflict, match=f"network {name} is entered when a container is made"):
+            engine.networks.connect(name, container)
     with pytest.raises(InvalidArgument, match="cannot be combined"):
         engine.containers.create(BASE, "true", network="host", networking_config={web: None})
     with pytest.raises(InvalidArgument, match="user-defined networks only"):

@@ -51,8 +51,10 @@ def test_bytes_are_read_by_the_name_or_the_place(engine: Engine) -> None:
     assert container.exec_run(["sh", "-c", "until [ -p /v/p ]; do sleep 0.01; done"]).exit_code == 0
     assert container.volume("data").read("x.csv") == b"1,2\n"
     assert container.volume("/v/").read("/d/l") == b"1,2\n"
+    assert container.volume("data").read(Path("x.csv")) == b"1,2\n"
     assert container.volume("data").names() == ["d", "p", "x.csv"]
-    container.volume("data").write("made/here", b"by the notebook")
+    assert container.volume("data").names(Path("d")) == ["l"]
+    container.volume("data").write(Path("made/here"), b"by the notebook")
     assert container.exec_run(["cat", "/v/made/here"]).output == b"by the notebook"
     with pytest.raises(VolumeNotFound, match="no volume 'other'") as caught:
         container.volume("other")
