@@ -118,7 +118,7 @@ def _row(name: str, row: _Row, members: Sequence[Member]) -> BoardRow:
     counted = [f"{states.count(state)} {state}" if len(states) > 1 else state for state in dict.fromkeys(states)]
     state = row.doing or ("waiting" if row.waits and not states else ", ".join(counted) or "-")
     healths = dict.fromkeys(m.container.health for m in members if m.container.status == "running" and m.container.health != "none")
-    ports = [f"{p.host_ip}:{p.host_port}->{p.container_port}/{p.protocol}" for m in members for p in m.container.ports]
+    ports = [str(p) for m in members for p in m.container.ports]
     return BoardRow(service=name, state=state, health=", ".join(healths), waiting_for=waits, ports=", ".join(ports))
 
 

@@ -125,7 +125,7 @@ def graph_of(project: ComposeProject, services: Sequence[str] = ()) -> ProjectGr
 
 def _box(model: Project, service: Service, members: Sequence[Member], depth: int) -> ServiceBox:
     how, state = _how(members)
-    published = [f"{p.host_ip}:{p.host_port} → {p.container_port}/{p.protocol}" for m in members for p in m.container.ports]
+    published = [f"{p.host}:{p.host_port} → {p.container_port}/{p.protocol}" for m in members for p in m.container.ports]
     known = {s.name for s in model.services}
     return ServiceBox(
         name=service.name,

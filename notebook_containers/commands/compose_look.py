@@ -146,7 +146,7 @@ def _port(service: str, private_port: str, *, protocol: str, index: int) -> Resu
     wanted, _, given = private_port.partition("/")
     kind = given or protocol
     container = opened().container(service, index)
-    hosts = [f"{p.host_ip}:{p.host_port}" for p in container.ports if str(p.container_port) == wanted and p.protocol == kind]
+    hosts = [f"{p.host}:{p.host_port}" for p in container.ports if str(p.container_port) == wanted and p.protocol == kind]
     if not hosts:
         raise NotFound(f"no port {wanted}/{kind} is published for {service}", hint="see nbc compose ps")
     return Names(names=hosts)

@@ -44,12 +44,17 @@ def _size(key: str) -> Callable[[Row], str]:
     return lambda row: docker_size(int(str(row[key])))
 
 
+def bracketed(address: str) -> str:
+    """Return an address as it stands before a port: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
 def ports_text(row: Row) -> str:
-    """Return the ports of a row as ``127.0.0.1:8080->80/tcp``."""
+    """Return the ports of a row as ``127.0.0.1:8080->80/tcp``, ``[::1]:8080->80/tcp`` and ``80/tcp`` for one that is not published."""
     ports = row["ports"]
     items = ports if isinstance(ports, (list, tuple)) else ()
     words = [
-        f"{p['host_ip']}:{p['host_port']}->{p['container_port']}/{p['protocol']}"
+        f"{bracketed(str(p['host_ip']))}:{p['host_port']}->{p['container_port']}/{p['protocol']}"
         if p.get("host_port")
         else f"{p['container_port']}/{p['protocol']}"
         for p in items

@@ -114,3 +114,12 @@ def test_tables_have_dockers_columns() -> None:
         '{"CreatedAt":"1970-01-01 00:00:00 +0000 UTC","Driver":"local","Labels":"a=1,b=2","Links":"1",'
         '"Mountpoint":"/m/one","Name":"one","Scope":"local","Size":"4.1kB"}'
     )
+
+
+def test_ports_of_ipv6_stand_in_brackets() -> None:
+    ports = [
+        {"host_ip": "::1", "host_port": 8080, "container_port": 80, "protocol": "tcp"},
+        {"host_ip": "127.0.0.1", "host_port": 53, "container_port": 53, "protocol": "udp"},
+        {"container_port": 81, "protocol": "tcp"},
+    ]
+    assert formatting.ports_text({"ports": ports}) == "[::1]:8080->80/tcp, 127.0.0.1:53->53/udp, 81/tcp"

@@ -61,6 +61,26 @@ def test_a_port_on_all_addresses_is_open_to_the_lan(lan: Place, place: Make) -> 
         assert lan.reaches("198.51.100.1", host_port)
 
 
+@pytest.mark.parametrize(("where", "host"), [("[::1]", "::1"), ("[::]", "::1")])
+def test_a_port_of_ipv6_leads_into_a_container_of_ipv4(place: Make, where: str, host: str) -> None:
+    container = place()
+    address = joined(container)
+    inside = container.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    with container.listening() as port, inside:
+        inside.bind(("0.0.0.0", 0))
+        inside.settimeout(10)
+        _, host_port = publish(container, f"{where}::{port}", address)
+        assert ask(host, host_port, b"ping") == b"hello from 10.133.1.1 ping"
+        assert not reaches("127.0.0.1", host_port), "a port of IPv6 is of that alone"
+        _, udp_port = publish(container, f"{where}::{inside.getsockname()[1]}/udp", address)
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.sendto(b"ping", (host, udp_port))
+            data, peer = inside.recvfrom(10)
+            inside.sendto(data + b" back", peer)
+            assert client.recv(100) == b"ping back"
+
+
 def test_much_data_comes_back_whole_and_a_half_closed_connection_stays(place: Make) -> None:
     container, data = place(), os.urandom(8 << 20)
     address = joined(container)
