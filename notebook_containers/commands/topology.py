@@ -31,18 +31,19 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkBox:
-    """One network; an ``internal`` one has no way out."""
+    """One network; an ``internal`` one has no way out, the others' is ``outward`` in words."""
 
     name: str
     driver: str
     subnets: tuple[Subnet, ...] = ()
     internal: bool = False
+    outward: str = "outward through the host"
 
     def way_out(self) -> str:
         """Return in words how packets leave it."""
         if self.internal:
             return "internal: no way out"
-        return {"macvlan": "on the host's own link", "ipvlan": "on the host's own link"}.get(self.driver, "outward through the host")
+        return {"macvlan": "on the host's own link", "ipvlan": "on the host's own link"}.get(self.driver, self.outward)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,8 @@ def topology(engine: Engine, names: Sequence[str] = (), *, all: bool = False) ->
     Networks of the user's own are there also when they are empty. Raises NetworkNotFound for a name that is none.
     """
     boxes = [_container(engine, container) for container in engine.containers.list(all=all)]
-    networks = {network.name: _network(network) for network in engine.networks.list()}
+    outward = engine.networks.outward()
+    networks = {network.name: _network(network, outward) for network in engine.networks.list()}
     for name in names:
         if name not in networks:
             raise NetworkNotFound(f"no such network: {name}", hint="see nbc network ls")
@@ -172,12 +174,12 @@ def topology(engine: Engine, names: Sequence[str] = (), *, all: bool = False) ->
     )
 
 
-def _network(network: Network) -> NetworkBox:
+def _network(network: Network, outward: str) -> NetworkBox:
     if network.driver in ("host", "null") or not network.id:
-        return NetworkBox(name=network.name, driver=network.driver)
+        return NetworkBox(name=network.name, driver=network.driver, outward=outward)
     ranges = _items(_table(network.attrs.get("IPAM")).get("Config"))
     subnets = tuple(Subnet(subnet=_text(one, "Subnet"), gateway=_text(one, "Gateway")) for one in map(_table, ranges))
-    return NetworkBox(name=network.name, driver=network.driver, internal=network.internal, subnets=subnets)
+    return NetworkBox(name=network.name, driver=network.driver, internal=network.internal, subnets=subnets, outward=outward)
 
 
 def _container(engine: Engine, container: Container) -> ContainerBox:

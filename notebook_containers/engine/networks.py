@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from notebook_containers import network as net
 from notebook_containers.engine.endpoints import Endpoints
 from notebook_containers.engine.network import Network
 from notebook_containers.engine.network_document import NetworkDocument, config_of, parse
@@ -210,6 +211,13 @@ class Networks(Endpoints):
         network = self.get(name)
         row = self._parts.store.records.network(network.id) if network.id else None
         return inspected(self._parts, network, parse(row.document) if row else None)
+
+    def outward(self) -> str:
+        """Return in words how packets leave a bridge network that is not internal."""
+        if not self._parts.host.rootless:
+            return "outward through the host"
+        tool = net.userland.find()
+        return f"outward by {tool.name}" if tool else "no way out: neither pasta nor slirp4netns can be used"
 
     def trace(self, source: str, target: str) -> Sequence[Hop]:
         """Return hop by hop how a packet goes from a running container to ``NAME[:PORT][/udp]`` and where it stops.

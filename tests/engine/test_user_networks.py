@@ -42,6 +42,7 @@ os.execv("/usr/bin/python3", ["/usr/bin/python3", "-c", *sys.argv[5:]])
 _JOURNEY = f"""
 import json, sys, time, urllib.request
 from notebook_containers import Engine
+from notebook_containers.commands.topology import topology
 from notebook_containers.errors import Conflict, Unsupported
 served = "mkdir -p /www; echo served > /www/index.html; exec busybox httpd -f -p 80 -h /www"
 def wait(action):
@@ -68,6 +69,7 @@ with Engine() as engine:
     engine.networks.create("closed", internal=True)
     options = dict(detach=True, name="server", network="web", ports={{"80/tcp": None}}, stop_timeout=0)
     server = engine.containers.run({BASE!r}, ["sh", "-c", served], **options)
+    found["picture"] = topology(engine, ["web"]).networks[0].way_out()
     found["warned"] = any("no outgoing network" in line for line in server.warnings)
     found["published"] = published(server, 80)
     address = server.document.endpoint.address
@@ -142,6 +144,7 @@ def test_containers_of_a_user_reach_each_other(people: dict[str, Person], outsid
     answered = found.pop("outside")
     assert ("hello" in answered) == bool(tool), answered
     assert found == {
+        "picture": f"outward by {tool}" if tool else "no way out: neither pasta nor slirp4netns can be used",
         "warned": not tool,
         "published": "served\n",
         "same network": "served",
