@@ -251,8 +251,14 @@ class _Maker:
             if (maps := self._parts.host.maps) is not None:
                 uid, gid = _inside(uid, maps.uids), _inside(gid, maps.gids)
         place = Path(point.source, point.subpath) if point.kind == "volume" and point.subpath else Path(point.source)
-        if not point.snapshot:
+        if point.snapshot:
+            return
+        try:
             self._parts.store.trees.own(place, uid, gid)
+        except OSError as err:
+            name = os.path.join(point.source, *([os.fsdecode(err.filename)] if err.filename else []))
+            words = f"volume option U cannot change the owner of {name}: {(err.strerror or str(err)).rpartition(': ')[2].lower()}"
+            raise InvalidArgument(words, hint="leave U out, or choose a directory in which everything is yours") from err
 
 
 def _inside(number: int, lines: Iterable[tuple[int, int, int]]) -> int:

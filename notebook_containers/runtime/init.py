@@ -6,6 +6,7 @@ waits, then, after the monitor's ``s``, either nothing (the socket closes by its
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import json
@@ -77,10 +78,9 @@ def take_steps(plan: AnyPlan, steps: Sequence[tuple[str, Callable[[AnyPlan], Non
         _report(plan, {"message": err.message, "hint": err.hint, "status": 125})
     except OSError as err:
         what = f"{err.filename}: " if err.filename and str(err.filename) not in str(err.strerror) else ""
-        _report(
-            plan,
-            {"message": f"cannot {step}{' ' if step == 'mount' else ': '}{what}{err.strerror}", "errno": err.errno or 0, "status": 125},
-        )
+        said = f"cannot {step}{' ' if step == 'mount' else ': '}{what}{err.strerror}"
+        hint = "make it first: a place in a volume must be there" if step == "mount" and err.errno == errno.ENOENT else ""
+        _report(plan, {"message": said, "hint": hint, "errno": err.errno or 0, "status": 125})
     except Exception as err:
         _report(plan, {"message": f"cannot {step}: {type(err).__name__}: {err}", "status": 125})
     os._exit(125)

@@ -33,8 +33,9 @@ def test_a_place_in_a_volume_is_reached_through_no_link(engine: Engine, tmp_path
     inside(engine, f"mkdir -p /v/a/b; echo x > /v/a/b/c; ln -s {tmp_path} /v/out; ln -s a /v/in", {"volumes": ["data:/v"]})
     assert inside(engine, "ls /w", {"mounts": ["source=data,target=/w,volume-subpath=a/b"]}) == ["c"]
     for place in ("out", "in/b", "nothing"):
-        with pytest.raises(StartFailed, match="/w"):
+        with pytest.raises(StartFailed, match="/w") as refused:
             inside(engine, "ls /w", {"mounts": [f"source=data,target=/w,volume-subpath={place}"]})
+    assert "make it first" in refused.value.hint
 
 
 def test_a_new_volume_is_not_filled_when_told_so(engine: Engine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.people import person
@@ -33,6 +35,10 @@ with Engine() as engine:
     if out["lent"]:
         out["owned"] = run("stat -c %u:%g /h /h/a; echo mine >> /h/a", user="1234:55", volumes=[f"{here}:/h:U"])
         out["volume owned"] = run("echo x > /v/f; stat -c %u:%g /v /v/f", user="1234:55", volumes=["owned:/v:U"])
+        try:
+            run("true", volumes=[f"{home}/theirs:/h:U"])
+        except Exception as err:
+            out["theirs"] = [type(err).__name__, str(err)]
     out["given back"] = run("stat -c %u:%g /h /h/a", volumes={here: "/h:U"})
     out["kept"] = run("stat -c %u:%g /h /h/a", user=None, volumes=[f"{here}:/h:U"], userns_mode="keep-id")
     out["outside"] = [os.stat(here).st_uid, os.stat(here / "a").st_uid]
@@ -70,12 +76,17 @@ print(json.dumps(out))
 @pytest.mark.parametrize("lent", [True, False], ids=["lent", "single"])
 def test_volumes_and_mounts_of_an_ordinary_user(lent: bool) -> None:
     with person(lent=lent) as someone:
+        (theirs := someone.home / "theirs").mkdir()
+        (theirs / "file").write_text("root's")
+        os.chown(theirs, someone.uid, someone.gid)
         found = someone.python(CODE)
     assert isinstance(found, dict)
     owner = "5:6" if lent else "0:0"
     own = f"{someone.uid}:{someone.gid}"
     assert found.pop("lent") == (65536 if lent else 0)
     if lent:
+        words = f"volume option U cannot change the owner of {theirs}/file: operation not permitted"
+        assert found.pop("theirs") == ["InvalidArgument", words]
         assert found.pop("owned") == "1234:55\n" * 2
         assert found.pop("volume owned") == "1234:55\n" * 2
     (note,) = found.pop("notes")
