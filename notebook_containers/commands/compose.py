@@ -30,7 +30,7 @@ def opened(*, needs_file: bool = False) -> ComposeProject:
 
     Without a file, a project that has containers is known by their labels, unless ``needs_file``: so another kernel finds it again.
     """
-    from notebook_containers.compose.project import find_project, project_of
+    from notebook_containers.compose.opening import find_project, project_of
 
     here, asked = face(), request()
     if asked.text is None and not asked.files and not needs_file:

@@ -35,11 +35,18 @@ def _build(services: tuple[str, ...], *, build_arg: tuple[str, ...], no_cache: b
     return Names(names=names)
 
 
-def _pull(services: tuple[str, ...], *, ignore_pull_failures: bool, include_deps: bool, quiet: bool, policy: str | None, ignore_buildable: bool) -> Result:  # fmt: skip # noqa: ARG001, E501
+def _pull(services: tuple[str, ...], *, ignore_pull_failures: bool, include_deps: bool, quiet: bool, policy: str | None, ignore_buildable: bool) -> Result:  # fmt: skip # noqa: E501
     """Fetch the services' images."""
     project = opened(needs_file=True)
     with shown(project, services, quiet=quiet) as told:
-        project.pull(services, ignore_failures=ignore_pull_failures, include_deps=include_deps, only_missing=policy == "missing", told=told)
+        project.pull(
+            services,
+            policy=policy or "",
+            ignore_buildable=ignore_buildable,
+            ignore_failures=ignore_pull_failures,
+            include_deps=include_deps,
+            told=told,
+        )
     return None
 
 
@@ -80,7 +87,7 @@ COMMANDS: Mapping[str, click.Command] = {
         _pull,
         _flag("--ignore-pull-failures", help="Go on without what cannot be fetched."),
         _flag("--include-deps", help="Also what the named services depend on."),
-        _flag("--ignore-buildable", help="Leave out what can be built (always so here)."),
+        _flag("--ignore-buildable", help="Leave out what can be built."),
         click.Option(["--policy"], type=click.Choice(["missing", "always"]), help="missing: only what is not here."),
         _QUIET,
         SERVICES,

@@ -63,6 +63,7 @@ def _bring_up(project: ComposeProject, services: Sequence[str], given: Mapping[s
             build=bool(given["build"]),
             no_build=bool(given["no_build"]),
             pull=str(given["pull"] or ""),
+            quiet_pull=bool(given["quiet_pull"]),
             force_recreate=bool(given["force_recreate"]),
             no_recreate=bool(given["no_recreate"]),
             always_recreate_deps=bool(given.get("always_recreate_deps")),
@@ -227,14 +228,14 @@ def _watch(services: tuple[str, ...], *, no_up: bool, quiet: bool, prune: bool) 
     return _watching(project, services, prune=prune)
 
 
-def _watching(project: ComposeProject, services: Sequence[str], *, prune: bool) -> Result:  # noqa: ARG001
+def _watching(project: ComposeProject, services: Sequence[str], *, prune: bool) -> Result:
     here = face()
 
     def told(event: Told) -> None:
         here.write("stdout", f"{event.line()}\n".encode())
 
     try:
-        project.watch(services, told=told)
+        project.watch(services, prune=prune, told=told)
     except KeyboardInterrupt:
         return None
     return None

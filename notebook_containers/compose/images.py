@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +13,7 @@ from notebook_containers.compose import grants, order
 from notebook_containers.compose.model import SERVICE_PREFIX, Build, Service
 from notebook_containers.compose.progress import Told
 from notebook_containers.compose.site import Site
-from notebook_containers.errors import Error, ImageNotFound, InvalidArgument, RegistryError
+from notebook_containers.errors import Conflict, Error, ImageNotFound, InvalidArgument, NotFound, RegistryError
 from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class Making:
     never_build: bool = False
     pull: str = ""
     no_cache: bool = False
+    quiet_pull: bool = False
+    """Tell of pulls only what fails."""
     refresh_base: bool = False
     args: Mapping[str, str] | None = None
     memory: str | None = None
@@ -45,16 +47,16 @@ def ensure(site: Site, services: Sequence[Service], making: Making) -> dict[str,
     Pulls run at once; builds one after the other, those of images that others are built from first.
     """
     pulled = {service.name: service for service in services if _pulls(site, service, making)}
-    order.run({name: set[str]() for name in pulled}, lambda name, _cancelled: _fetch(site, pulled[name]))
+    order.run({name: set[str]() for name in pulled}, lambda name, _cancelled: _fetch(site, pulled[name], quiet=making.quiet_pull))
     for service in in_build_order([service for service in services if _builds(site, service, making)]):
         build(site, service, making)
     return {service.name: _image_id(site, service) for service in services}
 
 
-def _fetch(site: Site, service: Service) -> None:
+def _fetch(site: Site, service: Service, *, quiet: bool) -> None:
     """Fetch an image that is not here, or not new enough; one that is here is used when its registry is not there."""
     try:
-        pull(site, service)
+        pull(site, service, quiet=quiet)
     except RegistryError as err:
         if is_here(site, service):
             text = f"what is here is used: {err.message}"
@@ -122,25 +124,36 @@ def _built_from(service: Service) -> set[str]:
     return {word.removeprefix(SERVICE_PREFIX) for word in contexts if word.startswith(SERVICE_PREFIX)}
 
 
-def pull(site: Site, service: Service) -> None:
-    """Fetch a service's image."""
-    name = site.image_name(service)
-    site.tell(Told(kind="image", name=name, phase="pulling", service=service.name))
+def pull(site: Site, service: Service, *, quiet: bool = False) -> None:
+    """Fetch a service's image; ``quiet`` tells only that it failed."""
+    with telling(site, service, site.image_name(service), "pulling", "pulled", quiet=quiet):
+        site.engine.images.pull(site.image_name(service), platform=service.platform)
+
+
+@contextmanager
+def telling(site: Site, service: Service, name: str, begins: str, ended: str, *, quiet: bool = False) -> Iterator[None]:
+    """Tell that something begins with an image and, after the block, that it is over or failed."""
+
+    def tell(phase: str, text: str = "") -> None:
+        site.tell(Told(kind="image", name=name, phase=phase, service=service.name, text=text))
+
+    if not quiet:
+        tell(begins)
     try:
-        site.engine.images.pull(name, platform=service.platform)
+        yield
     except Error as err:
-        site.tell(Told(kind="image", name=name, phase="error", service=service.name, text=err.message))
+        tell("error", err.message)
         raise
-    site.tell(Told(kind="image", name=name, phase="pulled", service=service.name))
+    if not quiet:
+        tell(ended)
 
 
-def push(site: Site, service: Service) -> str:
-    """Send a service's image to its registry; returns the digest there."""
-    name = site.image_name(service)
-    site.tell(Told(kind="image", name=name, phase="pushing", service=service.name))
-    digest = site.engine.images.push(name)
-    site.tell(Told(kind="image", name=name, phase="pushed", service=service.name))
-    return digest
+def build_all(site: Site, services: Sequence[Service], making: Making) -> list[str]:
+    """Build the images of those services that have a ``build`` section; returns their names."""
+    chosen = [service for service in services if service.build is not None]
+    for service in in_build_order(chosen):
+        build(site, service, making)
+    return [site.image_name(service) for service in chosen]
 
 
 def build(site: Site, service: Service, making: Making) -> str:
@@ -149,36 +162,47 @@ def build(site: Site, service: Service, making: Making) -> str:
     if wanted is None:
         raise InvalidArgument(f"service {service.name} has no build section", hint="give it build: with a context")
     name = site.image_name(service)
-    site.tell(Told(kind="image", name=name, phase="building", service=service.name))
-    with making.view(service.name) if making.view else nullcontext(None) as progress:
-        try:
-            result = site.engine.images.build(
-                wanted.context,
-                text=wanted.dockerfile_inline or None,
-                dockerfile=None if wanted.dockerfile_inline else dockerfile(wanted),
-                tag=list(dict.fromkeys([name, *wanted.tags])),
-                buildargs={**wanted.args, **(making.args or {})},
-                target=wanted.target,
-                nocache=wanted.no_cache or making.no_cache,
-                pull=wanted.pull or making.refresh_base,
-                labels=wanted.labels,
-                network=wanted.network or "default",
-                extra_hosts={host: addresses[0] for host, addresses in wanted.extra_hosts.items() if addresses},
-                ulimits=[{"Name": key, "Soft": limit.soft, "Hard": limit.hard} for key, limit in wanted.ulimits.items()],
-                shmsize=wanted.shm_size,
-                mem_limit=making.memory,
-                cache_from=wanted.cache_from,
-                cache_to=wanted.cache_to,
-                secrets={grant.target or grant.source: grants.content("secret", grant, site.project.secrets) for grant in wanted.secrets},
-                ssh=_agents(wanted),
-                contexts={key: _context(site, word) for key, word in wanted.additional_contexts.items()},
-                progress=progress,
-            )
-        except Error as err:
-            site.tell(Told(kind="image", name=name, phase="error", service=service.name, text=err.message))
-            raise
-    site.tell(Told(kind="image", name=name, phase="built", service=service.name))
+    view = making.view(service.name) if making.view else nullcontext(None)
+    with telling(site, service, name, "building", "built"), view as progress:
+        result = site.engine.images.build(
+            wanted.context,
+            text=wanted.dockerfile_inline or None,
+            dockerfile=None if wanted.dockerfile_inline else dockerfile(wanted),
+            tag=list(dict.fromkeys([name, *wanted.tags])),
+            buildargs={**wanted.args, **(making.args or {})},
+            target=wanted.target,
+            nocache=wanted.no_cache or making.no_cache,
+            pull=wanted.pull or making.refresh_base,
+            labels=wanted.labels,
+            network=wanted.network or "default",
+            extra_hosts={host: addresses[0] for host, addresses in wanted.extra_hosts.items() if addresses},
+            ulimits=[{"Name": key, "Soft": limit.soft, "Hard": limit.hard} for key, limit in wanted.ulimits.items()],
+            shmsize=wanted.shm_size,
+            mem_limit=making.memory,
+            cache_from=wanted.cache_from,
+            cache_to=wanted.cache_to,
+            secrets={grant.target or grant.source: grants.content("secret", grant, site.project.secrets) for grant in wanted.secrets},
+            ssh=_agents(wanted),
+            contexts={key: _context(site, word) for key, word in wanted.additional_contexts.items()},
+            progress=progress,
+        )
     return result.image.id
+
+
+@contextmanager
+def without_what_is_replaced(site: Site, service: Service) -> Iterator[None]:
+    """Remove the image that a service has now when it has another after the block; one that has a name yet, or is used, stays."""
+    try:
+        before = site.engine.images.find(site.image_name(service))
+    except ImageNotFound:
+        yield
+        return
+    yield
+    with suppress(NotFound, Conflict):  # somebody was quicker, or has a use for it
+        old = site.engine.images.find(before.id)
+        if not old.tags:
+            site.engine.images.remove(old.id)
+            site.tell(Told(kind="image", name=old.short_id, phase="removed", service=service.name))
 
 
 def dockerfile(wanted: Build) -> str | Path:

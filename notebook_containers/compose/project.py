@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from notebook_containers.compose import (
     down,
-    finding,
     images,
     labels,
-    listing,
-    loading,
+    life,
     model,
     oneoff,
     order,
     privileges,
     timeline,
+    transfers,
     up,
     waiting,
 )
@@ -32,9 +30,10 @@ from notebook_containers.compose.order import MOST_AT_ONCE
 from notebook_containers.compose.progress import Span, Tell, silent
 from notebook_containers.compose.site import Site, orphans
 from notebook_containers.compose.timeline import Recorder
+from notebook_containers.compose.transfers import Pulling
 from notebook_containers.compose.up import Wanted
 from notebook_containers.engine.container import Container
-from notebook_containers.errors import ContainerNotFound, Error, InvalidArgument
+from notebook_containers.errors import ContainerNotFound, InvalidArgument
 from notebook_containers.lean import replace
 
 if TYPE_CHECKING:
@@ -98,6 +97,7 @@ class ComposeProject:
         build: bool = False,
         no_build: bool = False,
         pull: str = "",
+        quiet_pull: bool = False,
         force_recreate: bool = False,
         no_recreate: bool = False,
         always_recreate_deps: bool = False,
@@ -134,7 +134,7 @@ class ComposeProject:
             wait=wait,
             wait_timeout=wait_timeout,
             at_once=parallel,
-            making=Making(build=build, never_build=no_build, pull=pull, view=view),
+            making=Making(build=build, never_build=no_build, pull=pull, quiet_pull=quiet_pull, view=view),
         )
         try:
             return [one.container for one in up.up(replace(site, project=active), wanted)]
@@ -197,19 +197,13 @@ class ComposeProject:
         """Start the containers that exist, dependencies first."""
         site = self._site(told)
         members = self.members(services)
-        by_name = {service.name: service for service in (*self.project.services, *self.project.disabled)}
-
-        def act(one: Member) -> None:
-            if one.container.status not in down.LIVE:
-                up.start(site, by_name.get(one.service), one)
-
-        down.each(site, members, act, backwards=False)
+        life.start(site, members)
         return [one.container for one in members]
 
     def stop(self, services: Sequence[str] = (), *, timeout: int | None = None, told: Tell = silent) -> list[Container]:
         """Stop the running containers, dependents first."""
         members = self.members(services)
-        down.stop(self._site(told), members, timeout=timeout)
+        life.stop(self._site(told), members, timeout=timeout)
         return [one.container for one in members]
 
     def restart(
@@ -217,55 +211,37 @@ class ComposeProject:
     ) -> list[Container]:
         """Stop and start the containers that exist, and those of services that are to be restarted with them (``depends_on: restart``)."""
         site = self._site(told)
-        along = set() if no_deps or not services else self._restarted_with(services)
+        along = set() if no_deps or not services else life.restarted_with(self.project, services)
         members = self.members([*services, *sorted(along)]) if services else self.members()
-        down.stop(site, members, timeout=timeout)
+        life.stop(site, members, timeout=timeout)
         return self.start([*services, *sorted(along)] if services else (), told=told)
-
-    def _restarted_with(self, services: Sequence[str]) -> set[str]:
-        found: set[str] = set()
-        for service in self.project.services:  # in the order of needs, so that who follows a follower is found
-            if any(how.restart and (on in services or on in found) for on, how in service.depends_on.items()):
-                found.add(service.name)
-        return found - set(services)
 
     def kill(self, services: Sequence[str] = (), *, signal: str = "SIGKILL", told: Tell = silent) -> list[Container]:
         """Send a signal to the containers that run."""
-        members = [one for one in self.members(services) if one.container.status in down.LIVE]
-        down.kill(self._site(told), members, signal=signal)
+        members = [one for one in self.members(services) if one.container.status in life.LIVE]
+        life.kill(self._site(told), members, signal=signal)
         return [one.container for one in members]
 
     def pause(self, services: Sequence[str] = (), *, told: Tell = silent) -> list[Container]:
         """Freeze the running containers."""
-        return self._frozen(services, "running", Container.pause, "paused", told)
+        return [one.container for one in life.freeze(self._site(told), self.members(services))]
 
     def unpause(self, services: Sequence[str] = (), *, told: Tell = silent) -> list[Container]:
         """Let frozen containers go on."""
-        return self._frozen(services, "paused", Container.unpause, "unpaused", told)
-
-    def _frozen(self, services: Sequence[str], status: str, act: Callable[[Container], None], phase: str, told: Tell) -> list[Container]:
-        site = self._site(told)
-        members = [one for one in self.members(services) if one.container.status == status]
-
-        def work(one: Member) -> None:
-            act(one.container)
-            site.told(one.name, phase, one.service)
-
-        down.each(site, members, work, ordered=False)
-        return [one.container for one in members]
+        return [one.container for one in life.freeze(self._site(told), self.members(services), thaw=True)]
 
     def rm(self, services: Sequence[str] = (), *, stop: bool = False, volumes: bool = False, told: Tell = silent) -> list[str]:
         """Remove the containers that do not run (``stop``: all, stopped first), ``volumes`` with their anonymous ones; returns names."""
         site = self._site(told)
-        members = [one for one in self.members(services, one_off=True) if stop or one.container.status not in down.LIVE]
-        down.each(site, members, lambda one: up.remove(site, one, volumes=volumes, services=self.project.services))
+        members = [one for one in self.members(services, one_off=True) if stop or one.container.status not in life.LIVE]
+        life.each(site, members, lambda one: up.remove(site, one, volumes=volumes, services=self.project.services))
         return [one.name for one in members]
 
     def remove_orphans(self, *, told: Tell = silent) -> list[str]:
         """Remove the containers of services that the file has no more; returns their names."""
         site = self._site(told)
         members = orphans(site.members(), self.project)
-        down.each(site, members, lambda one: up.remove(site, one))
+        life.each(site, members, lambda one: up.remove(site, one))
         return [one.name for one in members]
 
     def wait(self, services: Sequence[str] = ()) -> dict[str, int]:
@@ -318,64 +294,46 @@ class ComposeProject:
         self._permitted(services)
         site = self._site(told)
         making = Making(no_cache=no_cache, refresh_base=pull, args=args, memory=memory, view=view)
-        chosen = [service for service in self._chosen(services, with_needs=with_dependencies) if service.build is not None]
-        for service in images.in_build_order(chosen):
-            images.build(site, service, making)
-        return [site.image_name(service) for service in chosen]
+        return images.build_all(site, self._chosen(services, with_needs=with_dependencies), making)
 
     def pull(
         self,
         services: Sequence[str] = (),
         *,
+        policy: str = "",
+        ignore_buildable: bool = False,
         ignore_failures: bool = False,
         include_deps: bool = False,
-        only_missing: bool = False,
         told: Tell = silent,
     ) -> list[str]:
-        """Fetch the images of services that are not built here (``only_missing``: and that are not here yet); returns their names."""
-        site = self._site(told)
-        wanted = [one for one in self._chosen(services, with_needs=include_deps) if one.image and one.build is None]
-        chosen = {one.name: one for one in wanted if not (only_missing and images.is_here(site, one))}
-        failed: list[Error] = []
-
-        def act(name: str, _cancelled: object) -> None:
-            try:
-                images.pull(site, chosen[name])
-            except Error as err:
-                failed.append(err)
-
-        order.run({name: set[str]() for name in chosen}, act)
-        if failed and not ignore_failures:
-            raise failed[0]
-        return [service.image for service in chosen.values()]
+        """Fetch the services' images; ``policy`` (always, missing) overrides theirs. Returns the names of what was asked for."""
+        how = Pulling(policy=policy, ignore_buildable=ignore_buildable, ignore_failures=ignore_failures)
+        return transfers.pull_all(self._site(told), self._chosen(services, with_needs=include_deps), how)
 
     def push(
         self, services: Sequence[str] = (), *, ignore_failures: bool = False, include_deps: bool = False, told: Tell = silent
     ) -> dict[str, str]:
         """Send the images of services that are built here to their registries; returns the digests there by name."""
-        site = self._site(told)
-        found: dict[str, str] = {}
-        for service in self._chosen(services, with_needs=include_deps):
-            if service.build is None or not service.image:
-                continue
-            try:
-                found[service.image] = images.push(site, service)
-            except Error:
-                if not ignore_failures:
-                    raise
-        return found
+        wanted = self._chosen(services, with_needs=include_deps)
+        return transfers.push_all(self._site(told), wanted, ignore_failures=ignore_failures)
 
-    def watch(self, services: Sequence[str] = (), *, stopped: Event | None = None, told: Tell = silent) -> None:
-        """Follow the files that ``develop.watch`` names until interrupted or ``stopped``; InvalidArgument when there are none."""
+    def watch(self, services: Sequence[str] = (), *, prune: bool = True, stopped: Event | None = None, told: Tell = silent) -> None:
+        """Follow the files that ``develop.watch`` names until interrupted or ``stopped``; InvalidArgument when there are none.
+
+        ``prune`` removes the image that a rebuild left without a name.
+        """
         from notebook_containers.compose.watching import Watching
 
+        site = self._site(told)
+
         def rebuild(name: str) -> None:
-            self.up([name], build=True, no_deps=True, told=told)
+            with images.without_what_is_replaced(site, self.project.service(name)) if prune else nullcontext():
+                self.up([name], build=True, no_deps=True, told=told)
 
         def restart(name: str) -> None:
             self.restart([name], told=told)
 
-        watching = Watching(self._site(told), self._chosen(services), rebuild, restart)
+        watching = Watching(site, self._chosen(services), rebuild, restart)
         if stopped is not None:
             Thread(target=watching.stop_after, args=(stopped,), name="nbc-watch-stop", daemon=True).start()
         watching.run()
@@ -391,57 +349,3 @@ class ComposeProject:
         needs = self._site().needs(active.services)
         wanted = order.with_needs(names, needs) if with_needs else set(names)
         return [service for service in active.services if not names or service.name in wanted]
-
-
-def open_project(
-    engine: Engine,
-    *,
-    text: str | None = None,
-    file: Path | None = None,
-    files: Sequence[str | Path] = (),
-    directory: Path | None = None,
-    name: str = "",
-    profiles: Sequence[str] = (),
-    env_files: Sequence[str | Path] = (),
-    policy: str = "",
-    variables: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-) -> ComposeProject:
-    """Return the project of compose files (or of text); variables come from ``.env`` beside it, the environment wins.
-
-    The ``policy`` "restricted" (or the variable NBC_COMPOSE_POLICY) lets nothing be made that asks for more than an ordinary container.
-    Raises ComposeError with the place of what is wrong in a file, InvalidArgument for a file that cannot be read.
-    """
-    request = loading.Request(
-        cwd=(cwd or directory or Path.cwd()).absolute(),
-        text=text,
-        files=[*([file] if file else []), *files],
-        directory=directory,
-        name=name,
-        profiles=profiles,
-        env_files=env_files,
-        policy=policy,
-        environment=variables,
-    )
-    return project_of(engine, request)
-
-
-def project_of(engine: Engine, request: loading.Request) -> ComposeProject:
-    """Return the project that is asked for, on the engine; raises as :func:`open_project`."""
-    return ComposeProject(engine, loading.load(request).project)
-
-
-def find_project(engine: Engine, directory: Path, name: str = "") -> ComposeProject | None:
-    """Return a project that has containers but no file here (of ``name``, else of the directory's), as their labels tell it; else None.
-
-    It can be looked at, stopped, started and taken down; what it was made from is not known any more.
-    """
-    try:
-        finding.found(directory.absolute())
-    except InvalidArgument:
-        wanted = name or os.environ.get(loading.NAME_VARIABLE) or loading.normal_name(directory.absolute().name)
-        if os.environ.get("COMPOSE_FILE"):
-            return None
-        project = listing.from_labels(engine, wanted)
-        return ComposeProject(engine, project) if project is not None else None
-    return None

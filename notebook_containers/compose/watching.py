@@ -6,109 +6,25 @@ files change at once, and nothing happens when a file is only touched and put ba
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from notebook_containers.build.ignore import IgnoreRules, read_rules
 from notebook_containers.compose import hooks
 from notebook_containers.compose.model import Service, Watch as WatchRule
 from notebook_containers.compose.progress import Told
 from notebook_containers.compose.site import Site
+from notebook_containers.compose.watched import Changes, Tree, archive, target
 from notebook_containers.errors import Error, InvalidArgument
-from notebook_containers.lean import dataclass
 from notebook_containers.linux.inotify import Watch
 
 if TYPE_CHECKING:
     from notebook_containers.compose.labels import Member
 
-_ALWAYS_LEFT = (".git", "**/.git", "**/*.swp", "**/*~", "**/.#*", "**/4913")
 _SETTLE_S = 0.1
 _LONGEST_S = 2.0
 """A look is due after this long whatever the kernel says: a directory may have come too quickly to be watched in time."""
-
-Look: TypeAlias = "Mapping[str, tuple[int, int, int]]"
-"""Relative path to modification time in ns, size and mode."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What is different between two looks: relative paths; "." is the watched file itself."""
-
-    changed: Sequence[str] = ()
-    removed: Sequence[str] = ()
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self.changed or self.removed)
-
-
-class Tree:
-    """The files that one rule is about."""
-
-    def __init__(self, rule: WatchRule) -> None:
-        self.rule = rule
-        self._left = _rules([*_ALWAYS_LEFT, *rule.ignore])
-        self._only = _rules(rule.include) if rule.include else None
-        self.seen: Look = {}
-
-    def look(self) -> Look:
-        """Return what is there now."""
-        return dict(self._files())
-
-    def changes(self) -> Changes:
-        """Return what changed since the last call."""
-        before, now = self.seen, self.look()
-        self.seen = now
-        changed = [name for name, facts in now.items() if before.get(name) != facts]
-        return Changes(changed=changed, removed=[name for name in before if name not in now])
-
-    def directories(self) -> Iterator[str]:
-        """Yield the directories whose entries are to be watched."""
-        if not os.path.isdir(self.rule.path):
-            yield os.path.dirname(self.rule.path)
-            return
-        for directory, names, _files in os.walk(self.rule.path):
-            relative = os.path.relpath(directory, self.rule.path)
-            names[:] = [name for name in names if not self._is_left(os.path.normpath(os.path.join(relative, name)))]
-            yield directory
-
-    def _files(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
-        if not os.path.isdir(self.rule.path):
-            facts = _facts(self.rule.path)
-            if facts is not None:
-                yield ".", facts
-            return
-        for directory in self.directories():
-            for entry in os.scandir(directory) if os.path.isdir(directory) else ():
-                name = os.path.relpath(entry.path, self.rule.path)
-                if entry.is_dir(follow_symlinks=False) or self._is_left(name) or not self._is_wanted(name):
-                    continue
-                facts = _facts(entry.path)
-                if facts is not None:
-                    yield name, facts
-
-    def _is_left(self, name: str) -> bool:
-        return self._left.rule_for(name) is not None
-
-    def _is_wanted(self, name: str) -> bool:
-        return self._only is None or self._only.rule_for(name) is not None
-
-
-def _rules(patterns: Sequence[str]) -> IgnoreRules:
-    return read_rules("\n".join(patterns).encode(), name="develop.watch")
-
-
-def _facts(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_mode
 
 
 class Watching:
@@ -116,7 +32,7 @@ class Watching:
 
     def __init__(self, site: Site, services: Sequence[Service], rebuild: Callable[[str], None], restart: Callable[[str], None]) -> None:
         self._site, self._rebuild, self._restart = site, rebuild, restart
-        self._trees = [(service, Tree(rule)) for service in services for rule in service.watch]
+        self._trees = [(service, Tree(rule, service.build)) for service in services for rule in service.watch]
         if not self._trees:
             names = ", ".join(service.name for service in services)
             raise InvalidArgument(f"nothing is watched of {names}", hint="give a service develop: watch: in the file")
@@ -157,9 +73,18 @@ class Watching:
         for _service, tree in self._trees:
             for directory in tree.directories():
                 if directory not in self._known and os.path.isdir(directory):
-                    self._watch.add(directory)
                     self._known.add(directory)
+                    self._follow(directory)
         self._known = {directory for directory in self._known if os.path.isdir(directory)}
+
+    def _follow(self, directory: str) -> None:
+        try:
+            self._watch.add(directory)
+        except FileNotFoundError:
+            return
+        except OSError as err:  # the kernel watches no more for this user
+            text = f"{directory} is looked at every {_LONGEST_S:g} s only: {err.strerror}"
+            self._site.tell(Told(kind="service", name=self._site.name, phase="warning", text=text))
 
     def _react(self, service: Service, tree: Tree, changes: Changes) -> None:
         if not changes:
@@ -186,10 +111,12 @@ class Watching:
     def _sync(self, service: Service, rule: WatchRule, changes: Changes) -> None:
         for member in self._running(service):
             if changes.changed:
-                member.container.put_archive("/", _archive(rule, changes.changed))
+                member.container.put_archive("/", archive(rule, changes.changed))
             if changes.removed:
-                gone = [_target(rule, name) for name in changes.removed]
-                member.container.exec_run(["rm", "-rf", "--", *gone], user="0")
+                gone = [target(rule, name) for name in changes.removed]
+                done = member.container.exec_run(["rm", "-rf", "--", *gone], user="0")
+                if done.exit_code:
+                    self._tell(service, "error", f"{member.name}: {', '.join(gone)} stay: {done.output.decode('utf-8', 'replace').strip()}")
 
     def _exec(self, service: Service, rule: WatchRule) -> None:
         for member in self._running(service):
@@ -203,37 +130,3 @@ class Watching:
 
     def _tell(self, service: Service, phase: str, text: str) -> None:
         self._site.tell(Told(kind="service", name=service.name, phase=phase, service=service.name, text=text))
-
-
-def _target(rule: WatchRule, name: str) -> str:
-    return rule.target if name == "." else f"{rule.target.rstrip('/')}/{name}"
-
-
-def _archive(rule: WatchRule, names: Sequence[str]) -> bytes:
-    """Return a tar of files at their places inside, with the directories above them; what is gone again is left out."""
-    buffer, made = io.BytesIO(), set[str]()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name in names:
-            source = Path(rule.path) if name == "." else Path(rule.path) / name
-            inside = _target(rule, name).lstrip("/")
-            for parent in reversed(Path(inside).parents):
-                if str(parent) != "." and str(parent) not in made:
-                    made.add(str(parent))
-                    archive.addfile(_directory(str(parent)))
-            try:
-                archive.add(source, arcname=inside, recursive=False, filter=_owned_by_root)
-            except OSError:
-                continue
-    return buffer.getvalue()
-
-
-def _directory(name: str) -> tarfile.TarInfo:
-    entry = tarfile.TarInfo(name)
-    entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-    return entry
-
-
-def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    return entry

@@ -114,7 +114,7 @@ class Engine:
 
         ``name`` is the project's (else the file's own word, or the directory's name). Raises ComposeError with file, line and column.
         """
-        from notebook_containers.compose.project import open_project
+        from notebook_containers.compose.opening import open_project
 
         place = Path(directory) if directory is not None else None
         if isinstance(source, str) and "\n" in source:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -240,49 +239,6 @@ secrets:
     project.down(rmi="local")
     assert not engine.images.list("shop-app")
     engine.images.remove("app:other")
-
-
-def test_watched_files_go_into_the_container(engine: Engine, opener: Opener, tmp_path: Path) -> None:
-    source = tmp_path / "shop/src"
-    source.mkdir()
-    (source / "page").write_text("one\n")
-    sync = "{path: ./src, action: sync, target: /www, ignore: ['*.tmp'], initial_sync: true}"
-    rules = f"develop: {{watch: [{sync}, {{path: ./conf, action: sync+restart, target: /conf}}]}}"
-    (tmp_path / "shop/conf").write_text("a\n")
-    project = opener(text(service("web", "exec sleep 1000", "network_mode: none", rules)))
-    (web,) = project.up()
-    stopped, said = threading.Event(), list[Told]()
-    thread = threading.Thread(target=project.watch, kwargs={"stopped": stopped, "told": said.append})
-    thread.start()
-
-    def inside(path: str) -> bytes:
-        return web.exec_run(["cat", path], stderr=False).output
-
-    try:
-        wait_for(lambda: inside("/www/page") == b"one\n")
-        (source / "new").mkdir()
-        (source / "new/file").write_text("two\n")
-        (source / "left.tmp").write_text("never\n")
-        wait_for(lambda: inside("/www/new/file") == b"two\n")
-        (source / "page").unlink()
-        wait_for(lambda: inside("/www/page") == b"")
-        assert inside("/www/left.tmp") == b""
-        began = web.state.started_at
-        (tmp_path / "shop/conf").write_text("b\n")
-
-        def restarted() -> bool:
-            web.reload()
-            return web.status == "running" and web.state.started_at != began
-
-        wait_for(restarted)
-        assert inside("/conf") == b"b\n"
-    finally:
-        stopped.set()
-        thread.join(LONG_S)
-    assert not thread.is_alive()
-    with pytest.raises(InvalidArgument, match="nothing is watched of other"):
-        opener(text(service("other"))).watch()
-    project.down()
 
 
 def test_restart_policies_hold(engine: Engine, opener: Opener) -> None:

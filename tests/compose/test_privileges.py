@@ -10,7 +10,7 @@ import pytest
 from notebook_containers.compose import privileges
 from notebook_containers.compose.loading import Request, load
 from notebook_containers.compose.model import Project
-from notebook_containers.compose.project import open_project
+from notebook_containers.compose.opening import open_project
 from notebook_containers.engine.engine import Engine
 from notebook_containers.errors import InvalidArgument
 

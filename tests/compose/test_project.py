@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from notebook_containers import Engine
+from notebook_containers.compose.opening import open_project
 from notebook_containers.compose.progress import Told
-from notebook_containers.compose.project import ComposeProject, open_project
+from notebook_containers.compose.project import ComposeProject
 from notebook_containers.errors import ComposeError, ImageNotFound, InvalidArgument
 from tests.home import BASE, Home, clear
 
