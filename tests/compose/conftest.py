@@ -9,6 +9,7 @@ import pytest
 
 from notebook_containers import Engine
 from notebook_containers.compose.project import ComposeProject
+from tests.compose.line import Line
 from tests.compose.projects import Opener
 from tests.home import Home, clear
 
@@ -34,3 +35,10 @@ def opener(engine: Engine, tmp_path: Path) -> Opener:
         return engine.compose(text if "\n" in text else f"{text}\n", directory=place, **given)
 
     return opened
+
+
+@pytest.fixture
+def line(home: Home, engine: Engine, tmp_path: Path, tree_environment: dict[str, str]) -> Line:
+    place = tmp_path / "shop"
+    place.mkdir()
+    return Line(home, place, tree_environment)

@@ -7,54 +7,16 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from notebook_containers import Engine
+from tests.compose.line import Line
 from tests.compose.projects import service, text, wait_for
-from tests.home import Home
 
 pytestmark = [pytest.mark.root, pytest.mark.netns]
-
-
-class Line:
-    """Runs ``nbc compose`` in a project's directory."""
-
-    def __init__(self, home: Home, place: Path, environment: dict[str, str]) -> None:
-        self.place = place
-        self._environment = {**environment, **home.variables()}
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "notebook_containers", "compose", *words],
-            cwd=self.place,
-            env=self._environment,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words)
-        out, errors = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(words, process.returncode, out, errors)
-
-    def ok(self, *words: str) -> str:
-        done = self.run(*words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
-@pytest.fixture
-def line(home: Home, engine: Engine, tmp_path: Path, tree_environment: dict[str, str]) -> Line:
-    place = tmp_path / "shop"
-    place.mkdir()
-    return Line(home, place, tree_environment)
 
 
 @contextmanager
