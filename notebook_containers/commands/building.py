@@ -15,7 +15,7 @@ import click
 
 from notebook_containers.commands.build_views import MODES
 from notebook_containers.commands.face import Face, face
-from notebook_containers.commands.given import nano_cpus
+from notebook_containers.commands.given import host_lines, nano_cpus
 from notebook_containers.commands.looking import QUIET
 from notebook_containers.commands.results import Built, Planned, Result, Table, Text
 from notebook_containers.errors import BuildError, InvalidArgument
@@ -67,7 +67,7 @@ def _build(context: str | None, **given: object) -> Result:
             labels=labels,
             network=str(given["network"]),
             nocache_filter=[name for word in _many(given["no_cache_filter"]) for name in word.split(",") if name],
-            extra_hosts=dict(_host(word) for word in _many(given["add_host"])),
+            extra_hosts=host_lines(_host(word) for word in _many(given["add_host"])),
             ulimits=_many(given["ulimit"]),
             shmsize=_text(given["shm_size"]),
             mem_limit=_text(given["memory"]),

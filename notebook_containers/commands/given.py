@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +121,7 @@ def _places(face_: Face, given: Given) -> CreateKeywords:
         "domainname": text(given, "domainname") or None,
         "ports": many(given, "publish"),
         "publish_all_ports": bool(given["publish_all"]),
-        "extra_hosts": dict(_host_line(word) for word in many(given, "add_host")),
+        "extra_hosts": host_lines(_host_line(word) for word in many(given, "add_host")),
         "dns": many(given, "dns"),
         "dns_search": many(given, "dns_search"),
         "dns_opt": many(given, "dns_option"),
@@ -238,6 +238,14 @@ def _mount(face_: Face, word: str) -> str:
         if equals and key.strip().lower() in ("source", "src") and value.startswith((".", "~")):
             parts[index] = f"{key}={(face_.cwd / Path(value).expanduser()).resolve()}"
     return ",".join(parts)
+
+
+def host_lines(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the addresses of each name; a name that stands several times has several."""
+    found: dict[str, list[str]] = {}
+    for name, address in pairs:
+        found.setdefault(name, []).append(address)
+    return found
 
 
 def _host_line(word: str) -> tuple[str, str]:

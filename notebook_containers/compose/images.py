@@ -175,7 +175,7 @@ def build(site: Site, service: Service, making: Making) -> str:
             pull=wanted.pull or making.refresh_base,
             labels=wanted.labels,
             network=wanted.network or "default",
-            extra_hosts={host: addresses[0] for host, addresses in wanted.extra_hosts.items() if addresses},
+            extra_hosts=wanted.extra_hosts,
             ulimits=[{"Name": key, "Soft": limit.soft, "Hard": limit.hard} for key, limit in wanted.ulimits.items()],
             shmsize=wanted.shm_size,
             mem_limit=making.memory,

@@ -16,7 +16,7 @@ def keywords(site: Site, service: Service, number: int, *, one_off: bool) -> Cre
         "domainname": service.domainname or None,
         **_networks(site, service, one_off=one_off),
         "ports": [published(service, port, max(number, 1)) for port in service.ports],
-        "extra_hosts": {host: addresses[0] for host, addresses in service.extra_hosts.items() if addresses},
+        "extra_hosts": service.extra_hosts,
         "dns": service.dns,
         "dns_search": service.dns_search,
         "dns_opt": service.dns_opt,

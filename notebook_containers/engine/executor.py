@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
-from notebook_containers.engine import generated, installers, launch, memory, specgen, users
+from notebook_containers.engine import generated, installers, launch, memory, specgen, users, words
 from notebook_containers.engine.documents import Endpoint
 from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
 from notebook_containers.engine.networks import Networks
@@ -134,7 +134,7 @@ class RuntimeExecutor:
 
     def _files(self, directory: Path, request: RunRequest, resolver: str) -> tuple[Mount, ...]:
         texts = {
-            "hosts": names.hosts_file(request.hostname, (), self.options.extra_hosts),
+            "hosts": names.hosts_file(request.hostname, (), words.each_host(self.options.extra_hosts, gateway="")),
             "resolv.conf": names.resolv_conf(generated.host_resolver(), servers=(resolver,) if resolver else ()),
         }
         for name, text in texts.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from notebook_containers.engine import neighbours
+from notebook_containers.engine import neighbours, words
 from notebook_containers.engine.documents import ContainerDocument
 from notebook_containers.engine.network_words import DEFAULT
 from notebook_containers.engine.parts import Parts
@@ -38,9 +38,9 @@ def write_hosts(document: ContainerDocument, directory: Path) -> None:
     """Write the container's hosts file in place (it is bind mounted), with its addresses where it has some."""
     addresses = [address for place in document.endpoints for address in (place.address, place.address6) if address]
     domain = document.options.domainname
-    full = {f"{document.hostname}.{domain}": addresses[0] if addresses else "127.0.1.1"} if domain else {}
-    extra = {name: _host_address(document) if word == names.HOST_GATEWAY else word for name, word in document.options.extra_hosts.items()}
-    text = names.hosts_file(document.hostname, addresses, {**full, **extra})
+    full = [(f"{document.hostname}.{domain}", addresses[0] if addresses else "127.0.1.1")] if domain else []
+    extra = words.each_host(document.options.extra_hosts, gateway=_host_address(document))
+    text = names.hosts_file(document.hostname, addresses, [*full, *extra])
     with open(directory / "hosts", "w", encoding="utf-8") as handle:
         handle.write(text)
 

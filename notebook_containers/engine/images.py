@@ -12,7 +12,6 @@ from notebook_containers.engine.image import BuildResult, Image
 from notebook_containers.engine.options import ContainerOptions
 from notebook_containers.engine.parts import Parts
 from notebook_containers.errors import Error, ImageNotFound, InvalidArgument
-from notebook_containers.network import names as network_names
 from notebook_containers.oci.image import Digest, ImageConfig
 from notebook_containers.oci.platforms import parse_platform
 from notebook_containers.oci.reference import Reference
@@ -95,7 +94,7 @@ class Images:
         labels: Mapping[str, str] | None = None,
         network: str = "default",
         nocache_filter: Sequence[str] = (),
-        extra_hosts: Mapping[str, str] | None = None,
+        extra_hosts: Mapping[str, str | Sequence[str]] | None = None,
         ulimits: Sequence[str | Mapping[str, object]] | None = None,
         shmsize: str | int | None = None,
         mem_limit: str | int | None = None,
@@ -141,7 +140,7 @@ class Images:
             path=path, text=text, dockerfile=dockerfile, archive=fileobj if custom_context else None, contexts=dict(contexts or {}),
             values=dict(context_vars or {}), variables=dict(buildargs or {}), lent=lent, tell=tell,
         )  # fmt: skip
-        if network_names.HOST_GATEWAY in (extra_hosts or {}).values():
+        if words.wants_host(words.host_lines(extra_hosts)):
             raise InvalidArgument("a build does not reach this machine: host-gateway is for run", hint="give an address, or --network host")
         limits = ContainerOptions(
             extra_hosts=words.host_lines(extra_hosts), ulimits=limit_words.ulimits(ulimits), shm_bytes=words.size(shmsize, what="shmsize"),

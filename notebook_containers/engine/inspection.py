@@ -124,7 +124,7 @@ def _host_config(document: ContainerDocument) -> dict[str, JSON]:
         "MaskedPaths": list(MASKED_PATHS) if options.masked_paths else [],
         "ReadonlyPaths": list(READONLY_PATHS) if options.masked_paths else [],
         "SecurityOpt": [f"no-new-privileges={str(options.no_new_privileges).lower()}", f"seccomp={options.seccomp}"],
-        "ExtraHosts": [f"{name}:{address}" for name, address in options.extra_hosts.items()],
+        "ExtraHosts": [f"{name}:{address}" for name, joined in options.extra_hosts.items() for address in joined.split(",")],
         "Dns": list(options.dns),
         "DnsSearch": list(options.dns_search),
         "DnsOptions": list(options.dns_options),

@@ -116,7 +116,7 @@ class NetworkKeywords(TypedDict, total=False):
     mac_address: str | None
     ports: Mapping[str | int, object] | Sequence[str] | None
     publish_all_ports: bool
-    extra_hosts: Mapping[str, str] | None
+    extra_hosts: Mapping[str, str | Sequence[str]] | None
     dns: Sequence[str] | None
     dns_search: Sequence[str] | None
     dns_opt: Sequence[str] | None

@@ -28,6 +28,7 @@ from notebook_containers.engine import (
     specgen,
     user_ranges,
     users,
+    words,
 )
 from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
@@ -43,7 +44,6 @@ from notebook_containers.engine.volumes import Volumes
 from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, Unsupported
 from notebook_containers.lean import replace
 from notebook_containers.linux import cgroups, seccomp
-from notebook_containers.network import names
 from notebook_containers.oci.documents import JSON, untrusted_json
 from notebook_containers.oci.image import Digest
 from notebook_containers.oci.runtime import BlockIO, Device, Spec
@@ -74,7 +74,7 @@ def create(
     ``images`` are the layers of those that it mounts, by the names given. The record comes last: who is killed before it leaves only
     garbage. The caller holds the store's lease.
     """
-    if parts.host.rootless and options.network != "host" and names.HOST_GATEWAY in options.extra_hosts.values():
+    if parts.host.rootless and options.network != "host" and words.wants_host(options.extra_hosts):
         raise Unsupported("--add-host NAME:host-gateway is not possible for an ordinary user's network", hint="use --network host")
     limit_words.check_cpus(options.cpuset_cpus, os.cpu_count() or 1)
     container_id = new_id()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from notebook_containers.engine import words
 from notebook_containers.errors import InvalidArgument
-from notebook_containers.network.names import HOST_GATEWAY
 
 if TYPE_CHECKING:
     from notebook_containers.engine.options import ContainerOptions
@@ -44,7 +44,7 @@ def check(options: ContainerOptions) -> None:
         raise InvalidArgument(f"--hostname and --domainname cannot be set with --uts {options.uts_mode}: the name would be another's")
     if options.network.startswith(JOIN):
         _check_joined_network(options)
-    if options.network == "none" and HOST_GATEWAY in options.extra_hosts.values():
+    if options.network == "none" and words.wants_host(options.extra_hosts):
         raise InvalidArgument(
             "--add-host NAME:host-gateway cannot be used with --network none: nothing can be reached", hint="leave out one"
         )

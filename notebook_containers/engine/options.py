@@ -50,6 +50,7 @@ class ContainerOptions(Document):
     """Its places in networks, the first in ``network``; empty for the default network alone, and where it has none of its own."""
     expose: tuple[str, ...] = ()
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    """Further names, and the address of each; several are separated by commas."""
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()

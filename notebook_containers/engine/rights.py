@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from notebook_containers.engine import words
 from notebook_containers.engine.specgen import capability_set
 from notebook_containers.lean import dataclass
-from notebook_containers.network import names
 
 if TYPE_CHECKING:
     from notebook_containers.engine.host import Host
@@ -25,7 +25,7 @@ class Rights:
         """Return what the caller's options give."""
         capabilities = capability_set(options, host)
         return cls(
-            reaches_host=names.HOST_GATEWAY in options.extra_hosts.values(),
+            reaches_host=words.wants_host(options.extra_hosts),
             may_forge="CAP_NET_RAW" in capabilities or "CAP_NET_ADMIN" in capabilities,
         )
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from notebook_containers.engine import generated, launch
+from notebook_containers.engine import generated, launch, words
 from notebook_containers.engine.documents import ContainerDocument, Endpoint
 from notebook_containers.engine.network_words import DEFAULT
 from notebook_containers.errors import Conflict, InvalidArgument
@@ -190,7 +190,7 @@ def _judge(way: _Way) -> tuple[str, bool, str]:
         owner = way.other.place.network if way.other else way.networks.subnets.owner(str(address))
         return "forward", False, f"drop: networks {place.network} and {owner} are kept apart; nbc network connect {owner} {way.name}"
     if str(address) == place.gateway or _is_this_machine(str(address)):
-        admitted = names.HOST_GATEWAY in way.document.options.extra_hosts.values() and not config.internal
+        admitted = words.wants_host(way.document.options.extra_hosts) and not config.internal
         if admitted:
             return "input", True, "accept: it was made with --add-host NAME:host-gateway"
         return "input", False, "drop: services of this machine are not reached, unless a container has --add-host NAME:host-gateway"

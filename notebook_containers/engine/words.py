@@ -142,11 +142,22 @@ def platform(word: str | None) -> str:
     return "/".join(parts[:2] if tuple(parts[1:]) == ("arm64", "v8") else parts)
 
 
-def host_lines(given: Mapping[str, str] | None) -> dict[str, str]:
-    """Return further lines of the hosts file, name to address."""
-    found = {str(name): str(address) for name, address in (given or {}).items()}
-    names.hosts_file("localhost", (), {name: "127.0.0.1" if address == names.HOST_GATEWAY else address for name, address in found.items()})
+def host_lines(given: Mapping[str, str | Sequence[str]] | None) -> dict[str, str]:
+    """Return further lines of the hosts file, name to address, or to several that are separated by commas."""
+    found = {str(name): at if isinstance(at, str) else ",".join(at) for name, at in (given or {}).items() if isinstance(at, str) or at}
+    names.hosts_file("localhost", (), each_host(found, gateway="127.0.0.1"))
     return found
+
+
+def each_host(found: Mapping[str, str], *, gateway: str) -> list[tuple[str, str]]:
+    """Return what :func:`host_lines` returned as one pair for each address, with an address for ``host-gateway``."""
+    pairs = [(name, address) for name, joined in found.items() for address in joined.split(",")]
+    return [(name, gateway if address == names.HOST_GATEWAY else address) for name, address in pairs]
+
+
+def wants_host(found: Mapping[str, str]) -> bool:
+    """Tell whether a name of these stands for this machine (``host-gateway``)."""
+    return any(names.HOST_GATEWAY in joined.split(",") for joined in found.values())
 
 
 def addresses(given: Sequence[str] | None) -> tuple[str, ...]:

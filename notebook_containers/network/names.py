@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from notebook_containers.errors import InvalidArgument
 
@@ -74,15 +74,15 @@ def _reachable(resolv_text: str) -> list[str]:
     return result
 
 
-def hosts_file(hostname: str, addresses: Sequence[str] = (), extra: Mapping[str, str] | None = None) -> str:
-    """Return a container's hosts file: localhost, its own name at each address (127.0.1.1 without one), and ``extra`` name → address.
+def hosts_file(hostname: str, addresses: Sequence[str] = (), extra: Iterable[tuple[str, str]] = ()) -> str:
+    """Return a container's hosts file: localhost, its own name at each address (127.0.1.1 without one), and ``extra`` names.
 
     Raises InvalidArgument for a name that is no host name or stands for loopback, and for a bad address (no line can be smuggled in).
     """
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     if _name(hostname) not in _RESERVED:
         lines += [f"{_address(address)}\t{hostname}" for address in addresses or ("127.0.1.1",)]
-    for name, target in (extra or {}).items():
+    for name, target in extra:
         if _name(name) in _RESERVED:
             raise InvalidArgument(f"host name {name!r} is loopback's own", hint="choose another name")
         lines.append(f"{_address(target)}\t{name}")

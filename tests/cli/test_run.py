@@ -108,11 +108,12 @@ def test_the_environment_of_the_caller_by_name_and_from_a_file(nbc: Nbc) -> None
 def test_entrypoint_labels_hosts_and_tmpfs(nbc: Nbc) -> None:
     assert nbc.ok("run", "--rm", "--network", "none", "--entrypoint", "echo", BASE, "x") == "x"
     text = nbc.ok(
-        "run", "--rm", "--network", "none", "-h", "box", "--add-host", "other:10.0.0.9", "--dns", "10.1.1.1", "--tmpfs", "/t:size=1m",
+        "run", "--rm", "--network", "none", "-h", "box", "--add-host", "other:10.0.0.9", "--add-host", "other:fd00::9",
+        "--dns", "10.1.1.1", "--tmpfs", "/t:size=1m",
         BASE, "sh", "-c", "hostname; cat /etc/hosts /etc/resolv.conf; grep ' /t ' /proc/mounts",
     )  # fmt: skip
     assert text.startswith("box\n")
-    assert "10.0.0.9\tother" in text
+    assert "10.0.0.9\tother\nfd00::9\tother\n" in f"{text}\n"
     assert "nameserver 10.1.1.1" in text
     assert "size=1024k" in text
 

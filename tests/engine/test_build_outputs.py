@@ -124,11 +124,11 @@ def test_what_run_gets(own: Engine, tmp_path: Path) -> None:
     memory_limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
     text = f"FROM {BASE}\nRUN ulimit -n; stat -f -c '%b %s' /dev/shm; grep -c 10.9.8.7.*db /etc/hosts; {memory_limit}\n"
     own.images.build(
-        tmp_path, text=text, tag="t", network="none", extra_hosts={"db": "10.9.8.7"}, ulimits=["nofile=77:77"], shmsize="1m",
+        tmp_path, text=text, tag="t", network="none", extra_hosts={"db": ["10.9.8.7", "10.9.8.7"]}, ulimits=["nofile=77:77"], shmsize="1m",
         mem_limit="64m", progress=take,
     )  # fmt: skip
     limit, blocks, size, hosts, memory = b"".join(said).split()
-    assert (limit, int(blocks) * int(size), hosts, memory) == (b"77", 1 << 20, b"1", b"67108864")
+    assert (limit, int(blocks) * int(size), hosts, memory) == (b"77", 1 << 20, b"2", b"67108864")
 
 
 @pytest.mark.root

@@ -47,10 +47,12 @@ def test_rt31_the_images_environment_and_the_callers_over_it(engine: Engine) -> 
 
 
 def test_the_names_files_say_who_it_is(engine: Engine) -> None:
-    text = run(engine, ["sh", "-c", "hostname; cat /etc/hostname /etc/hosts"], hostname="box", extra_hosts={"other": "10.9.8.7"})
+    text = run(
+        engine, ["sh", "-c", "hostname; cat /etc/hostname /etc/hosts"], hostname="box", extra_hosts={"other": ["10.9.8.7", "fd00::7"]}
+    )
     assert text.startswith("box\nbox\n")
     assert re.search(r"^127\.0\.0\.1\s+localhost", text, re.MULTILINE)
-    assert re.search(r"^10\.9\.8\.7\s+other$", text, re.MULTILINE)
+    assert re.findall(r"^(\S+)\s+other$", text, re.MULTILINE) == ["10.9.8.7", "fd00::7"]
     assert re.search(r"^127\.\S+\s+box$", text, re.MULTILINE)
 
 

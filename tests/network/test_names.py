@@ -40,15 +40,16 @@ def test_search_words_from_the_host_are_checked() -> None:
 
 
 def test_hosts_file() -> None:
-    text = hosts_file("web", ["10.133.0.2", "fd00::2"], {"host.docker.internal": "10.133.0.1"})
+    text = hosts_file("web", ["10.133.0.2", "fd00::2"], [("host.docker.internal", "10.133.0.1"), ("host.docker.internal", "fd00::1")])
     assert text.splitlines() == [
         "127.0.0.1\tlocalhost",
         "::1\tlocalhost ip6-localhost ip6-loopback",
         "10.133.0.2\tweb",
         "fd00::2\tweb",
         "10.133.0.1\thost.docker.internal",
+        "fd00::1\thost.docker.internal",
     ]
-    assert "127.0.1.1\tweb" in hosts_file("web", (), {})
+    assert "127.0.1.1\tweb" in hosts_file("web", (), [])
 
 
 @pytest.mark.parametrize(
@@ -60,4 +61,4 @@ def test_hosts_file() -> None:
 )
 def test_net11_no_line_can_be_smuggled_into_hosts(name: str, address: str) -> None:
     with pytest.raises(InvalidArgument):
-        hosts_file("web", (), {name: address})
+        hosts_file("web", (), [(name, address)])
