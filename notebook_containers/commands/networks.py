@@ -103,12 +103,11 @@ def _create(name: str, **given: object) -> Result:
 
 def _connect(network: str, container: str, **given: object) -> Result:
     """Put a container into a network, running or not."""
-    if given["link"]:
-        raise Unsupported("--link is not supported", hint="containers of one network find each other by name; give names with --alias")
     face().engine.networks.connect(
         network,
         container,
         aliases=many(given, "alias"),
+        links=many(given, "link"),
         ipv4_address=text(given, "ip") or None,
         ipv6_address=text(given, "ip6") or None,
         link_local_ips=many(given, "link_local_ip"),
@@ -229,7 +228,7 @@ COMMANDS: Mapping[str, click.Command] = {
         _many("--driver-opt", "NAME=VALUE", "Option of its place there."),
         click.Option(["--mac-address"], metavar="ADDRESS", help="MAC address of its interface."),
         click.Option(["--gw-priority"], type=int, default=0, help="Rank of this gateway: the highest of its networks is its way out."),
-        click.Option(["--link"], multiple=True, hidden=True, help="Not supported."),
+        _many("--link", "CONTAINER:NAME", "A name of another container there, for this one alone."),
         _NETWORK,
         _CONTAINER,
     ),

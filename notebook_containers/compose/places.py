@@ -33,13 +33,13 @@ def _networks(site: Site, service: Service, *, one_off: bool) -> CreateKeywords:
     names = {key: site.project.networks[key].name for key in keys}
     if not names:
         return {}
-    given = {names[key]: _place(site, service, key, one_off=one_off) for key in keys}
+    given = {names[key]: _place(service, key, one_off=one_off) for key in keys}
     return {"network": names[keys[0]], "networking_config": given}
 
 
-def _place(site: Site, service: Service, key: str, *, one_off: bool) -> EndpointKeywords:
+def _place(service: Service, key: str, *, one_off: bool) -> EndpointKeywords:
     wanted = service.networks[key]
-    aliases = [] if one_off else [service.name, *wanted.aliases, *linked(site, service.name, key)]
+    aliases = [] if one_off else [service.name, *wanted.aliases]
     return {
         "aliases": list(dict.fromkeys(aliases)),
         "ipv4_address": None if one_off else wanted.ipv4_address or None,
@@ -48,18 +48,8 @@ def _place(site: Site, service: Service, key: str, *, one_off: bool) -> Endpoint
         "link_local_ips": wanted.link_local_ips or None,
         "driver_opt": wanted.driver_opts or None,
         "gw_priority": wanted.gw_priority or None,
+        "links": [f"{link.target}:{link.alias}" for link in (*service.links, *service.external_links) if link.alias != link.target] or None,
     }
-
-
-def linked(site: Site, name: str, key: str) -> list[str]:
-    """Return the names by which services in the network ``key`` link this one, other than its own: they are aliases of it there."""
-    return [
-        link.alias
-        for other in (*site.project.services, *site.project.disabled)
-        if key in other.networks
-        for link in other.links
-        if link.target == name and link.alias != name
-    ]
 
 
 def published(service: Service, port: Port, number: int) -> str:

@@ -87,6 +87,7 @@ def _place(parts: Parts, document: ContainerDocument, name: str, place: Endpoint
         addresses=tuple(address for address in (place.address, place.address6) if address),
         subnets=tuple(subnet for subnet in (network.subnet, network.subnet6) if subnet),
         internal=network.internal,
+        links=place.links,
     )
 
 

@@ -45,6 +45,7 @@ class Endpoint(Document):
     network_id: str = ""
     interface: str = "eth0"
     aliases: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
     gw_priority: int = 0
     link_local: tuple[str, ...] = ()
     address: str = ""

@@ -78,6 +78,7 @@ class Endpoints:
             network_id=document.id,
             interface=interface,
             aliases=wanted.aliases,
+            links=wanted.links,
             gw_priority=wanted.gw_priority,
             link_local=wanted.link_local,
             address=address,

@@ -202,7 +202,7 @@ def _endpoint(document: ContainerDocument, name: str, wanted: Attachment, place:
     asked: dict[str, JSON] = {"IPv4Address": wanted.address, "IPv6Address": wanted.address6, "LinkLocalIPs": list(wanted.link_local)}
     return {
         "IPAMConfig": {key: value for key, value in asked.items() if value} or None,
-        "Links": None,
+        "Links": [f"{target}:{link}" for link, target in wanted.links.items()] or None,
         "Aliases": list(wanted.aliases) or None,
         "DriverOpts": dict(wanted.driver_options) or None,
         "GwPriority": wanted.gw_priority,

@@ -103,6 +103,7 @@ class EndpointKeywords(TypedDict, total=False):
     link_local_ips: Sequence[str] | None
     driver_opt: Mapping[str, str] | None
     gw_priority: int | None
+    links: Mapping[str, str] | Sequence[str] | None
 
 
 class NetworkKeywords(TypedDict, total=False):

@@ -29,6 +29,7 @@ _KEYS: Mapping[str, str] = {
     "link-local-ip": "link_local_ips",
     "driver-opt": "driver_opt",
     "gw-priority": "gw_priority",
+    "link": "links",
 }
 
 
@@ -44,6 +45,8 @@ class Attachment(Document):
     link_local: tuple[str, ...] = ()
     driver_options: Mapping[str, str] = field(default_factory=dict)
     gw_priority: int = 0
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Names that this container alone looks up there, and whose each is: a container's name or alias."""
 
 
 def mode(given: CreateKeywords) -> str:
@@ -72,6 +75,7 @@ def attachment(network: str, given: EndpointKeywords | Mapping[str, object] | No
         link_local=tuple(_link_local(text) for text in _texts(words.get("link_local_ips"))),
         driver_options=_options(words.get("driver_opt")),
         gw_priority=_whole(words.get("gw_priority")),
+        links=_links(words.get("links")),
     )
     _check_network(found)
     return found
@@ -113,7 +117,7 @@ def parse(word: str) -> tuple[str, dict[str, object]]:
             raise InvalidArgument(f"--network {word!r} is not understood", hint=_HINT)
         if key == "name":
             name = value
-        elif key in ("alias", "link-local-ip", "driver-opt"):
+        elif key in ("alias", "link-local-ip", "driver-opt", "link"):
             lists.setdefault(_KEYS[key], []).append(value)
         elif key in _KEYS:
             found[_KEYS[key]] = value
@@ -134,6 +138,7 @@ def keywords(words: Mapping[str, object]) -> EndpointKeywords:
         "link_local_ips": _texts(words.get("link_local_ips")),
         "driver_opt": _options(words.get("driver_opt")),
         "gw_priority": _whole(words.get("gw_priority")),
+        "links": _texts(words.get("links")),
     }
 
 
@@ -163,7 +168,7 @@ def exposed(given: Sequence[str | int] | None) -> tuple[str, ...]:
 
 def _plain(given: Mapping[str, object]) -> dict[str, object]:
     """Return docker-py's names for those of the Engine API."""
-    api = {"Aliases": "aliases", "MacAddress": "mac_address", "DriverOpts": "driver_opt", "GwPriority": "gw_priority"}
+    api = {"Aliases": "aliases", "MacAddress": "mac_address", "DriverOpts": "driver_opt", "GwPriority": "gw_priority", "Links": "links"}
     ipam = {"IPv4Address": "ipv4_address", "IPv6Address": "ipv6_address", "LinkLocalIPs": "link_local_ips"}
     told = {"NetworkID", "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen"}
     found: dict[str, object] = {}
@@ -171,17 +176,15 @@ def _plain(given: Mapping[str, object]) -> dict[str, object]:
         inner = given["IPAMConfig"] if key == "IPAMConfig" else None
         if isinstance(inner, Mapping):
             found |= {ipam[k]: v for k, v in inner.items() if k in ipam}
-        elif key not in told | {"IPAMConfig", "Links", "links", "DNSNames"}:
+        elif key not in told | {"IPAMConfig", "DNSNames"}:
             found[api.get(key, key)] = value
-        elif key.lower() == "links" and value:
-            raise InvalidArgument("links are not supported", hint="containers of one network find each other by name")
     return {key: value for key, value in found.items() if value is not None}
 
 
 def _check_network(found: Attachment) -> None:
     if found.network != DEFAULT:
         return
-    for flag, value in {"--network-alias": found.aliases, "--ip": found.address, "--ip6": found.address6}.items():
+    for flag, value in {"--network-alias": found.aliases, "--ip": found.address, "--ip6": found.address6, "links": found.links}.items():
         if value:
             raise InvalidArgument(
                 f"{flag} works on user-defined networks only, not on the default one",
@@ -193,6 +196,17 @@ def _texts(value: object) -> list[str]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else [str(item) for item in value] if isinstance(value, Iterable) else [str(value)]
+
+
+def _links(value: object) -> dict[str, str]:
+    """Return name → whose it is of docker-py's ``{CONTAINER: NAME}``, or of words ``CONTAINER:NAME``; InvalidArgument for another."""
+    pairs = value.items() if isinstance(value, Mapping) else (word.partition(":")[::2] for word in _texts(value))
+    found: dict[str, str] = {}
+    for target, name in pairs:
+        if not target:
+            raise InvalidArgument(f"the link to {name!r} names no container", hint="write it as CONTAINER:NAME")
+        found[check_alias(str(name or target)).lower()] = str(target).lower()
+    return found
 
 
 def _address(value: object, version: int) -> str:

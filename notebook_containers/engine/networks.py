@@ -158,6 +158,7 @@ class Networks(Endpoints):
         container: str | Container,
         *,
         aliases: Sequence[str] | None = None,
+        links: Mapping[str, str] | Sequence[str] | None = None,
         ipv4_address: str | None = None,
         ipv6_address: str | None = None,
         link_local_ips: Sequence[str] | None = None,
@@ -167,7 +168,8 @@ class Networks(Endpoints):
     ) -> None:
         """Put a container into one more network: at once when it runs, and at each start from now on.
 
-        The others of that network find it by its name and the ``aliases``. Of the gateways of its networks the one with the highest
+        The others of that network find it by its name and the ``aliases``; ``links`` (``{CONTAINER: NAME}``) are names for it alone.
+        Of the gateways of its networks the one with the highest
         ``gw_priority`` is its way out. Raises Conflict when it is in it already, when an address is taken, or when the container has no
         network namespace of its own (``--network host``, ``none``, ``container:``).
         """
@@ -181,6 +183,7 @@ class Networks(Endpoints):
             found.name,
             {
                 "aliases": aliases,
+                "links": links,
                 "ipv4_address": ipv4_address,
                 "ipv6_address": ipv6_address,
                 "link_local_ips": link_local_ips,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-from notebook_containers.lean import dataclass
+from notebook_containers.lean import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A container in one network: every name it has there (lower case, its own first), its addresses, and the network's subnets."""
+    """A container in one network: every name it has there (lower case, its own first), its addresses, and the network's subnets.
+
+    ``links`` are names that it alone knows, and what each is another name of.
+    """
 
     network: str
     title: str
@@ -18,6 +21,7 @@ class Place:
     addresses: tuple[str, ...]
     subnets: tuple[str, ...]
     internal: bool
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +63,12 @@ class Directory:
     def addresses(self, asker: Member, name: str) -> tuple[str, ...] | None:
         """Return what a name stands for in the first of the asker's networks that has it, None when none has.
 
-        ``NAME.NETWORK`` asks in that network alone.
+        What the asker links comes first. ``NAME.NETWORK`` asks in that network alone.
         """
+        for place in asker.places:
+            linked = self._by_name.get(place.network, {}).get(place.links.get(name, ""))
+            if linked is not None:
+                return linked
         for place in asker.places:
             found = self._by_name.get(place.network, {}).get(name)
             if found is not None:
@@ -110,7 +118,7 @@ def member_from(words: Mapping[str, object]) -> Member:
 
 def message_of(member: Member) -> dict[str, object]:
     """Return the member as plain JSON, which :func:`member_from` reads."""
-    fields = ("network", "title", "names", "addresses", "subnets", "internal")
+    fields = ("network", "title", "names", "addresses", "subnets", "internal", "links")
     return {
         "id": member.id,
         "servers": list(member.servers),
@@ -119,6 +127,7 @@ def message_of(member: Member) -> dict[str, object]:
 
 
 def _place(words: Mapping[str, object]) -> Place:
+    links = words.get("links")
     return Place(
         network=str(words["network"]),
         title=str(words["title"]).lower(),
@@ -126,6 +135,7 @@ def _place(words: Mapping[str, object]) -> Place:
         addresses=_texts(words["addresses"]),
         subnets=_texts(words["subnets"]),
         internal=words["internal"] is True,
+        links={str(name): str(target) for name, target in links.items()} if isinstance(links, Mapping) else {},
     )
 
 

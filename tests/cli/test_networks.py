@@ -43,7 +43,8 @@ def test_a_network_from_its_making_to_its_end(nbc: Nbc) -> None:
 
         nbc.ok("network", "disconnect", "web", "one")
         assert nbc("network", "disconnect", "web", "one").line == "nbc: container one is not in network web; see nbc inspect one"
-        nbc.ok("network", "connect", "--alias", "again", "web", "one")
+        nbc.ok("network", "connect", "--alias", "again", "--link", "two:second", "web", "one")
+        assert '"two:second"' in nbc.ok("inspect", "one")
         assert nbc.ok("ps", "--format", "{{.Networks}}") == "data,web"
         done = nbc("network", "rm", "web")
         assert (done.status, done.line) == (1, "nbc: network web is used by one; stop it first: nbc stop one")

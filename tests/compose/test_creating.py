@@ -143,11 +143,11 @@ def test_networks_aliases_and_links() -> None:
     assert set(found) == {"outside", "shop_back"}
     assert "www" in found["outside"].aliases
     assert "web" in found["shop_back"].aliases
-    linking = project("services:\n  web: {image: base, links: ['db:database']}\n  db: {image: base}\n")
+    linking = project("services:\n  web: {image: base, links: ['db:database'], external_links: ['other-db-1:old']}\n  db: {image: base}\n")
     site = Site(engine=cast("Engine", None), project=linking)
-    asked = creating.keywords(site, linking.service("db"), 1, "", "").get("networking_config")
-    assert asked is not None
-    assert (asked["shop_default"] or {}).get("aliases") == ["db", "database"]
+    db, web = (creating.keywords(site, linking.service(name), 1, "", "").get("networking_config") or {} for name in ("db", "web"))
+    assert (db["shop_default"] or {}).get("aliases") == ["db"]
+    assert (web["shop_default"] or {}).get("links") == ["db:database", "other-db-1:old"]
 
 
 def test_a_range_of_ports_is_shared_out() -> None:

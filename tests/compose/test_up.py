@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from notebook_containers import Engine
 from notebook_containers.compose.progress import Told
+from notebook_containers.engine.container import Container
 from notebook_containers.errors import Conflict, InvalidArgument, StartFailed
 from tests.compose.projects import Opener, service, text, wait_for
 from tests.home import BASE
@@ -51,6 +53,33 @@ def test_replicas_answer_to_the_service_name_in_turn(engine: Engine, opener: Ope
 
     wait_for(asked, f"both replicas answer: {hosts}")
     assert seen - {""} == hosts
+    project.down()
+
+
+def test_a_link_is_a_name_for_the_service_that_has_it_alone(engine: Engine, opener: Opener) -> None:
+    say = "hostname > /index.html; exec busybox httpd -f -p 80 -h /"
+    linking = service(
+        "php", "exec sleep 1000", "links: ['mysql:database', 'mysql']", "external_links: ['theirs:elsewhere']", "networks: [net]"
+    )
+    below = "networks:\n  net: {name: shop_net}\n"
+    file = text(linking, service("web", "exec sleep 1000", "networks: [net]"), service("mysql", say, "networks: [net]"), below=below)
+    project = opener(file)
+    project.up()
+    theirs = engine.containers.create(BASE, ["sh", "-c", say], name="theirs", network="shop_net")
+    theirs.start()
+    php, web = project.container("php"), project.container("web")
+
+    def asks(name: str, who: Container) -> str:
+        return who.exec_run(["wget", "-qO-", f"http://{name}/"], stderr=False).output.decode().strip()
+
+    wait_for(lambda: asks("database", php) == project.container("mysql").short_id)
+    wait_for(lambda: asks("elsewhere", php) == theirs.short_id)
+    assert [asks(name, web) for name in ("database", "elsewhere")] == ["", ""]
+    assert asks("mysql", web) == asks("mysql", php) == project.container("mysql").short_id
+    assert '"Links": ["mysql:database", "theirs:elsewhere"]' in json.dumps(php.attrs)
+    opener(file.replace("hostname >", "echo new; hostname >")).up(["mysql"])
+    wait_for(lambda: asks("database", php) == project.container("mysql").short_id, "a link leads to the container that there is now")
+    theirs.remove(force=True)
     project.down()
 
 

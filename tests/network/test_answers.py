@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dns.flags
 import dns.message
 import dns.rcode
@@ -53,6 +55,16 @@ def test_names_of_one_network_and_nobody_else() -> None:
     assert found(ask(all_of_them, OTHER, "db")) == ["10.2.0.2"]
     assert ask(all_of_them, APP, "db.data") is None
     assert ask(all_of_them, OTHER, "store") is None
+
+
+def test_a_link_is_a_name_for_the_one_that_has_it_and_what_it_leads_to_may_change() -> None:
+    linking = Member(id="linking", places=(replace(APP.places[0], links={"database": "store", "app": "db", "gone": "nobody"}),))
+    linking = member_from(message_of(linking))
+    all_of_them = answers(DB, OTHER, linking)
+    assert found(ask(all_of_them, linking, "DataBase")) == ["10.1.0.2"]
+    assert found(ask(all_of_them, linking, "app")) == ["10.1.0.2"]  # a link comes before what others are called
+    assert ask(all_of_them, linking, "gone") is None
+    assert ask(all_of_them, DB, "database") is None
 
 
 def test_a_name_without_such_records_is_no_unknown_name() -> None:
