@@ -31,7 +31,13 @@ def _config(services: tuple[str, ...], **given: object) -> Result:
     filled = not given["no_interpolate"]
     everything = bool(given["all_resources"])
     wanted = replace(
-        request(), filled=filled, absolute=not given["no_path_resolution"], consistent=not given["no_consistency"], everything=everything
+        request(),
+        filled=filled,
+        absolute=not given["no_path_resolution"],
+        consistent=not given["no_consistency"],
+        normalised=not given["no_normalize"],
+        env_files_read=not given["no_env_resolution"],
+        everything=everything,
     )
     loaded = load(wanted)
     for note in loaded.project.notes:
@@ -47,9 +53,15 @@ def _config(services: tuple[str, ...], **given: object) -> Result:
 
 
 def _text(loaded: Loaded, chosen: tuple[str, ...], given: Mapping[str, object], *, filled: bool) -> str:
-    from notebook_containers.compose import explaining, showing
+    from notebook_containers.compose import explaining, pinning, showing
 
-    shown = showing.shown(loaded, services=chosen, everything=bool(given["all_resources"]), filled=filled)
+    worked_in, locked = not given["no_env_resolution"], bool(given["lock_image_digests"])
+    shown = showing.shown(loaded, services=chosen, everything=bool(given["all_resources"]), filled=filled, worked_in=worked_in)
+    if locked or given["resolve_image_digests"]:
+        images = face().engine.images
+        shown = pinning.pinned(shown, lambda name: str(images.registry_digest(name)))
+    if locked:
+        shown = pinning.images_alone(shown)
     as_json = given["format"] == "json"
     if given["explain"]:
         return json.dumps(list(explaining.rows(shown)), indent=2, ensure_ascii=False) + "\n" if as_json else explaining.text(shown)
@@ -136,6 +148,10 @@ _PARAMETERS = (
     click.Option(["--no-interpolate"], is_flag=True, help="Leave variables as they stand."),
     click.Option(["--no-path-resolution"], is_flag=True, help="Leave relative paths as they stand."),
     click.Option(["--no-consistency"], is_flag=True, help="Do not check what one part says of another."),
+    click.Option(["--no-normalize"], is_flag=True, help="Add nothing that the files do not say: no default network, no implied need."),
+    click.Option(["--no-env-resolution"], is_flag=True, help="Leave env_file and bare names of environment as they stand."),
+    click.Option(["--resolve-image-digests"], is_flag=True, help="Say which image a name stands for now in its registry."),
+    click.Option(["--lock-image-digests"], is_flag=True, help="Write a file of the services' images by digest alone, to be given with -f."),
     click.Option(["--all-resources"], is_flag=True, help="Also networks, volumes, secrets and configs that no service uses."),
     SERVICES,
 )

@@ -37,7 +37,8 @@ class Request:
     where relative paths start (that of the first file). ``environment`` is the process's own when None. ``profiles`` "*" is every one.
     ``filled`` False leaves variables as they stand; ``absolute`` False leaves paths as they stand; ``consistent`` False lets parts say
     of others what is not so; ``remotes`` allows files from elsewhere; the ``policy`` "restricted" (or NBC_COMPOSE_POLICY) refuses what is
-    no ordinary container; ``everything`` keeps networks, volumes, secrets and configs that no active service uses.
+    no ordinary container; ``everything`` keeps networks, volumes, secrets and configs that no active service uses. ``normalised`` False
+    shows nothing that the files do not say; ``env_files_read`` False leaves ``env_file`` and the names in ``environment`` as they stand.
     """
 
     cwd: Path
@@ -55,6 +56,8 @@ class Request:
     policy: str = ""
     remotes: Remotes | None = None
     everything: bool = False
+    normalised: bool = True
+    env_files_read: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +95,13 @@ def load(request: Request) -> Loaded:
     name = _project_name(request, project, sources, known)
     variables = known.after(Layer(source="the project's name", values={NAME_VARIABLE: name}))
     merged = read_all(project, sources, Scope(directory=directory, variables=variables))
-    tree = resolving.Resolver(project, variables, name).whole(merged)
+    resolver = resolving.Resolver(project, variables, name, environments=request.env_files_read)
+    tree = resolver.whole(merged)
     if request.filled and request.consistent:
         references.check(tree)
     made = _project(request, tree, project, variables, [*ignored.notes(_with_version(tree, merged)), *_unset(tree)])
     texts = tuple(document for source in sources for document in project.documents(source))
-    return Loaded(project=made, tree=tree, variables=variables, texts=texts)
+    return Loaded(project=made, tree=tree if request.normalised else resolver.as_written(merged), variables=variables, texts=texts)
 
 
 def _outside(request: Request) -> Variables:

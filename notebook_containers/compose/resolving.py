@@ -19,10 +19,11 @@ _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 
 class Resolver:
-    """Works a project's tree out; ``name`` is the project's."""
+    """Works a project's tree out; ``name`` is the project's. Not ``environments``: files of variables are not read."""
 
-    def __init__(self, reading: Reading, variables: Variables, name: str) -> None:
+    def __init__(self, reading: Reading, variables: Variables, name: str, *, environments: bool = True) -> None:
         self._reading, self._variables, self._name = reading, variables, name
+        self._environments = environments and reading.filled
 
     def whole(self, root: Node) -> Node:
         """Return the tree with everything said."""
@@ -43,6 +44,17 @@ class Resolver:
             found[section] = (known or root).with_value(entries)
         rest = {key: one for key, one in root.fields.items() if key not in found and key not in ("version", "include")}
         return root.with_value({**found, **rest})
+
+    def as_written(self, root: Node) -> Node:
+        """Return the tree with the project's name and its services' variables, and nothing else that the files do not say."""
+        services = member(root, "services") or root.with_value({})
+        found: Fields = {}
+        for key, one in services.fields.items():
+            environment = self._environment(one, joined("services", key))
+            found[key] = one if environment is None else with_fields(one, {"environment": environment})
+        kept = {key: one for key, one in root.fields.items() if key not in ("version", "include")}
+        name = (member(root, "name") or default(self._name, root.place, "the project's directory")).with_value(self._name)
+        return root.with_value({**kept, "name": name, "services": services.with_value(found)})
 
     @staticmethod
     def _default_is_used(services: Node) -> bool:
@@ -94,7 +106,7 @@ class Resolver:
     def _environment(self, node: Node, path: str) -> Node | None:
         """Return the variables of env_file and, over them, those of environment, each with its value."""
         own, files = member(node, "environment"), member(node, "env_file")
-        if (own is None and files is None) or not self._reading.filled:
+        if (own is None and files is None) or not self._environments:
             return own
         found: Fields = {}
         for index, file in enumerate(files.items if files else []):
@@ -129,7 +141,7 @@ class Resolver:
 
     def _labels(self, node: Node) -> Node | None:
         own, files = member(node, "labels"), member(node, "label_file")
-        if files is None or not self._reading.filled:
+        if files is None or not self._environments:
             return own
         found: Fields = {}
         for file in files.items:

@@ -78,14 +78,19 @@ _MEANS_MORE = re.compile(r": |:\Z| #|\s\Z|\A- |\A-\Z")
 _NOT_PRINTED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 
 
-def shown(loaded: Loaded, *, services: Sequence[str] = (), everything: bool = False, filled: bool = True) -> Node:
-    """Return the tree as it is shown: active services (or the named ones) in the order of their names, and what they use."""
+def shown(loaded: Loaded, *, services: Sequence[str] = (), everything: bool = False, filled: bool = True, worked_in: bool = True) -> Node:
+    """Return the tree as it is shown: active services (or the named ones) in the order of their names, and what they use.
+
+    ``worked_in`` says that the variables of ``env_file`` stand in ``environment``.
+    """
     tree = loaded.tree
     active = [one.name for one in loaded.project.services] if filled else list(tree.fields["services"].fields)
     names = sorted(name for name in active if not services or name in services)
-    found = {"services": tree.fields["services"].with_value({name: _worked_in(tree, name, filled) for name in names})}
+    found = {"services": tree.fields["services"].with_value({name: _worked_in(tree, name, filled and worked_in) for name in names})}
     wanted = used(one for one in loaded.project.services if one.name in names)
     for section in ("networks", "volumes", "secrets", "configs"):
+        if section not in tree.fields:
+            continue
         entries = tree.fields[section].fields
         kept = {key: one for key, one in entries.items() if everything or not filled or key in wanted[section]}
         found[section] = tree.fields[section].with_value(kept)

@@ -265,6 +265,10 @@ class Images:
         records = registries.pull_all(self._parts, repository, platform=platform, progress=progress)
         return [Image(self._parts, record) for record in records]
 
+    def registry_digest(self, name: str) -> Digest:
+        """Return the digest that a name stands for in its registry now (of the index, where it is one); nothing is fetched."""
+        return registries.digest(self._parts, name)
+
     def push(
         self,
         repository: str,

@@ -42,6 +42,16 @@ def pull_all(parts: Parts, repository: str, *, platform: str = "", progress: Pro
     return records
 
 
+def digest(parts: Parts, name: str) -> Digest:
+    """Return the digest of what a registry has under a name now; nothing is kept of it."""
+    from notebook_containers.registry.client import Client
+    from notebook_containers.registry.settings import Settings
+
+    reference = Reference.parse(name).tagged()
+    with Client(reference.registry, settings=Settings.read(parts.store.root)) as client:
+        return client.manifest(reference.repository, reference.digest or reference.tag).digest
+
+
 def push(
     parts: Parts, name: str, *, compression: str = "gzip", level: int | None = None, platform: str = "", progress: Progress = None
 ) -> Digest:

@@ -71,6 +71,25 @@ def test_the_whole_project(config: Config) -> None:
     assert config.ok("-q") == ""
 
 
+def test_what_is_not_worked_in_stays_as_it_is_written(config: Config) -> None:
+    (config.place / "vars").write_text("FROM_FILE=1\n")
+    (config.place / "compose.yaml").write_text(
+        "services:\n  web: {image: a, links: [db], env_file: vars, environment: {PORT: , OWN: x}}\n  db: {image: b}\nvolumes: {data: }\n"
+    )
+    web = yaml.safe_load(config.ok("--no-env-resolution"))["services"]["web"]
+    assert web["env_file"] == [{"path": str(config.place / "vars")}]
+    assert (web["environment"], list(web["depends_on"])) == ({"OWN": "x", "PORT": None}, ["db"])
+    assert yaml.safe_load(config.ok())["services"]["web"]["environment"] == {"FROM_FILE": "1", "OWN": "x", "PORT": "8080"}
+    written = yaml.safe_load(config.ok("--no-normalize"))
+    assert (written["name"], "networks" in written) == ("shop", False)
+    assert written["services"]["web"] == {"image": "a", "links": ["db"], "environment": {"FROM_FILE": "1", "OWN": "x", "PORT": "8080"}}
+    assert written["services"]["db"] == {"image": "b"}
+    assert yaml.safe_load(config.ok("--no-normalize", "--all-resources"))["volumes"] == {"data": {}}
+    (config.place / "vars").unlink()
+    assert config.run().returncode == 1
+    assert config.run("--no-env-resolution", "-q").returncode == 0
+
+
 def test_each_value_says_where_it_comes_from(config: Config) -> None:
     (config.place / ".env").write_text("# versions\nTAG=2\n")
     lines = {line.partition("#")[0].strip(): line.partition("#")[2].strip() for line in config.ok("--explain").splitlines()}

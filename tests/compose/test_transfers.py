@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import yaml
 
 from notebook_containers import Engine
 from notebook_containers.compose.progress import Told
@@ -101,6 +102,24 @@ def test_what_cannot_be_fetched_is_told_after_the_rest_came(registry: str, engin
     with pytest.raises(ImageNotFound) as failed:
         project.pull(["web"])
     assert failed.value.hint == "build it: nbc compose build web"
+
+
+def test_names_are_pinned_to_what_the_registry_has(registry: str, line: Line, engine: Engine) -> None:
+    named = f"{registry}/db:1"
+    digest = engine.images.registry_digest(named)
+    (line.place / "compose.yaml").write_text(
+        text(service("db").replace(BASE, named), service("kept").replace(BASE, f"{registry}/db@{digest}"))
+    )
+    services = yaml.safe_load(line.ok("config", "--resolve-image-digests"))["services"]
+    assert {name: one["image"] for name, one in services.items()} == {"db": f"{named}@{digest}", "kept": f"{registry}/db@{digest}"}
+    assert services["db"]["command"]
+    lock = line.ok("config", "--lock-image-digests", "db")
+    assert yaml.safe_load(lock) == {"services": {"db": {"image": f"{named}@{digest}"}}}
+    (line.place / "lock.yaml").write_text(lock)
+    line.ok("-f", "compose.yaml", "-f", "lock.yaml", "pull", "-q", "db")
+    (line.place / "compose.yaml").write_text(text(service("db").replace(BASE, f"{registry}/gone")))
+    refused = line.run("config", "--resolve-image-digests")
+    assert (refused.returncode, "compose.yaml:3:12: services.db.image" in refused.stderr) == (1, True)
 
 
 def test_the_verbs_of_the_command_line(registry: str, line: Line, engine: Engine) -> None:
