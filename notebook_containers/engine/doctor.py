@@ -95,6 +95,10 @@ _LOSSES: Mapping[str, _Loss] = {
     "descriptors closed": _Loss(lost="containers", todo=_NEWER.format("5.11"), needed=True),
     "processes by descriptor": _Loss(lost="containers", todo=_NEWER.format("5.3"), needed=True),
     "system call filter": _Loss(lost="the seccomp filter", todo="a kernel with CONFIG_SECCOMP_FILTER", needed=True),
+    "refused calls named": _Loss(
+        lost="the name of a call that seccomp refuses, where the program's own words do not tell it",
+        todo="Linux 5.0 or later; inside another container: start that one with --security-opt seccomp=unconfined",
+    ),
     "keyrings": _Loss(lost="nothing: without keyrings there are no keys to hide", todo=""),
     "layer attributes": _Loss(
         lost="deletions of directories in layers", todo="put NBC_ROOT on ext4, xfs, btrfs or tmpfs (Linux 6.6)", needed=True

@@ -104,6 +104,11 @@ def _seccomp(_scratch: str) -> None:
     syscalls.seccomp_set_filter(_ALLOW_ALL)
 
 
+def _seccomp_listener(_scratch: str) -> None:
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    os.close(syscalls.seccomp_listen(_ALLOW_ALL))
+
+
 def _keyring(_scratch: str) -> None:
     syscalls.syscall("keyctl", _NEW_SESSION_KEYRING, None)
 
@@ -172,6 +177,7 @@ PROBES: dict[str, Probe] = {
     "descriptors closed": Probe(call="close_range", work=lambda _s: syscalls.close_range(1000, 1001), inside=False),
     "processes by descriptor": Probe(call="pidfd_open", work=_pidfd, inside=False),
     "system call filter": Probe(call="seccomp(SECCOMP_SET_MODE_FILTER)", work=_seccomp, inside=False),
+    "refused calls named": Probe(call="seccomp(SECCOMP_FILTER_FLAG_NEW_LISTENER)", work=_seccomp_listener, inside=False),
     "keyrings": Probe(call="keyctl(KEYCTL_JOIN_SESSION_KEYRING)", work=_keyring, inside=False),
     "layer attributes": Probe(call="setxattr(overlay's attribute) in the store", work=_attribute, inside=False),
     "whole renames": Probe(call="renameat2(RENAME_NOREPLACE) in the store", work=_rename, inside=False),

@@ -2,7 +2,7 @@
 
 The facts are the runtime's state (what its monitor saw), the command, the tail of its log and what the seccomp profile kills for. A
 verdict says only what is known: a signal that nobody asked this engine for is "from outside", and a call that the seccomp profile answers
-with an error is only named when the program's own last words name it too.
+with an error is only named when the program's own last words name it too, or when the monitor saw it refused a moment before the end.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ _OWN_FAULT = {
 }
 _MIB = 1 << 20
 _REFUSED = ("operation not permitted", "permission denied", "function not implemented")  # mount(8) has words of its own for EPERM
+_EPERM = "operation not permitted"
+_NEAR_S, _SILENT_NEAR_S = 10.0, 2.0  # so long before the end a refused call may be its reason, if the program says EPERM, or nothing
+# What libraries try once and do without: to have been refused it is no reason to fail.
+_OPTIONAL = frozenset(("io_uring_setup", "mbind", "set_mempolicy", "get_mempolicy", "move_pages", "kcmp"))
 _ENOSPC = ("No space left on device", "ENOSPC", "Disk quota exceeded")
 
 
@@ -219,20 +223,34 @@ def _disk(state: ContainerState, code: int, log_tail: Callable[[], str]) -> Verd
 
 
 def _refused(state: ContainerState, code: int, log_tail: Callable[[], str], refused: Callable[[], Collection[str]]) -> Verdict | None:
-    """It says that something was not permitted, and names a call that its seccomp profile refuses (an error leaves no record)."""
+    """It says that something was not permitted, and its seccomp profile refused a call that its words name, or a moment before its end."""
     if code == 0 or state.signal:
         return None
     said = next((line for line in reversed(log_tail().splitlines()) if any(word in line.lower() for word in _REFUSED)), "")
+    call = _named(said, state.refused or refused()) if said else ""
+    if not call and (_EPERM in said.lower() or not said):
+        call = _last_refused(state, _NEAR_S if said else _SILENT_NEAR_S)
+    if not call:
+        return None
+    words = f": {_last_line(said)}" if said else ""
+    text = f"its seccomp profile refuses the system call {call} (exit status {code}){words}"
     if not said:
-        return None
-    words = set(re.findall(r"\w+", said))
-    named = sorted(call for call in refused() if call in words or call.rstrip("0123456789") in words)
-    if not named:
-        return None
-    text = f"its seccomp profile refuses the system call {named[0]} (exit status {code}): {_last_line(said)}"
+        text = f"it ended with exit status {code} a moment after its seccomp profile refused it the system call {call}"
     return Verdict(
         cause="seccomp", text=text, hint="allow it if you trust the program: --security-opt seccomp=FILE, or its right: --cap-add"
     )
+
+
+def _named(said: str, calls: Collection[str]) -> str:
+    """Return the call that these words name; a call without its number counts, as in ``umount2``."""
+    words = set(re.findall(r"\w+", said))
+    return next(iter(sorted(call for call in calls if call in words or call.rstrip("0123456789") in words)), "")
+
+
+def _last_refused(state: ContainerState, near_s: float) -> str:
+    """Return the call that was refused last, when that was so near the end that it may be the reason, and programs do not go on without."""
+    latest = next((call for call in state.refused if call not in _OPTIONAL), "")
+    return latest if state.finished_at is not None and state.finished_at - state.refused_at < near_s else ""
 
 
 def _signal(state: ContainerState, code: int) -> Verdict | None:

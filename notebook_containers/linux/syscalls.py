@@ -64,6 +64,7 @@ SECBIT_NO_SETUID_FIXUP = 0x4
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 36, 38, 47, 4
 
 CLOSE_RANGE_CLOEXEC = 0x4
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 0x8
 
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SEIZE = 7, 17, 0x4206
 PTRACE_O_TRACEEXEC, PTRACE_O_EXITKILL, PTRACE_EVENT_EXEC = 0x10, 0x100000, 4
@@ -201,6 +202,13 @@ def seccomp_set_filter(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     header = (ctypes.c_uint64 * 2)(len(program) // 8, ctypes.addressof(buffer))
     syscall("seccomp", 1, 0, header)
+
+
+def seccomp_listen(program: bytes) -> int:
+    """Install such a filter; returns the descriptor (close-on-exec) to which it tells the calls that it does not decide itself."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = (ctypes.c_uint64 * 2)(len(program) // 8, ctypes.addressof(buffer))
+    return syscall("seccomp", 1, SECCOMP_FILTER_FLAG_NEW_LISTENER, header)
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

@@ -1,7 +1,8 @@
 """The container's first process before it is the container's: ONE straight list of steps that ends in execve.
 
 It starts as a child of the monitor inside the new namespaces and reports through one socket: ``r`` when everything is made and it
-waits, then, after the monitor's ``s``, either nothing (the socket closes by itself on execve) or a JSON object with the step that failed.
+waits, then, after the monitor's ``s``, perhaps ``l`` with the seccomp filter's listener, and at last either nothing (the socket closes by
+itself on execve) or a JSON object with the step that failed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from notebook_containers.errors import Error, StartFailed
-from notebook_containers.linux import process as processes, syscalls
+from notebook_containers.linux import process as processes, seccomp_notify, syscalls
 from notebook_containers.runtime import console, document, launch, outside, reaper, rootfs
 from notebook_containers.runtime.document import PlainBundle, Table
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
     AnyPlan = TypeVar("AnyPlan", bound="Plan")
 
+LISTENER = b"l"
+"""The message, with a descriptor, from which on the monitor answers what the container's seccomp filter refuses."""
+
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 
 
@@ -36,7 +40,7 @@ class Plan:
 
     __slots__ = (
         "become_root", "bundle", "channel", "config", "early", "enter_cgroup", "joined", "made", "mapped", "outside", "own", "reaper",
-        "root", "set_groups", "stdio", "tree",
+        "root", "set_groups", "stdio", "telling", "tree",
     )  # fmt: skip
 
     def __init__(self, bundle: PlainBundle, channel: socket.socket, enter_cgroup: Callable[[], None]) -> None:
@@ -53,6 +57,7 @@ class Plan:
         self.become_root = False  # whose root is somebody else than the monitor
         self.set_groups = True
         self.stdio: list[int] = []  # three descriptors, or none when the process gets a terminal
+        self.telling = b""  # its seccomp filter in the form that tells the monitor of what it refuses
         self.tree: rootfs.Tree
 
 
@@ -241,6 +246,10 @@ def _prepare_reaper(plan: Plan) -> None:
         plan.reaper = reaper.open_program()
 
 
+def _prepare_filter(plan: Plan) -> None:
+    plan.telling = seccomp_notify.telling(plan.bundle.seccomp)
+
+
 def _wait_for_start(plan: Plan) -> None:
     plan.channel.sendall(b"r")
     if plan.channel.recv(1) != b"s":
@@ -277,8 +286,23 @@ def _leave_reaper_behind(plan: Plan) -> None:
 
 
 def _take_identity(plan: Plan) -> None:
-    launch.take_identity(plan.bundle.process(), plan.bundle.seccomp, may_set_groups=plan.set_groups)
+    launch.take_identity(
+        plan.bundle.process(), plan.bundle.seccomp, may_set_groups=plan.set_groups, install=lambda program: _install_filter(plan, program)
+    )
     die_with_the_monitor(plan.channel)
+
+
+def _install_filter(plan: Plan, program: bytes) -> None:
+    if plan.telling:
+        try:
+            listener = syscalls.seccomp_listen(plan.telling)
+        except OSError:  # a kernel before 5.0, somebody listens to a filter around us already, or no descriptor is left
+            pass
+        else:
+            processes.send_fds(plan.channel, LISTENER, [listener])
+            os.close(listener)
+            return
+    syscalls.seccomp_set_filter(program)
 
 
 def _execute(plan: Plan) -> None:
@@ -304,6 +328,7 @@ BUILDING_STEPS = (
     ("enter its working directory", enter_directory),
     ("make its root read-only", make_root_readonly),
     ("prepare its init", _prepare_reaper),
+    ("prepare its seccomp filter", _prepare_filter),
 )
 """Everything of the container but its process."""
 

@@ -10,6 +10,7 @@ import os
 import posixpath
 import resource
 import stat
+from collections.abc import Callable
 
 from notebook_containers.errors import StartFailed
 from notebook_containers.linux import capabilities, mounts, process as processes, syscalls
@@ -82,15 +83,22 @@ def _within(value: int, allowed: int) -> bool:
     return allowed == resource.RLIM_INFINITY or (value != resource.RLIM_INFINITY and value <= allowed)
 
 
-def take_identity(process: Table, seccomp: bytes, *, may_set_groups: bool, new_keyring: bool = True) -> None:
-    """Become the process's user with exactly its groups, capabilities, no-new-privileges and seccomp filter."""
+def take_identity(
+    process: Table,
+    seccomp: bytes,
+    *,
+    may_set_groups: bool,
+    new_keyring: bool = True,
+    install: Callable[[bytes], None] = syscalls.seccomp_set_filter,
+) -> None:
+    """Become the process's user with exactly its groups, capabilities, no-new-privileges and seccomp filter, which ``install`` installs."""
     user, caps = document.table(process, "user"), document.table(process, "capabilities")
     sets = {name: capabilities.mask(document.texts(caps, name)) for name in ("effective", "permitted", "inheritable", "ambient")}
     no_new_privileges = document.flag(process, "noNewPrivileges")
     if new_keyring:
         _new_keyring()
     if seccomp and not no_new_privileges:
-        syscalls.seccomp_set_filter(seccomp)  # needs CAP_SYS_ADMIN, which is given up below
+        install(seccomp)  # needs CAP_SYS_ADMIN, which is given up below
     capabilities.limit_bounding(capabilities.mask(document.texts(caps, "bounding")))
     os.umask(document.number(user, "umask", 0o022))
     groups = document.numbers(user, "additionalGids")
@@ -99,7 +107,7 @@ def take_identity(process: Table, seccomp: bytes, *, may_set_groups: bool, new_k
     if no_new_privileges:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         if seccomp:
-            syscalls.seccomp_set_filter(seccomp)
+            install(seccomp)
 
 
 def _new_keyring() -> None:

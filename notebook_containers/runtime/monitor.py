@@ -21,6 +21,7 @@ from notebook_containers.linux.boot import boot_id
 from notebook_containers.runtime import ahead, borrowed, children, container, document, ending, logfile, wire
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.clients import STALL_S, Client, Clients
+from notebook_containers.runtime.denials import Denials
 from notebook_containers.runtime.document import Table
 from notebook_containers.runtime.health import Health
 from notebook_containers.runtime.limits import Limits
@@ -69,6 +70,7 @@ class Monitor:
         self._actor = Actor(run, bundle.path)
         self._health = Health(document.table(self._options, "health"), self._loop, self._checked)
         self._memory = MemoryWatch(self._loop, self._limits, self._memory_ran_out)
+        self._denials = Denials(self._loop)
         own = os.getpid()
         self.state: Table = {"id": identity, "bundle": bundle.path, "status": "creating", "created": time.time(), "restartCount": 0}
         self.state.update(monitorPid=own, monitorStarted=processes.start_time(own), boot=boot_id())
@@ -166,6 +168,8 @@ class Monitor:
                 self._restart()
             if 0.0 < self._memory.due() <= now:
                 self._memory.look()
+            if 0.0 < self._denials.due() <= now:
+                self._denials.go_on()
             if 0.0 < self._health.due() <= now:
                 self._health.start(self.state, self._bundle.process())
             if self.state["status"] == "stopped":
@@ -176,7 +180,7 @@ class Monitor:
     def _timeout(self) -> float | None:
         now = time.monotonic()
         times = [self._pump.drained_at()] if self._exit is not None else []
-        times += [moment for moment in (self._restart_at, self._health.due(), self._memory.due()) if moment]
+        times += [moment for moment in (self._restart_at, self._health.due(), self._memory.due(), self._denials.due()) if moment]
         times += [now + STALL_S / 10] if any(client.pending() for client in self._clients.all()) else []
         return max(0.0, min(times) - now) if times else None
 
@@ -295,7 +299,10 @@ class Monitor:
         """The channel to init is ready: it closed on execve, or carries why that was impossible."""
         if self._life is None or self._life.channel.fileno() != fd:
             return
-        message = self._life.channel.recv(65536)
+        message, listeners = processes.recv_fds(self._life.channel, 65536, 1)
+        if listeners:
+            self._denials.listen(listeners[0])
+            return
         self._loop.unwatch(fd)
         starters, self._starters = self._starters, []
         answer: Table = {"terminal": self._has_terminal()}
@@ -353,7 +360,7 @@ class Monitor:
         self._exit = None
         pid = document.number(self.state, "pid")
         if self._life is not None:
-            if self._loop.watches(self._life.channel.fileno()):
+            while self._loop.watches(self._life.channel.fileno()):
                 self._started(self._life.channel.fileno())
             self._pump.disconnect()
             self._life.close()
@@ -365,6 +372,7 @@ class Monitor:
         found = ending.facts(pid, status, self._limits, self._bundle.path, log_full=self._log is not None and self._log.full())
         self._memory.count(document.number(found, "oomKills"))
         self.state.update(found)
+        self.state.update(self._denials.end())
         self.state.update(pid=0, pidStarted=0, exitCode=code, finished=time.time())
         ran_s = time.time() - document.real(self.state, "started") if "started" in self.state else 0.0
         if "started" in self.state or "startFailed" in self.state:

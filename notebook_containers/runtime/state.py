@@ -52,7 +52,8 @@ class ContainerState(Document):
     """One container: ``status`` is created, running, paused, restarting or stopped; times are UTC seconds.
 
     About an end: ``signal`` killed the first process (0: it exited), ``manual`` says that a caller ended it, ``requests`` are the last
-    signals asked for, ``denied`` is the system call that seccomp killed it for, ``start_failed`` says that its command never ran.
+    signals asked for, ``denied`` is the system call that seccomp killed it for, ``refused`` are those that it answered with EPERM, the
+    latest first, and ``refused_at`` when that was, ``start_failed`` says that its command never ran.
     """
 
     id: str
@@ -83,6 +84,8 @@ class ContainerState(Document):
     memory_limit: int = field(default=0, metadata=named("memoryLimit"))
     disk_full: bool = field(default=False, metadata=named("diskFull"))
     denied: str = ""
+    refused: tuple[str, ...] = ()
+    refused_at: float = field(default=0.0, metadata=named("refusedAt"))
 
     def live(self) -> bool:
         """Tell whether it is not over: created, running, paused or restarting."""

@@ -113,6 +113,29 @@ def test_a_running_container_has_no_verdict_unless_its_health_fails() -> None:
     assert verdict(failing).bad
 
 
+@pytest.mark.parametrize(
+    ("refused", "before_s", "log", "call", "words"),
+    [
+        (("bpf", "unshare"), 0.1, "", "bpf", "a moment after its seccomp profile refused it the system call bpf"),
+        (("bpf",), 3.0, "", "", "ended with exit status 1"),
+        (("bpf",), 3.0, "PermissionError: [Errno 1] Operation not permitted\n", "bpf", "Operation not permitted"),
+        (("bpf",), 11.0, "PermissionError: [Errno 1] Operation not permitted\n", "", "ended with exit status 1"),
+        (("bpf",), 0.1, "open x: permission denied\n", "", "ended with exit status 1"),  # EACCES is no answer of this filter
+        (("bpf", "mount"), 99.0, "mount: permission denied\n", "mount", "mount: permission denied"),
+        (("io_uring_setup", "mbind"), 0.1, "", "", "ended with exit status 1"),
+        (("io_uring_setup", "setns"), 0.1, "", "setns", "the system call setns"),
+        ((), 0.1, "x: Operation not permitted\n", "", "ended with exit status 1"),
+    ],
+)
+def test_a_refused_call_is_the_reason_when_words_or_time_say_so(
+    refused: tuple[str, ...], before_s: float, log: str, call: str, words: str
+) -> None:
+    found = verdict(ended(1, refused=refused, refused_at=2.0 - before_s), log=log)
+    assert found.cause == ("seccomp" if call else "error")
+    assert f"system call {call}" in found.text if call else "seccomp" not in found.text
+    assert words in found.text
+
+
 # -- on the real kernel ------------------------------------------------------------------------------------------------------------
 
 
