@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import click
 
+from notebook_containers.commands import booleans
+
 _CONTAINER = {
     "attach": "looking",
     "commit": "files",
@@ -113,7 +115,8 @@ class Verbs(click.Group):
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"see '{ctx.command_path} --help'"
             raise click.UsageError(f"{name!r} is no {ctx.command_path} command; {hint}", ctx)
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        return found, command, booleans.plain(command, rest) if command is not None else rest
 
 
 COMMANDS: Mapping[str, click.Command] = {

@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, magics_class, no_var_expand
 
+from notebook_containers.commands import booleans
 from notebook_containers.commands.tree import ROOT, root
 from notebook_containers.errors import Error, SourceError
 from notebook_containers.notebook import display
@@ -106,7 +107,7 @@ class ContainerMagics(Magics):
         self.face.begin(cell, line)
         try:
             target = command or root()
-            result = target.main(args=words, prog_name=_program(command), standalone_mode=False, obj=self.face)
+            result = target.main(args=booleans.plain(target, words), prog_name=_program(command), standalone_mode=False, obj=self.face)
             shown = display.show(result, self.face, raise_error=raise_error)
         except click.exceptions.Exit:
             return None
