@@ -143,8 +143,11 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
 
 def _commit(container: str, name: str | None, *, author: str, change: tuple[str, ...], message: str, pause: bool) -> Result:
     """Make an image of a container's changes."""
-    found = face().engine.containers.get(container)
-    with face().transfer_view("commit", name or container, quiet=False) as view:
+    here = face()
+    found = here.engine.containers.get(container)
+    if pause and found.status == "running" and not found.can_stand_still:
+        here.note("it is not paused meanwhile, for no cgroup could freeze it: what changes while it is read may not fit together")
+    with here.transfer_view("commit", name or container, quiet=False) as view:
         image = found.commit(name, author=author, changes=list(change), message=message, pause=pause, progress=view)
     return Given(value=image, text=str(image.id))
 

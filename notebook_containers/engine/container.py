@@ -155,6 +155,11 @@ class Container(Contents, Usage, Telling):
         return f"Up {up} (Paused)" if state.status == "paused" else f"Up {up}{health.words(state)}"
 
     @property
+    def can_stand_still(self) -> bool:
+        """Whether it has a cgroup that can freeze it: for ``pause``, and for files of one moment in ``commit``."""
+        return not {"freezer", "unified"}.isdisjoint(self.state.cgroup_locations)
+
+    @property
     def exit_code(self) -> int | None:
         """The exit status of the last run, None while it runs or when it never ran."""
         return self.state.exit_code

@@ -111,7 +111,7 @@ class Contents:
         """Make an image of it as it is now, and return that; ``changes`` are lines of a Dockerfile for the image's settings.
 
         ``progress`` is called with the events of ``registry.progress``, how much is packed. A running container stands still meanwhile
-        unless ``pause=False``. Volumes and what else is mounted are no part of the image.
+        unless ``pause=False`` or it cannot (:attr:`can_stand_still`). Volumes and what else is mounted are no part of the image.
         """
         from notebook_containers.engine import commit
         from notebook_containers.engine.image import Image

@@ -147,3 +147,20 @@ def test_an_epoch_that_is_none(own: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InvalidArgument, match="no count of seconds"):
         container.commit("never")
     container.remove()
+
+
+@pytest.mark.user
+def test_a_container_that_cannot_stand_still_is_committed_all_the_same_and_that_is_said() -> None:
+    with person(lent=True) as who:
+        who.nbc("run", "-d", "--name", "box", "--network", "none", BASE, "sleep", "1000")
+        still = who.python("""
+import json
+from notebook_containers import Engine
+with Engine() as engine:
+    print(json.dumps(engine.containers.get("box").can_stand_still))
+""")
+        done = who.run("/usr/bin/python3", "-m", "notebook_containers", "commit", "box", "made")
+        assert (done.returncode, "it is not paused meanwhile" in done.stderr) == (0, not still)
+        done = who.run("/usr/bin/python3", "-m", "notebook_containers", "commit", "--pause=false", "box", "made")
+        assert (done.returncode, "paused" in done.stderr) == (0, False)
+        who.nbc("rm", "-f", "box")
