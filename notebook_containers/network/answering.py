@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+from contextlib import suppress
 
 from notebook_containers.network.forwarder import drop_privileges
 
@@ -25,7 +26,8 @@ def main(text: str) -> None:
         return
     if os.fork():  # the starter reaps this process at once, and init the one that stays
         os._exit(0)
-    os.write(1, f"ready {os.getpid()}\n".encode())
+    with suppress(BrokenPipeError):  # the starter was killed: whoever comes next finds our socket already, and waits for an answer
+        os.write(1, f"ready {os.getpid()}\n".encode())
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
     os.close(null)
