@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from notebook_containers import network as net
+from notebook_containers.engine import leaving
 from notebook_containers.engine.endpoints import Endpoints
 from notebook_containers.engine.network import Network
-from notebook_containers.engine.network_document import NetworkDocument, config_of, parse
+from notebook_containers.engine.network_document import NetworkDocument, parse
 from notebook_containers.engine.network_words import BUILT_IN, DEFAULT, attachment
 from notebook_containers.engine.quantities import new_id
 from notebook_containers.engine.words import check_name
@@ -113,6 +114,7 @@ class Networks(Endpoints):
         given = {"subnet": subnet, "gateway": gateway, "ip_range": ip_range, "aux_addresses": aux_addresses}
         if driver not in ("", DEFAULT) and self._parts.host.rootless:
             raise Unsupported(f"{driver} networks need root: they are part of the machine's own links", hint="use a bridge network")
+        self.finish_removals()  # its subnet may be wanted
         document = self.subnets.add(network_document(wanted, ipam, given, ipv6=enable_ipv6))
         return self.get(document.id)
 
@@ -124,14 +126,17 @@ class Networks(Endpoints):
         with self._alone() as alone:
             if alone:
                 self._release_ended(network.id)
-        document = parse(self._parts.store.records.network(network.id).document)
         try:
-            self._parts.store.records.remove_network(network.id)
+            leaving.forget(self._parts, network.id)
         except Conflict as err:
             names = self._holders(network.id)
             raise Conflict(f"network {network.name} is used by {', '.join(names)}", hint=f"stop it first: nbc stop {names[0]}") from err
-        self._bridges.remove(config_of(document))
+        leaving.finish(self._parts, self._bridges, network.id)
         self._parts.emit("network", "destroy", network.id, {"name": network.name, "type": network.driver})
+
+    def finish_removals(self) -> None:
+        """Take away what a process that was killed while it removed a network left of it; ``create`` and ``prune`` do so too."""
+        leaving.finish_all(self._parts, self._bridges)
 
     def prune(self, filters: Mapping[str, object] | None = None) -> dict[str, object]:
         """Remove the user's networks that no container is in or will be in when it starts; returns ``NetworksDeleted`` (names).
@@ -142,6 +147,7 @@ class Networks(Endpoints):
         from notebook_containers.engine.network_listing import wanted_by_containers
 
         fits, kept, gone = prune_test(filters), wanted_by_containers(self._parts), list[str]()
+        self.finish_removals()
         for network in self.list():
             if network.name not in BUILT_IN and network.name not in kept and fits(network.created, network.labels):
                 try:
