@@ -178,6 +178,8 @@ def _storage(site: Site, service: Service) -> CreateKeywords:
 
 def _mount(site: Site, mount: ServiceMount) -> Mapping[str, object]:
     known = site.project.volumes.get(mount.source) if mount.type == "volume" else None
+    # should a down take the volume before the container is there, the one that is made with it is the project's again
+    own = labels.of_volume(site.name, known) if known is not None and not known.external else {}
     found: dict[str, object] = {
         "Type": mount.type, "Source": known.name if known else mount.source, "Target": mount.target, "ReadOnly": mount.read_only,
     }  # fmt: skip
@@ -192,7 +194,7 @@ def _mount(site: Site, mount: ServiceMount) -> Mapping[str, object]:
     if mount.type == "image":
         found["ImageOptions"] = {"Subpath": mount.subpath}
     if mount.type == "volume":
-        found["VolumeOptions"] = {"NoCopy": mount.nocopy, "Subpath": mount.subpath, "Labels": mount.labels}
+        found["VolumeOptions"] = {"NoCopy": mount.nocopy, "Subpath": mount.subpath, "Labels": {**mount.labels, **own}}
     if mount.type == "tmpfs":
         found["TmpfsOptions"] = {"SizeBytes": mount.size, "Mode": mount.mode}
     return found

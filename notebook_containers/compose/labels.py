@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from notebook_containers import __version__
 from notebook_containers.lean import dataclass
 
 if TYPE_CHECKING:
+    from notebook_containers.compose.model import Network, Volume
     from notebook_containers.engine.container import Container
 
 PREFIX = "com.docker.compose"
@@ -65,3 +67,13 @@ def member(container: Container) -> Member | None:
         config_hash=labels.get(CONFIG_HASH, ""),
         one_off=labels.get(ONE_OFF, "").lower() == "true",
     )
+
+
+def of_network(project: str, network: Network) -> dict[str, str]:
+    """Return the labels that a project's network is made with."""
+    return {**network.labels, PROJECT: project, NETWORK: network.key, VERSION: __version__}
+
+
+def of_volume(project: str, volume: Volume) -> dict[str, str]:
+    """Return the labels that a project's volume is made with."""
+    return {**volume.labels, PROJECT: project, VOLUME: volume.key, VERSION: __version__}

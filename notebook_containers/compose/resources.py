@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import nullcontext, suppress
 
-from notebook_containers import __version__
 from notebook_containers.compose import labels
 from notebook_containers.compose.model import Network, Service, Volume
 from notebook_containers.compose.progress import Told
@@ -50,7 +49,7 @@ def _make_network(site: Site, network: Network) -> None:
             ip_range=[pool.ip_range for pool in pools if pool.ip_range],
             aux_addresses={name: address for pool in pools for name, address in pool.aux_addresses.items()},
             internal=network.internal,
-            labels=_labels(site, labels.NETWORK, network.key, network.labels),
+            labels=labels.of_network(site.name, network),
             enable_ipv6=bool(network.enable_ipv6),
             attachable=network.attachable,
         )
@@ -73,7 +72,7 @@ def _ensure_volume(site: Site, volume: Volume) -> None:
                 f"the external volume {volume.name} is not there", hint=f"make it: nbc volume create {volume.name}"
             ) from None
         site.tell(Told(kind="volume", name=volume.name, phase="creating"))
-        site.engine.volumes.create(volume.name, labels=_labels(site, labels.VOLUME, volume.key, volume.labels))
+        site.engine.volumes.create(volume.name, labels=labels.of_volume(site.name, volume))
         site.tell(Told(kind="volume", name=volume.name, phase="created"))
         return
     owner = found.labels.get(labels.PROJECT, "")
@@ -81,10 +80,6 @@ def _ensure_volume(site: Site, volume: Volume) -> None:
         whose = f"belongs to the project {owner}" if owner else "was not made by compose"
         text = f"it is there already and {whose}: it is used, and down -v leaves it; 'external: true' says that this is wanted"
         site.tell(Told(kind="volume", name=volume.name, phase="warning", text=text))
-
-
-def _labels(site: Site, kind: str, key: str, own: Mapping[str, str]) -> dict[str, str]:
-    return {**own, labels.PROJECT: site.name, kind: key, labels.VERSION: __version__}
 
 
 def own_volumes(site: Site) -> list[str]:
@@ -108,6 +103,7 @@ def remove_volumes(site: Site) -> None:
 
 def remove_networks(site: Site) -> None:
     """Remove the networks that this project made; one that somebody else's container is in stays, and is told."""
+    site.engine.networks.finish_removals()  # a down that was killed may have left half of one
     for network in site.engine.networks.list():
         if network.labels.get(labels.PROJECT) != site.name:
             continue
