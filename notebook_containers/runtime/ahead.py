@@ -131,14 +131,16 @@ class Ahead:
             container.adjust_oom(life.pid, bundle)
             orders = json.dumps({"cgroup": group.path, "cgroupLocations": group.locations}).encode()
             processes.send_fds(life.channel, orders, stdio)
+            container.keep(life, kept, bundle, own=_kinds(bundle), joined=frozenset())  # now: a moment after its start it may be gone
             if start:
                 life.start()
             meanwhile(life.pid)
             container.await_ready(life)
-            container.keep(life, kept, bundle, own=_kinds(bundle), joined=frozenset())
         except BaseException as err:
             container.abandon(life)
-            if isinstance(err, (ConnectionError, RuntimeFailure)) and not isinstance(err, StartFailed):  # somebody killed it
+            kept.drop()  # this is the first life: there was nothing of another
+            killed = isinstance(err, (ConnectionError, FileNotFoundError, RuntimeFailure)) and not isinstance(err, StartFailed)
+            if killed:
                 return None
             raise
         finally:

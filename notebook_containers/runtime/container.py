@@ -29,6 +29,11 @@ class Kept:
         for kind in ((own & {"user", "network"}) | joined) - self.fds.keys():
             self.fds[kind] = namespaces.open_namespace(pid, kind)
 
+    def drop(self) -> None:
+        """Hold nothing any more. Idempotent."""
+        while self.fds:
+            os.close(self.fds.popitem()[1])
+
 
 class Life:
     """Init (later the command) as a child of this process; the descriptors are closed by :meth:`close`."""

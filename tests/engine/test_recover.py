@@ -235,3 +235,11 @@ def test_on_failure_counts_to_its_most_and_a_new_start_counts_anew(engine: Engin
     container.start()
     assert container.state.restart_count <= 1
     container.stop()
+
+
+def test_a_command_that_ends_at_once_is_no_trouble_to_a_restart_policy(engine: Engine) -> None:
+    """Its namespaces are held for its next life before it begins: a moment later it may be gone."""
+    for _ in range(20):
+        container = detached(engine, "true", restart="on-failure")
+        assert container.wait(timeout=30)["StatusCode"] == 0
+        container.remove()
