@@ -13,7 +13,7 @@ import stat
 from collections.abc import Container
 
 from notebook_containers.linux import mounts, syscalls, sysctls
-from notebook_containers.runtime import copyup, document
+from notebook_containers.runtime import cgroupfs, copyup, document
 from notebook_containers.runtime.document import Table
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -155,7 +155,7 @@ def _mount(tree: Tree, destination: str, entry: Table, early: int) -> None:
     kind, source = document.text(entry, "type"), document.text(entry, "source")
     words = [word for word in document.texts(entry, "options") if not (tree.single and _unmapped(word))]
     if kind == "cgroup":
-        _mount_cgroup(tree.root, destination, words)
+        cgroupfs.mount(tree.root, destination, words)
         return
     new = early if early >= 0 else _create(kind, source, words, mapped=tree.mapped)
     if kind == "overlay" and (inside := mounts.Options(words).subpath):
@@ -223,64 +223,6 @@ def _remember(tree: Tree, destination: str, kind: str, new: int) -> None:
         tree.pts = new
     else:
         os.close(new)
-
-
-def _mount_cgroup(root: int, destination: str, words: list[str]) -> None:
-    with open("/proc/self/cgroup", encoding="utf-8") as file:
-        groups = [tuple(line.rstrip("\n").split(":", 2)[1:]) for line in file]
-    target = mounts.open_target(root, destination, directory=True, links=False)
-    if [names for names, _own in groups] == [""]:
-        top = _cgroup2(groups[0][1], words)
-        mounts.attach(top, target)
-    else:
-        top = mounts.create("tmpfs", "cgroup", ["mode=755", "nosuid", "nodev", "noexec"])
-        mounts.attach(top, target)
-        for names, own in groups:
-            if names:  # beside version 1 hierarchies the version 2 one has nothing to limit, and mounting it costs 10 ms and more
-                _mount_controller(top, names, own, words)
-        if "ro" in words:
-            mounts.change(top, _READ_ONLY)
-    os.close(top)
-    os.close(target)
-
-
-def _cgroup2(own: str, words: list[str]) -> int:
-    try:
-        return _own_group(mounts.create("cgroup2", "cgroup", words), own)
-    except OSError as err:
-        if err.errno not in (errno.EPERM, errno.EBUSY):
-            raise
-    # in a user namespace, with the host's cgroup namespace: what the host shows, and nothing of it can be written (CVE-2023-25809)
-    return mounts.create("bind", "/sys/fs/cgroup", ["rbind", "ro", "nosuid", "nodev", "noexec"])
-
-
-def _own_group(hierarchy: int, own: str) -> int:
-    """Return the mount of the process's own group: with a cgroup namespace that is the hierarchy as it is, else a part of it."""
-    if own == "/" or own.startswith("/.."):
-        return hierarchy
-    group = mounts.open_in_root(hierarchy, own, links=False)
-    part = mounts.clone(group)
-    os.close(group)
-    os.close(hierarchy)
-    return part
-
-
-def _mount_controller(top: int, names: str, own: str, words: list[str]) -> None:
-    try:
-        hierarchy = _own_group(mounts.create("cgroup", "cgroup", [*names.split(","), *words]), own)
-    except OSError as err:
-        if err.errno in (errno.EPERM, errno.EBUSY, errno.EINVAL):
-            return  # version 1 in a user namespace: shown empty, as nothing in it could be used
-        raise
-    target = _directory(top, names.removeprefix("name="))
-    mounts.attach(hierarchy, target)
-    os.close(target)
-    os.close(hierarchy)
-
-
-def _directory(parent: int, name: str) -> int:
-    os.mkdir(name, 0o755, dir_fd=parent)
-    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
 
 
 def open_dev(tree: Tree) -> int:
