@@ -117,7 +117,16 @@ def test_rel27_pauses_grow_have_jitter_and_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("3", 3.0), (" 10 ", 10.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-1", None), ("soon", None), ("", None)]
+    ("text", "seconds"),
+    [
+        ("3", 3.0),
+        (" 10 ", 10.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+    ],
 )
 def test_retry_after_in_both_forms(text: str, seconds: float | None) -> None:
     assert retry_after(text) == seconds

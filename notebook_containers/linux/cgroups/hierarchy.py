@@ -105,7 +105,10 @@ def _own_groups(root: str, process: str) -> dict[str, str]:
     """Return controller → the group of the process; the key of version 2 is the empty text."""
     found = {}
     for line in files.read_or(f"{root}/proc/{process}/cgroup").splitlines():
-        _, names, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        names, colon, path = rest.partition(":")
+        if not colon:
+            continue
         for name in names.split(","):
             found[SYSTEMD if name == "name=systemd" else name] = path
     return found
