@@ -9,6 +9,8 @@ from notebook_containers.store.tar_reader import BLOCK, Entry
 
 _TYPES = {"f": b"0", "h": b"1", "l": b"2", "c": b"3", "b": b"4", "d": b"5", "p": b"6"}
 _TAIL = b"ustar\x0000" + bytes(64)  # magic, version, no user and group names
+_TAIL_SUM = sum(_TAIL)
+_NO_DEVICE, _END = bytes(16), bytes(167)
 _FLUSH = 1 << 20
 _OCTAL_12 = 8**11
 
@@ -28,7 +30,7 @@ class TarWriter:
         link = os.fsencode(entry.link)
         records = _records(entry, name, link)
         if records:
-            self.data(_header(b"PaxHeaders/" + name[:80], Entry(name="", kind="f", size=len(records)), b"", b"x"))
+            self.data(_block(b"PaxHeaders/" + name[:80], _numbers(0o644, 0, 0, len(records), 0), b"x", b"", _NO_DEVICE))
             self.data(records)
             self.pad(len(records))
         self.data(_header(name[:100], entry, link[:100], _TYPES[entry.kind]))
@@ -92,15 +94,21 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 
 def _header(name: bytes, entry: Entry, link: bytes, kind: bytes) -> bytes:
-    seconds = entry.mtime_ns // 10**9
-    device = b"%07o\0%07o\0" % entry.device if kind in b"34" else bytes(16)
-    head = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        name.ljust(100, b"\0"),
-        entry.mode,
-        entry.uid if entry.uid < 8**7 else 0,
-        entry.gid if entry.gid < 8**7 else 0,
-        entry.size if entry.size < _OCTAL_12 else 0,
+    device = b"%07o\0%07o\0" % entry.device if kind in b"34" else _NO_DEVICE
+    return _block(name, _numbers(entry.mode, entry.uid, entry.gid, entry.size, entry.mtime_ns // 10**9), kind, link, device)
+
+
+def _numbers(mode: int, uid: int, gid: int, size: int, seconds: int) -> bytes:
+    return b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        mode,
+        uid if uid < 8**7 else 0,
+        gid if gid < 8**7 else 0,
+        size if size < _OCTAL_12 else 0,
         seconds if 0 <= seconds < _OCTAL_12 else 0,
     )
-    tail = kind + link.ljust(100, b"\0") + _TAIL + device + bytes(167)
-    return b"%b%06o\0 %b" % (head, sum(head) + sum(tail) + 8 * 32, tail)
+
+
+def _block(name: bytes, numbers: bytes, kind: bytes, link: bytes, device: bytes) -> bytes:
+    """Put a header together; its checksum is the sum of all bytes with eight spaces in its own place, and most are zeros."""
+    checksum = sum(name) + sum(numbers) + kind[0] + sum(link) + _TAIL_SUM + sum(device) + 8 * 32
+    return b"%b%b%06o\0 %b%b%b%b%b" % (name.ljust(100, b"\0"), numbers, checksum, kind, link.ljust(100, b"\0"), _TAIL, device, _END)
