@@ -125,7 +125,11 @@ def _both_sizes(row: Row) -> str:
 
 
 def _go_time(key: str) -> Callable[[Row], str]:
-    return lambda row: datetime.fromtimestamp(float(str(row[key])), UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+    def text(row: Row) -> str:
+        value = row[key]
+        return "" if value is None else datetime.fromtimestamp(float(str(value)), UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
+
+    return text
 
 
 _COLUMNS: Mapping[str, Sequence[Column]] = {

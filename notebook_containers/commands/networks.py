@@ -32,7 +32,7 @@ def _ls(*, quiet: bool, filter: tuple[str, ...], format: str | None, no_trunc: b
     """List networks."""
     rows = [_row(network, whole=no_trunc) for network in face().engine.networks.list(filters=from_words(filter))]
     if quiet:
-        return Text(text="\n".join(str(row["network_id"]) for row in rows))
+        return Text(text="\n".join(str(row["network_id"] or row["name"]) for row in rows))
     return Text(text=formatting.formatted("networks", rows, format)) if format else Table(kind="networks", rows=rows)
 
 
@@ -47,7 +47,7 @@ def _row(network: Network, *, whole: bool) -> Row:
         "internal": network.internal,
         "ipv6": network.ipv6,
         "containers": list(network.containers),
-        "created": network.created,
+        "created": network.created or None,  # host and none always were
         "labels": dict(network.labels),
     }
 

@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.root, pytest.mark.netns]
 def test_a_network_from_its_making_to_its_end(nbc: Nbc) -> None:
     identity = nbc.ok("network", "create", "--label", "a=b", "--attachable", "web")
     nbc.ok("network", "create", "--internal", "-d", "bridge", "data")
+    assert nbc.ok("network", "ls", "-q").split()[-2:] == ["host", "none"], "which have no id, and are named all the same"
+    assert nbc.ok("network", "ls", "-f", "name=none", "--format", "{{.Name}} at {{.CreatedAt}}.") == "none at ."
     try:
         nbc.ok(
             "run",
