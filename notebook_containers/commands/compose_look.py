@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -77,6 +77,22 @@ def _logs(services: tuple[str, ...], *, follow: bool, tail: str, no_color: bool,
     return None
 
 
+_STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+
+
+def _filtered(words: Sequence[str], key: str, values: Sequence[str] = ()) -> list[str]:
+    """Return the values of ``--filter KEY=VALUE`` words; InvalidArgument for another key, and a value that is none of these."""
+    found = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name != key:
+            raise InvalidArgument(f"--filter {word!r} is not understood", hint=f"write {key}=VALUE")
+        if values and value not in values:
+            raise InvalidArgument(f"--filter {word!r}: {value!r} is no {key}", hint=f"there are: {', '.join(values)}")
+        found.append(value)
+    return found
+
+
 def _row(member: Member, *, full: bool) -> Row:
     return {"service": member.service, **container_row(member.container, size=False, full=full)}
 
@@ -84,7 +100,7 @@ def _row(member: Member, *, full: bool) -> Row:
 def _ps(services: tuple[str, ...], *, all: bool, quiet: bool, services_only: bool, filter: tuple[str, ...], status: tuple[str, ...], format: str | None, no_trunc: bool, orphans: bool) -> Result:  # fmt: skip # noqa: E501
     """List the project's containers."""
     project = opened()
-    wanted = {*status, *(word.removeprefix("status=") for word in filter)}
+    wanted = {*status, *_filtered(filter, "status", _STATUSES)}
     members = [
         one
         for one in project.members(services, one_off=all)
@@ -195,7 +211,7 @@ def _ls(*, all: bool, quiet: bool, filter: tuple[str, ...], format: str | None) 
     """List the projects that have containers."""
     from notebook_containers.compose.listing import projects
 
-    wanted = [word.removeprefix("name=") for word in filter]
+    wanted = _filtered(filter, "name")
     rows: list[Row] = [
         {"name": one.name, "status": one.status, "config_files": one.files}
         for one in projects(face().engine)
@@ -235,7 +251,7 @@ COMMANDS: Mapping[str, click.Command] = {
         QUIET,
         click.Option(["services_only", "--services"], is_flag=True, help="Only the services' names."),
         _FILTER,
-        click.Option(["--status"], multiple=True, help="Only those in this state, as exited."),
+        click.Option(["--status"], multiple=True, type=click.Choice(_STATUSES), help="Only those in this state, as exited."),
         FORMAT,
         NO_TRUNC,
         click.Option(["--orphans/--no-orphans"], default=True, help="Also those of services that the file has no more."),

@@ -158,6 +158,11 @@ def watch(setting: Setting, node: Node, path: str) -> Node:
     for key in ("path", "action"):
         if key not in found.fields:
             raise node.place.error(path, f"a rule of watch needs {key}:")
+    action = found.fields["action"]
+    if action.text().startswith("sync") and "target" not in found.fields:
+        raise action.error(f"{path}.action", f"{action.text()} needs target:", hint="say where the files go inside")
+    if action.text() == "sync+exec" and "exec" not in found.fields:
+        raise action.error(f"{path}.action", "sync+exec needs exec:", hint="say what runs inside: exec: {command: ...}")
     return found
 
 

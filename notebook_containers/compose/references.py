@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from notebook_containers.compose.nodes import Fields, Node, joined, member, near
+from notebook_containers.compose.resolving import BECAUSE
 from notebook_containers.errors import ComposeError
 
 _BUILT_IN_MODES = ("none", "host", "bridge", "default")
@@ -107,8 +108,9 @@ class _Service:
         for name, one in (node.fields if node else {}).items():
             required = member(one, "required")
             if name not in self._services and not (required is not None and required.value is False):
-                path = joined(f"{self._path}.depends_on", name)
-                raise one.error(path, f"there is no service {name!r}", hint=near(name, self._services))
+                _, implied, key = one.place.reason.partition(BECAUSE)
+                path = f"{self._path}.{key}" if implied else joined(f"{self._path}.depends_on", name)
+                raise (one.place if implied else one).error(path, f"there is no service {name!r}", hint=near(name, self._services))
 
     def _single_name(self) -> None:
         name, count = self._at("container_name"), self._at("scale") or self._at("deploy.replicas")

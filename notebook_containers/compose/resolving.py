@@ -15,6 +15,8 @@ from notebook_containers.compose.variables import Layer, Variables
 from notebook_containers.errors import InvalidArgument
 from notebook_containers.lean import replace
 
+BECAUSE = "because of "
+"""With the key that names a service, the reason of a dependency that nobody wrote."""
 _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 
@@ -190,9 +192,9 @@ class Resolver:
         for name, one in (own.fields if own else {}).items():
             condition = default("service_started", one.place, "default")
             found[name] = one.with_value({"condition": condition, "required": default(True, one.place, "default"), **one.fields})
-        for name, key, restart in _implied(node):
+        for name, key, one, restart in _implied(node):
             if name not in found:
-                found[name] = default(_dependency(node.place, f"because of {key}", restart=restart), node.place, f"because of {key}")
+                found[name] = default(_dependency(one.place, f"{BECAUSE}{key}", restart=restart), one.place, f"{BECAUSE}{key}")
         return (own or node).with_value(found) if found else own
 
 
@@ -201,16 +203,16 @@ def _dependency(place: Place, reason: str, *, restart: bool) -> Fields:
     return {**made, "restart": default(True, place, reason)} if restart else made
 
 
-def _implied(node: Node) -> Iterator[tuple[str, str, bool]]:
-    """Yield the services that a service needs without saying ``depends_on``: name, key, and whether a restart is shared."""
+def _implied(node: Node) -> Iterator[tuple[str, str, Node, bool]]:
+    """Yield the services that a service needs without saying ``depends_on``: name, key, who names it, and whether a restart is shared."""
     links = member(node, "links")
     for one in links.items if links else []:
-        yield one.text().partition(":")[0], "links", True
+        yield one.text().partition(":")[0], "links", one, True
     for key in _NAMESPACES:
         one_mode = member(node, key)
         if one_mode is not None and one_mode.text().startswith("service:"):
-            yield one_mode.text().partition(":")[2], key, True
+            yield one_mode.text().partition(":")[2], key, one_mode, True
     volumes = member(node, "volumes_from")
     for one in volumes.items if volumes else []:
         if not one.text().startswith("container:"):
-            yield one.text().partition(":")[0], "volumes_from", False
+            yield one.text().partition(":")[0], "volumes_from", one, False

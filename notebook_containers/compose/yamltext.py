@@ -64,6 +64,8 @@ class _Composer:
         except yaml.MarkedYAMLError as err:
             mark = err.problem_mark or err.context_mark
             place = self._place(mark) if mark else Place(text=self._text)
+            if mark and self._source[mark.index : mark.index + 1] == "\t":
+                raise place.error("", "a tab stands where YAML has none", hint="indent with spaces") from err
             raise place.error("", err.problem or "not readable as YAML", hint=f"it happened {err.context}" if err.context else "") from err
         except yaml.reader.ReaderError as err:
             before = self._source[: err.position]

@@ -136,9 +136,9 @@ KEYS: dict[str, list[tuple[str, str, object]]] = {
             (Watch(path="/p/s", action="sync", target="/s", ignore=("a",), include=("b",), initial_sync=True),),
         ),
         (
-            "{watch: [{path: s, action: sync+exec, exec: {command: x y}}]}",
+            "{watch: [{path: s, action: sync+exec, target: /s, exec: {command: x y}}]}",
             "watch",
-            (Watch(path="/p/s", action="sync+exec", exec=Hook(command=("x", "y"))),),
+            (Watch(path="/p/s", action="sync+exec", target="/s", exec=Hook(command=("x", "y"))),),
         ),
     ],
     "device_cgroup_rules": [("['c 1:3 mr']", "device_cgroup_rules", ("c 1:3 mr",))],

@@ -59,6 +59,9 @@ def test_verbs_that_look(line: Line) -> None:
     assert '"Action": "start"' in line.ok("events", "--json", "--since", "1970-01-01T00:00:00Z", "--until", "0s")
     assert "needs: db (started)" in line.ok("graph")
     assert line.run("stop", "nobody").returncode == 1
+    assert line.ok("ps", "--filter", "status=exited", "-q") == ""
+    assert "'x=y' is not understood" in line.run("ps", "--filter", "x=y").stderr
+    assert "'runing' is no status" in line.run("ps", "--filter", "status=runing").stderr
     line.ok("down")
     assert line.ok("ps", "-a").split() == ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]
 

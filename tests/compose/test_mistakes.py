@@ -48,15 +48,16 @@ def of_service(value: str) -> ComposeError:
         ("secrets: [nothing]", 15, "services.web.secrets[0]", "there are none"),
         ("volumes: [data:/x]", 15, "services.web.volumes[0]", "volumes:"),
         ("extends: wbe", 5, "services.web.extends", "'web'"),
-        ("links: [wbe]", 12, "services.web.depends_on.wbe", "'web'"),
-        ("network_mode: 'service:nobody'", 5, "services.web.depends_on.nobody", "web"),
+        ("links: [wbe]", 13, "services.web.links", "'web'"),
+        ("volumes_from: [wbe]", 20, "services.web.volumes_from", "'web'"),
+        ("network_mode: 'service:nobody'", 19, "services.web.network_mode", "web"),
     ],
 )
 def test_an_unknown_name_is_told_with_a_near_one(line: str, column: int, path: str, hint: str) -> None:
     error = of_service(line)
     assert f": {path}: " in error.message
     assert hint in error.hint
-    assert (error.line, error.column) == (4, column) or "depends_on" in path
+    assert (error.line, error.column) == (4, column)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,8 @@ def test_an_unknown_name_is_told_with_a_near_one(line: str, column: int, path: s
         ("network_mode: none\n    networks: [default]", 5, "network_mode", "exclude each other"),
         ("scale: 2\n    deploy: {replicas: 3}", 12, "scale", "3"),
         ("mem_limit: 1m\n    deploy: {resources: {limits: {memory: 2m}}}", 16, "mem_limit", "deploy.resources.limits.memory"),
+        ("develop: {watch: [{path: a, action: sync}]}", 41, "develop.watch[0].action", "target"),
+        ("develop: {watch: [{path: a, action: sync+exec, target: /a}]}", 41, "develop.watch[0].action", "exec"),
         ("container_name: one\n    scale: 2", 21, "container_name", "2 containers"),
         ("build: {dockerfile: D, dockerfile_inline: F}", 28, "build.dockerfile_inline", "exclude"),
     ],

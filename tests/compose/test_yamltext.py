@@ -114,7 +114,7 @@ def test_a_malformed_variable_is_an_error_at_its_place(text: str) -> None:
     [
         ("services:\n  web:\n    image: a\n    image: b\n", 4, "services.web.image"),
         ("a: 1\nb: [\n", 3, ""),
-        ("a: 1\n\tb: 2\n", 2, ""),
+        ("a: 1\n\tb: 2\n", 2, "a tab"),
         ("a: b: c\n", 1, ""),
         ("a: !!python/object/apply:os.system [x]\n", 1, "python"),
         ("a: !secret x\n", 1, "!secret"),
