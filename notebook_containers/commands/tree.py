@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import click
 
+from notebook_containers import __version__
 from notebook_containers.commands import booleans
 
 _CONTAINER = {
@@ -139,4 +140,15 @@ COMMANDS: Mapping[str, click.Command] = {
 
 def root(extra: Mapping[str, str] | None = None) -> Verbs:
     """Return the whole tree, with a face's own verbs (``demo``, ``lab``) and their modules added."""
-    return Verbs("nbc", {**ROOT, **(extra or {})}, help="Containers without a daemon: build images and run them, with Docker's words.")
+    verbs = Verbs("nbc", {**ROOT, **(extra or {})}, help="Containers without a daemon: build images and run them, with Docker's words.")
+    words = ["-v", "--version"]
+    verbs.params.append(
+        click.Option(words, is_flag=True, is_eager=True, expose_value=False, callback=_say_version, help="Show the version and exit.")
+    )
+    return verbs
+
+
+def _say_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"nbc version {__version__}")
+        context.exit()
