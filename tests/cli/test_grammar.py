@@ -65,7 +65,7 @@ def test_the_issues_verbs_are_there() -> None:
 def test_help_and_version_from_a_shell(plain_nbc: Nbc) -> None:
     assert plain_nbc.ok("--help").startswith("Usage: nbc")
     assert "--publish" in plain_nbc.ok("run", "--help")
-    assert plain_nbc.ok("--version") == plain_nbc.ok("-v") == f"nbc version {__version__}\n"
+    assert plain_nbc.ok("--version") == plain_nbc.ok("-v") == f"nbc version {__version__}"
     assert plain_nbc("").status == 125
 
 
