@@ -38,7 +38,9 @@ class Reference:
             try:
                 Digest(digest)
             except ValueError as err:
-                raise InvalidReference(f"{text!r} is not an image name: the part after @ is no digest") from err
+                raise InvalidReference(
+                    f"{text!r} is not an image name: the part after @ is no digest", hint="a digest is sha256: and 64 hex digits"
+                ) from err
         head, colon, tag = name.rpartition(":")
         if not colon or "/" in tag:
             head, tag = name, ""

@@ -148,7 +148,7 @@ class _Pull:
     def run(self) -> ImageRecord:
         reference = self._reference
         top = self._sources.manifest(self._repository, reference.digest or reference.tag)
-        fetched = _choose(self._sources, self._repository, top, self._platform)
+        fetched = _choose(self._sources, reference, top, self._platform)
         manifest = parse_manifest(fetched.data)
         check_parts(manifest)
         blobs = tuple({b.digest: (b.digest, b.size) for b in (manifest.config, *manifest.layers)}.values())
@@ -313,20 +313,21 @@ def missing(name: str, wanted: Platform, there: Sequence[Platform]) -> PlatformM
     return PlatformMissing(f"image {name} does not exist for {platform_text(wanted)}", hint=hint)
 
 
-def _choose(sources: _Sources, repository: str, fetched: Fetched, platform: Platform) -> Fetched:
+def _choose(sources: _Sources, reference: Reference, fetched: Fetched, platform: Platform) -> Fetched:
     """Follow one index to the manifest for the platform; an index in an index is refused."""
     if fetched.media_type not in (INDEX, DOCKER_INDEX):
         return fetched
-    index = parse_index(fetched.data, repository)
+    name = reference.familiar()
+    index = parse_index(fetched.data, name)
     known = [e for e in index.manifests if e.platform is not None and e.platform.architecture != "unknown"]
     entry = best(known, platform)
     if entry is None:
-        raise missing(repository, platform, [e.platform for e in known if e.platform is not None])
-    chosen = sources.manifest(repository, entry.digest)
+        raise missing(name, platform, [e.platform for e in known if e.platform is not None])
+    chosen = sources.manifest(reference.repository, entry.digest)
     if chosen.media_type in (INDEX, DOCKER_INDEX):
-        raise InvalidDocument(f"the index of {repository} leads to another index")
+        raise InvalidDocument(f"the index of {name} leads to another index")
     if len(chosen.data) != entry.size:
-        raise InvalidDocument(f"the index of {repository} says {entry.size} bytes of a manifest that has {len(chosen.data)}")
+        raise InvalidDocument(f"the index of {name} says {entry.size} bytes of a manifest that has {len(chosen.data)}")
     return chosen
 
 
