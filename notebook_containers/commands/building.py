@@ -35,7 +35,7 @@ def _build(context: str | None, **given: object) -> Result:
     source = _source(context, given["file"])
     directory, text, file = source.context, source.text, source.file
     args = dict(_pair("--build-arg", word) for word in _many(given["build_arg"]))
-    platform = str(given["platform"] or "")
+    platform = ",".join(dict.fromkeys(_many(given["platform"])))
     call = "check" if given["check"] else str(given["call"] or "build")
     contexts = dict(_context(word) for word in _many(given["build_context"]))
     if call != "build":
@@ -255,7 +255,9 @@ COMMANDS: Mapping[str, click.Command] = {
             click.Option(["-f", "--file"], help="The Dockerfile (CONTEXT/Dockerfile), or - for standard input."),
             click.Option(["--build-arg"], multiple=True, metavar="NAME=VALUE", help="Set an ARG."),
             click.Option(["--target"], help="Stage to build."),
-            click.Option(["--platform"], metavar="OS/ARCH", help="What the image is for, such as linux/arm64 (this machine's)."),
+            click.Option(
+                ["--platform"], multiple=True, metavar="OS/ARCH", help="What the image is for, such as linux/arm64 (this machine's)."
+            ),
             click.Option(["--no-cache"], is_flag=True, help="Run every step again."),
             click.Option(["--pull"], is_flag=True, help="Ask the registry for newer base images."),
             click.Option(["--label"], multiple=True, metavar="NAME=VALUE", help="Set a label."),

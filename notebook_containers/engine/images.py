@@ -143,7 +143,7 @@ class Images:
         if words.wants_host(words.host_lines(extra_hosts)):
             raise InvalidArgument("a build does not reach this machine: host-gateway is for run", hint="give an address, or --network host")
         limits = ContainerOptions(
-            extra_hosts=words.host_lines(extra_hosts), ulimits=limit_words.ulimits(ulimits), shm_bytes=words.size(shmsize, what="shmsize"),
+            extra_hosts=words.host_lines(extra_hosts), ulimits=limit_words.ulimits(ulimits), shm_bytes=words.size(shmsize, what="shm size"),
             memory_bytes=words.memory(mem_limit), nano_cpus=words.at_least("nano_cpus", nano_cpus),
         )  # fmt: skip
         names = [tag] if isinstance(tag, str) else list(tag or ())

@@ -74,3 +74,20 @@ def test_a_cache_that_is_not_there_is_told_and_done_without(nbc: Nbc, tmp_path: 
     assert done.status == 0, done.err
     assert re.search("the cache .*nowhere is not used: there is no directory", done.err)
     nbc.ok("rmi", "without")
+
+
+@pytest.mark.parametrize("words", [("--platform", "linux/amd64,linux/arm64"), ("--platform", "linux/amd64", "--platform", "linux/arm64")])
+def test_several_platforms_are_refused_and_none_is_dropped(nbc: Nbc, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    for more in ((), ("--check",)):
+        done = nbc("build", *words, *more, str(tmp_path))
+        assert (done.status, done.line) == (
+            1, "nbc: --platform linux/amd64,linux/arm64: a build is for one platform; build once for each of them, with a name of its own",
+        )  # fmt: skip
+
+
+def test_one_platform_may_stand_twice(nbc: Nbc, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
+    nbc.ok("build", "-q", "--platform", "linux/s390x", "--platform", "linux/s390x", "-t", "foreign", str(tmp_path))
+    assert json.loads(nbc.ok("image", "inspect", "foreign"))[0]["Architecture"] == "s390x"
+    nbc.ok("rmi", "foreign")
