@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from notebook_containers.build.execution import RunRequest
-from notebook_containers.engine import generated, installers, launch, memory, specgen, users, words
+from notebook_containers.engine import describing, generated, installers, launch, memory, specgen, users, words
 from notebook_containers.engine.documents import Endpoint
 from notebook_containers.engine.network_words import DEFAULT, Attachment, is_own
 from notebook_containers.engine.networks import Networks
@@ -113,7 +113,7 @@ class RuntimeExecutor:
             mounts=(*self._files(path, request, resolver), *apt, *request.binds, *self._secrets(path, request)),
             network=options.network,
             hostname=request.hostname,
-            seccomp=installers.profile(launch.seccomp_profile("default", capabilities), pretending=pretending),
+            seccomp=installers.profile(describing.seccomp_profile("default", capabilities), pretending=pretending),
         )
         spec = specgen.generate(options, ContainerConfig(), resolved, self.parts.host)
         return Bundle.create(path, spec, request.mounts, MonitorOptions(log_path="", volatile=True, tied=True))

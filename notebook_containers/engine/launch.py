@@ -6,7 +6,6 @@ undoes the ones before it, so nothing half-made remains.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,23 +16,18 @@ from notebook_containers import network as net
 from notebook_containers.build.platforms import host_platform, platform_text
 from notebook_containers.engine import (
     actors,
-    device_words,
+    describing,
     generated,
-    health,
-    installers,
     limit_words,
     namespace_words,
     neighbours,
     publishing,
     specgen,
     user_ranges,
-    users,
     words,
 )
-from notebook_containers.engine.device_words import DeviceWord
 from notebook_containers.engine.documents import ContainerDocument, MountPoint
-from notebook_containers.engine.host import Host
-from notebook_containers.engine.mount_points import Made, check_volumes, mount_points, mounted, volume_notes
+from notebook_containers.engine.mount_points import Made, check_volumes, mount_points, volume_notes
 from notebook_containers.engine.network_words import DEFAULT, is_own
 from notebook_containers.engine.networks import Networks
 from notebook_containers.engine.options import ContainerOptions
@@ -41,14 +35,12 @@ from notebook_containers.engine.parts import Parts
 from notebook_containers.engine.quantities import new_id, new_name
 from notebook_containers.engine.rights import Rights
 from notebook_containers.engine.volumes import Volumes
-from notebook_containers.errors import Conflict, ContainerNotFound, InvalidArgument, Unsupported
+from notebook_containers.errors import Conflict, ContainerNotFound, Unsupported
 from notebook_containers.lean import replace
-from notebook_containers.linux import cgroups, seccomp
-from notebook_containers.oci.documents import JSON, untrusted_json
+from notebook_containers.linux import cgroups
+from notebook_containers.oci.documents import untrusted_json
 from notebook_containers.oci.image import Digest
-from notebook_containers.oci.runtime import BlockIO, Device, Spec
-from notebook_containers.runtime import outside
-from notebook_containers.runtime.bundle import Bundle, MonitorOptions
+from notebook_containers.runtime.bundle import Bundle
 from notebook_containers.runtime.expected import Expected
 from notebook_containers.runtime.sessions import Session
 from notebook_containers.runtime.state import LOST, LOST_TEXT, ContainerState, read_exit
@@ -105,7 +97,9 @@ def create(
         directory.mkdir(mode=0o700, parents=True)
         undo.callback(_remove_tree, directory)
         if expected is not None:
-            found = specgen.group(options, parts.host, container_id, devices=_devices(options, parts.host), block_io=_block_io(options))
+            found = specgen.group(
+                options, parts.host, container_id, devices=describing.devices(options, parts.host), block_io=describing.block_io(options)
+            )
             expected.group(directory, *found)
         parts.store.snapshots.prepare(container_id, document.layers, volatile=options.auto_remove)
         undo.callback(parts.store.snapshots.remove, container_id)
@@ -115,7 +109,7 @@ def create(
         undo.callback(made.undo, parts, volumes)
         points = mount_points(parts, volumes, document, images or {}, made=made, inherited=inherited)
         document = replace(document, mounts=tuple(points), warnings=(*document.warnings, *volume_notes(parts, points)))
-        write_bundle(parts, document, describe(parts, document), expected=expected)
+        describing.write_bundle(parts, document, describing.describe(parts, document), expected=expected)
         if not options.auto_remove:
             parts.store.disk.force(directory)
         undo.callback(_forget_record, parts, container_id)
@@ -197,115 +191,6 @@ def _is_volatile(document: ContainerDocument) -> bool:
     return document.options.auto_remove and not any(point.anonymous for point in document.mounts)
 
 
-def describe(parts: Parts, document: ContainerDocument, *, joined: Mapping[str, str] | None = None) -> Spec:
-    """Write the generated files of a container and return its Spec; ``joined`` are the files of others' namespaces, by kind.
-
-    Without them those of a container that needs some are written so that it cannot start: they are known when it starts.
-    """
-    directory = parts.bundle_path(document.id)
-    (directory / "lock").touch(mode=0o600)
-    unknown = {kind: f"{namespace_words.JOIN}{other}" for kind, other in namespace_words.joined(document.options).items()}
-    return _spec(parts, document, directory, unknown if joined is None else joined)
-
-
-def write_bundle(parts: Parts, document: ContainerDocument, spec: Spec, *, expected: Expected | None = None) -> Bundle:
-    """Write the bundle of a container over its snapshot."""
-    options = document.options
-    monitor = MonitorOptions(
-        log_path="" if options.log.driver == "none" else "container.log",
-        log_max_bytes=options.log.max_bytes,
-        log_max_files=options.log.max_files,
-        init=options.init,
-        runtime=options.runtime,
-        stdin_open=options.stdin_open,
-        volatile=options.auto_remove,
-        restart=options.restart,
-        restart_max=options.restart_max,
-        stop_signal=options.stop_signal or document.config.stop_signal or "SIGTERM",
-        health=health.check(options, document.config),
-    )
-    root = parts.store.snapshots.mounts(document.id, volatile=options.auto_remove)
-    return Bundle.create(parts.bundle_path(document.id), spec, root, monitor, expected=expected)
-
-
-def _spec(parts: Parts, document: ContainerDocument, directory: Path, joined: Mapping[str, str]) -> Spec:
-    options, config = document.options, document.config
-    host, maps = parts.host, parts.host.container_maps(options.userns, first_id=document.first_id)
-    shown = (outside.IDMAP,) if document.first_id else ()
-    kept = host.kept_ids(options.userns)
-
-    def read(path: str) -> bytes | None:
-        return parts.store.snapshots.read_file(document.layers, path)
-
-    identity = users.of_container(parts, document)
-    home = options.working_dir or config.working_dir or "/"
-    passwd = users.passwd_with_caller(read, *kept, home=home) if kept else None
-    extra = users.groups(options.group_add, read, maps)
-    files = generated.write(parts, document, directory, passwd)
-    pretending = installers.pretends(host, userns=options.userns, seccomp=options.seccomp)
-    if pretending:
-        files += installers.apt_file(parts.store.snapshots, document.layers, directory)
-    files = [replace(mount, options=(*mount.options, *shown)) for mount in files]
-    binds = [mounted(parts, point, shown if point.kind == "volume" else ()) for point in document.mounts]
-    capabilities = frozenset(specgen.capability_set(options, parts.host))
-    resolved = specgen.Resolved(
-        id=document.id,
-        uid=identity.uid,
-        gid=identity.gid,
-        groups=tuple(dict.fromkeys((*identity.groups, *extra))),
-        home=identity.home,
-        mounts=tuple(sorted((*files, *binds), key=lambda mount: mount.destination.rstrip("/").count("/"))),  # a volume on /etc goes first
-        network=options.network,
-        hostname=document.hostname,
-        seccomp=installers.profile(seccomp_profile(options.seccomp, capabilities), pretending=pretending),
-        devices=_devices(options, parts.host),
-        block_io=_block_io(options),
-        joined=joined,
-        maps=maps if document.first_id else None,
-    )
-    return specgen.generate(options, config, resolved, parts.host)
-
-
-def _devices(options: ContainerOptions, host: Host) -> list[tuple[Device, DeviceWord]]:
-    """Return the nodes that were asked for; with ``--privileged`` as root every one of the machine's."""
-    every = [DeviceWord(source="/dev", target="/dev")] if options.privileged and not host.rootless else []
-    found = device_words.nodes([*every, *options.devices, *device_words.gpu_words(options.gpus)])
-    if host.rootless:
-        device_words.check_access(found)
-    return found
-
-
-def _block_io(options: ContainerOptions) -> BlockIO | None:
-    rates = {
-        "read_bps": options.device_read_bps,
-        "write_bps": options.device_write_bps,
-        "read_iops": options.device_read_iops,
-        "write_iops": options.device_write_iops,
-    }
-    return device_words.block_io(options.blkio_weight, options.blkio_weight_devices, rates)
-
-
-def seccomp_profile(word: str, capabilities: frozenset[str]) -> dict[str, object] | None:
-    """Return the profile for ``default``, ``unconfined`` or the path of a JSON file; raises InvalidArgument for an unreadable one."""
-    if word == "unconfined":
-        return None
-    if word in ("default", "builtin", ""):
-        return dict(seccomp.default_profile(capabilities))
-    try:
-        profile: JSON = json.loads(Path(word).read_text())
-    except (OSError, ValueError) as err:
-        raise InvalidArgument(
-            f"seccomp profile {word!r} cannot be read: {(err.strerror or '').lower() if isinstance(err, OSError) else err}",
-            hint="give the path of a JSON profile, or unconfined",
-        ) from err
-    if not isinstance(profile, dict):
-        raise InvalidArgument(f"seccomp profile {word!r} is no JSON object")
-    try:
-        return dict(seccomp.resolve_profile(profile, capabilities))
-    except ValueError as err:
-        raise InvalidArgument(f"seccomp profile {word!r} cannot be used: {err}") from err
-
-
 def start(
     parts: Parts, networks: Networks, document: ContainerDocument, *, attach: bool = False, stdin: bool = False
 ) -> tuple[ContainerDocument, Session | None]:
@@ -339,7 +224,7 @@ def start(
         others = neighbours.Neighbours(parts, document.options, held.enter_context(networks.namespaces(endpoints)))
         bundle = Bundle(path=parts.bundle_path(document.id))
         if others:
-            bundle = write_bundle(parts, changed, describe(parts, changed, joined=others.paths))
+            bundle = describing.write_bundle(parts, changed, describing.describe(parts, changed, joined=others.paths))
         if endpoints or others or sockets:
             with networks.making_ready(endpoints, lasting=not attach):
                 made = undo.enter_context(parts.runtime.make(document.id, bundle))
