@@ -43,11 +43,13 @@ def environment_list(given: Mapping[str, str | None] | Sequence[str] | None) -> 
 
 
 def label_map(given: Mapping[str, str] | Sequence[str] | None) -> dict[str, str]:
-    """Return labels from a mapping or from ``name=value`` entries."""
+    """Return labels from a mapping or from ``name=value`` entries; raises InvalidArgument for one without a name."""
     if given is None:
         return {}
     if isinstance(given, Mapping):
         return {str(k): str(v) for k, v in given.items()}
+    if bad := [entry for entry in given if not entry.partition("=")[0].strip()]:
+        raise InvalidArgument(f"{bad[0]!r} has no name", hint="write NAME=VALUE")
     return {entry.partition("=")[0]: entry.partition("=")[2] for entry in given}
 
 

@@ -90,6 +90,7 @@ def test_flags_of_run_about_its_place(nbc: Nbc) -> None:
         (["run", "--expose", "x", BASE], "'x'"),
         (["network", "create", "--ipv4=false", "web"], "--ipv6"),
         (["network", "create", "--ingress", "web"], "swarm"),
+        (["network", "create", "--label", "=x", "web"], "'=x' has no name"),
         (["network", "create", "--subnet", "10.0.0.0/33", "web"], "10.0.0.0/33"),
         (["network", "create", "bridge"], "always exists"),
         (["network", "create", "-d", "overlay", "web"], "overlay"),
