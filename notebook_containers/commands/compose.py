@@ -12,6 +12,7 @@ import click
 
 from notebook_containers.commands.face import face
 from notebook_containers.commands.tree import Verbs
+from notebook_containers.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +54,8 @@ def request() -> Request:
     directory = here.cwd / str(given["project_directory"]) if given.get("project_directory") else None
     files, name = _words(given.get("file")), str(given.get("project_name") or "")
     text = here.cell
+    if text is not None and files:
+        raise InvalidArgument(f"-f {files[0]} and a cell's text cannot both be the file", hint="leave out -f, or write %compose in a line")
     elsewhere = files or directory or os.environ.get("COMPOSE_FILE")
     if text is None and not elsewhere and here.project_text is not None and name in ("", here.project_name):
         text, name = here.project_text, here.project_name

@@ -70,3 +70,5 @@ def test_following_logs_ends_with_an_interrupt_and_the_project_goes_on(kernel: K
 def test_a_cell_may_name_another_verb(kernel: Kernel) -> None:
     config = kernel.ok(CELL.replace("%%compose -p cells", "%%compose -p cells config --services"))
     assert sorted(config.stdout.split()) == ["db", "web"]
+    both = kernel.run(CELL.replace("%%compose -p cells", "%%compose -f other.yaml config"))
+    assert (both.ename, "-f other.yaml and a cell's text cannot both be the file" in both.error) == ("InvalidArgument", True)
