@@ -67,8 +67,8 @@ class _Up:
     def run(self) -> list[Member]:
         for name in self._wanted.scale:
             self._site.project.service(name)
-        resources.ensure(self._site, self._services)
         self._images = images.ensure(self._site, self._services, self._wanted.making)
+        resources.ensure(self._site, self._services)
         self._hashes = {service.name: digests.service_hash(self._site.project, service) for service in self._services}
         members = self._site.members()
         self._orphans(members)

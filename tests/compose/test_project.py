@@ -126,6 +126,7 @@ def test_a_service_without_an_image_is_named_and_nothing_is_left(engine: Engine,
     with pytest.raises(ImageNotFound, match="no-such-image"):
         opened(engine, directory).up()
     assert engine.containers.list(all=True) == []
+    assert [network.name for network in engine.networks.list() if network.labels] == []
 
 
 def test_files_and_variables_are_found(engine: Engine, directory: Path, tmp_path: Path) -> None:
