@@ -87,7 +87,7 @@ PLAIN_JSON = {
     "store/idmap.py": "a file of the store, which we wrote; closed to others",
     "store/snapshots.py": "a file of the store, which we wrote; closed to others",
     "store/mapped.py": "what our own child process answers",
-    "engine/launch.py": "a seccomp profile the user names on their own machine",
+    "engine/describing.py": "a seccomp profile the user names on their own machine",
 }
 PLAIN_PATHS: dict[str, str] = {}
 REALPATHS = {
