@@ -182,8 +182,11 @@ class _Walk:
         digest = hashlib.sha256()
         parts = list[bytes]()
         holding = self.held.room(path, before.st_size)
+        size = 0
         while piece := os.read(file, _CHUNK):
             digest.update(piece)
+            size += len(piece)
+            holding = holding and size <= before.st_size  # it grows, or has no size that is known
             if holding:
                 parts.append(piece)
         value = digest.hexdigest()

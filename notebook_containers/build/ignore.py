@@ -45,6 +45,10 @@ class IgnoreRules:
         """Say whether something below an excluded directory may be taken back."""
         return not self._negated.isdisjoint(state.alive)
 
+    def returns_below(self, path: str) -> bool:
+        """Say whether something below the directory ``path`` may be taken back."""
+        return self.may_return(self._automaton.run("/", self._automaton.run(path)))
+
     def rule_for(self, path: str) -> Rule | None:
         """Return the rule that leaves ``path`` out, or None when it is in."""
         state = self._automaton.run(path)

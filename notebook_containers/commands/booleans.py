@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -20,21 +21,25 @@ def plain(command: click.Command, words: Sequence[str]) -> list[str]:
     """
     flags = {name: option for option in command.params if isinstance(option, click.Option) for name in option.opts}
     mixed = command.context_settings.get("allow_interspersed_args", command.allow_interspersed_args)
-    left = iter(words)
+    left = deque(words)
     found: list[str] = []
-    for word in left:
+    while left:
+        word = left.popleft()
         if word == "--" or (not word.startswith("-") and not mixed):
             found.append(word)
             break
-        found += _long(flags, word) if word.startswith("--") else _short(flags, word)
-        if _wants_value(flags, word):
-            found += _next(left)
+        said = _long(flags, word) if word.startswith("--") else _short(flags, word)
+        found = [*(found if said else _without(flags, found, word)), *said]
+        if left and _wants_value(flags, word, left[0]):
+            found.append(left.popleft())
     return [*found, *left]
 
 
-def _next(words: Iterator[str]) -> list[str]:
-    value = next(words, None)
-    return [] if value is None else [value]
+def _without(flags: Mapping[str, click.Option], found: list[str], word: str) -> list[str]:
+    """Return the words so far without the flag that ``word`` says is false: the last one counts."""
+    name = word.partition("=")[0]
+    option = flags[name if name.startswith("--") else f"-{name[-1]}"]
+    return [one for one in found if one not in option.opts]
 
 
 def _long(flags: Mapping[str, click.Option], word: str) -> list[str]:
@@ -61,10 +66,12 @@ def _said(option: click.Option, name: str, value: str) -> list[str]:
     return option.secondary_opts[:1]
 
 
-def _wants_value(flags: Mapping[str, click.Option], word: str) -> bool:
-    """Tell whether the next word is this option's value."""
+def _wants_value(flags: Mapping[str, click.Option], word: str, following: str) -> bool:
+    """Tell whether the ``following`` word is this option's value."""
     if word.startswith("--"):
         option = flags.get(word)
+        if option is not None and option._flag_needs_value and following.startswith("-"):  # its value may be left out
+            return False
         return option is not None and not option.is_flag and not option.count
     for position, letter in enumerate(word[1:] if word.startswith("-") else "", start=2):
         option = flags.get(f"-{letter}")

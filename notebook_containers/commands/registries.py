@@ -96,7 +96,7 @@ def _ask(prompt: str, *, secret: bool) -> str:
     """Ask the person: a terminal, or the notebook's own input field, which is not kept in it."""
     import getpass
 
-    if secret and face().cell is None and not (sys.stdin and sys.stdin.isatty()):  # getpass would warn, and read what echoes
+    if secret and face().streams and not (sys.stdin and sys.stdin.isatty()):  # getpass would warn, and read what echoes
         raise InvalidArgument("nobody can be asked for the password here", hint="use -u NAME --password-stdin")
     try:
         return getpass.getpass(prompt) if secret else input(prompt)

@@ -48,12 +48,12 @@ class Resolver:
         return root.with_value({**found, **rest})
 
     def as_written(self, root: Node) -> Node:
-        """Return the tree with the project's name and its services' variables, and nothing else that the files do not say."""
+        """Return the tree with the project's name and its services' variables and labels, and nothing else that the files do not say."""
         services = member(root, "services") or root.with_value({})
         found: Fields = {}
         for key, one in services.fields.items():
-            environment = self._environment(one, joined("services", key))
-            found[key] = one if environment is None else with_fields(one, {"environment": environment})
+            said = {"environment": self._environment(one, joined("services", key)), "labels": self._labels(one)}
+            found[key] = with_fields(one, {name: node for name, node in said.items() if node is not None})
         kept = {key: one for key, one in root.fields.items() if key not in ("version", "include")}
         name = (member(root, "name") or default(self._name, root.place, "the project's directory")).with_value(self._name)
         return root.with_value({**kept, "name": name, "services": services.with_value(found)})

@@ -37,7 +37,7 @@ def pull_all(site: Site, services: Sequence[Service], how: Pulling) -> list[str]
     def act(key: str) -> None:
         try:
             images.pull(site, wanted[key])
-        except Error as err:
+        except ImageNotFound as err:
             if wanted[key].build is None:
                 raise
             raise ImageNotFound(err.message, hint=f"build it: nbc compose build {wanted[key].name}") from err
@@ -60,20 +60,24 @@ def _left(site: Site, service: Service, how: Pulling) -> str:
 
 def push_all(site: Site, services: Sequence[Service], *, ignore_failures: bool = False) -> dict[str, str]:
     """Send the images that are built here, under every name that the file gives them; returns the digests there by name."""
-    names = {
+    owners = {
         name: service
         for service in services
         if service.build is not None and service.image
         for name in (service.image, *service.build.tags)
     }
+    names: dict[str, list[str]] = {}
+    for name, service in owners.items():
+        names.setdefault(service.name, []).append(name)
     found: dict[str, str] = {}
 
-    def act(name: str) -> None:
-        with images.telling(site, names[name], name, "pushing", "pushed"):
-            found[name] = site.engine.images.push(name)
+    def act(owner: str) -> None:
+        for name in names[owner]:  # one after the other: the second finds the layers there
+            with images.telling(site, owners[name], name, "pushing", "pushed"):
+                found[name] = site.engine.images.push(name)
 
     _each(list(names), act, ignore_failures=ignore_failures)
-    return {name: found[name] for name in names if name in found}
+    return {name: found[name] for name in owners if name in found}
 
 
 def _each(names: Sequence[str], act: Callable[[str], None], *, ignore_failures: bool) -> None:

@@ -62,7 +62,7 @@ class Tree:
             return
         for directory, names, _files in os.walk(self.rule.path):
             relative = os.path.relpath(directory, self.rule.path)
-            names[:] = [name for name in names if not self._is_left(os.path.normpath(os.path.join(relative, name)))]
+            names[:] = [name for name in names if self._may_hold(os.path.normpath(os.path.join(relative, name)))]
             yield directory
 
     def _files(self) -> Iterator[tuple[str, tuple[int, int, int]]]:
@@ -80,10 +80,18 @@ class Tree:
                     yield relative, facts
 
     def _is_left(self, name: str) -> bool:
-        if self._left.rule_for(name) is not None:
-            return True
+        return any(rules.rule_for(path) is not None for rules, path in self._leaving(name))
+
+    def _may_hold(self, name: str) -> bool:
+        """Tell whether a directory is looked into: it is not left out, or something below it may be taken back."""
+        return all(rules.rule_for(path) is None or rules.returns_below(path) for rules, path in self._leaving(name))
+
+    def _leaving(self, name: str) -> Iterator[tuple[IgnoreRules, str]]:
+        """Yield the rules that may leave a path out, with its name for them."""
+        yield self._left, name
         sent = os.path.relpath(os.path.join(self.rule.path, name), self._context) if self._context else ".."
-        return sent.partition("/")[0] != ".." and self._not_sent.rule_for(sent) is not None
+        if sent.partition("/")[0] != "..":
+            yield self._not_sent, sent
 
     def _is_wanted(self, name: str) -> bool:
         return self._only is None or self._only.rule_for(name) is not None

@@ -36,7 +36,7 @@ class Watching:
         if not self._trees:
             names = ", ".join(service.name for service in services)
             raise InvalidArgument(f"nothing is watched of {names}", hint="give a service develop: watch: in the file")
-        self._watch, self._stopped, self._known = Watch(), threading.Event(), set[str]()
+        self._watch, self._stopped, self._known, self._warned = Watch(), threading.Event(), set[str](), False
 
     def run(self) -> None:
         """Watch until it is stopped or interrupted."""
@@ -83,8 +83,10 @@ class Watching:
         except FileNotFoundError:
             return
         except OSError as err:  # the kernel watches no more for this user
-            text = f"{directory} is looked at every {_LONGEST_S:g} s only: {err.strerror}"
-            self._site.tell(Told(kind="service", name=self._site.name, phase="warning", text=text))
+            if not self._warned:
+                self._warned = True
+                text = f"{directory}, and what comes after it, is looked at every {_LONGEST_S:g} s only: {err.strerror}"
+                self._site.tell(Told(kind="service", name=self._site.name, phase="warning", text=text))
 
     def _react(self, service: Service, tree: Tree, changes: Changes) -> None:
         if not changes:

@@ -396,7 +396,9 @@ class Images:
         """Make an image as :meth:`import_image` of the archive at an http or https address; NotFound when it cannot be had."""
         from notebook_containers.engine import commit, importing
 
-        commit.target(repository, tag)  # a wrong name is told before anything is fetched
+        # what is wrong is told before anything is fetched
+        commit.target(repository, tag)
+        importing.check(changes, platform)
         with importing.fetched(self._parts, url) as file:
             return self.import_image(file, repository, tag, message=message or f"Imported from {url}", changes=changes, platform=platform)
 

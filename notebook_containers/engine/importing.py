@@ -46,6 +46,13 @@ def import_tar(
         return parts.store.images.put(image, [layer], tags=tags)
 
 
+def check(changes: Sequence[str], platform: str) -> None:
+    """Raise what :func:`import_tar` would for these before it reads anything."""
+    apply_changes(ContainerConfig(), changes)
+    if platform:
+        parse_platform(platform)
+
+
 @contextmanager
 def fetched(parts: Parts, url: str) -> Iterator[BinaryIO]:
     """Yield what is at an http or https address, as a file of the store that goes at the end; NotFound when it cannot be had."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from notebook_containers.engine.network_document import config_of, parse
-from notebook_containers.errors import Conflict, InvalidDocument, NetworkNotFound
+from notebook_containers.errors import Conflict, InvalidDocument, NetworkError, NetworkNotFound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +46,15 @@ def finish_all(parts: Parts, bridges: Bridges) -> None:
         names = os.listdir(_place(parts))
     for name in names:
         if not _is_known(parts, name):  # else it is about to go, or was to go when a kill came: it stays until somebody removes it
-            with suppress(Conflict):  # the link has another network's bridge by now
-                finish(parts, bridges, name)
+            with suppress(NetworkError):  # the next one tries again: whoever is here came for something else
+                _finish_ours(parts, bridges, name)
+
+
+def _finish_ours(parts: Parts, bridges: Bridges, name: str) -> None:
+    try:
+        finish(parts, bridges, name)
+    except Conflict:  # the link has another network's bridge by now
+        (_place(parts) / name).unlink(missing_ok=True)
 
 
 def _is_known(parts: Parts, network_id: str) -> bool:

@@ -199,14 +199,21 @@ def _texts(value: object) -> list[str]:
 
 
 def _links(value: object) -> dict[str, str]:
-    """Return name → whose it is of docker-py's ``{CONTAINER: NAME}``, or of words ``CONTAINER:NAME``; InvalidArgument for another."""
-    pairs = value.items() if isinstance(value, Mapping) else (word.partition(":")[::2] for word in _texts(value))
+    """Return name → whose it is of docker-py's ``{CONTAINER: NAME}``, pairs or words ``CONTAINER:NAME``; InvalidArgument for another."""
+    pairs = value.items() if isinstance(value, Mapping) else map(_link, value if isinstance(value, (list, tuple)) else _texts(value))
     found: dict[str, str] = {}
     for target, name in pairs:
         if not target:
             raise InvalidArgument(f"the link to {name!r} names no container", hint="write it as CONTAINER:NAME")
         found[check_alias(str(name or target)).lower()] = str(target).lower()
     return found
+
+
+def _link(value: object) -> tuple[object, object]:
+    if isinstance(value, (list, tuple)) and len(value) == 2:  # docker-py's other form
+        return value[0], value[1]
+    target, _, name = str(value).partition(":")
+    return target, name
 
 
 def _address(value: object, version: int) -> str:

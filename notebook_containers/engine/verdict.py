@@ -249,7 +249,7 @@ def _named(said: str, calls: Collection[str]) -> str:
 
 def _last_refused(state: ContainerState, near_s: float) -> str:
     """Return the call that was refused last, when that was so near the end that it may be the reason, and programs do not go on without."""
-    latest = next((call for call in state.refused if call not in _OPTIONAL), "")
+    latest = state.refused[0] if state.refused and state.refused[0] not in _OPTIONAL else ""
     return latest if state.finished_at is not None and state.finished_at - state.refused_at < near_s else ""
 
 

@@ -88,21 +88,31 @@ def _always_allowed(program: bytes, number: int) -> bool:
 
 def gone(listener: int) -> bool:
     """Tell whether no process has the filter any more."""
+    event = _events(listener)
+    return bool(event & select.POLLHUP and not event & select.POLLIN)
+
+
+def _events(listener: int) -> int:
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
+    return next((event for _, event in poll.poll(0)), 0)
 
 
 def refuse_next(listener: int) -> int:
-    """Answer the call that waits with EPERM; returns its number, or -1 when its process has gone meanwhile.
-
-    Waits for a call when there is none: ask only when the descriptor is readable.
-    """
+    """Answer the call that waits with EPERM; returns its number, or -1 when none waits any more."""
+    if not _events(listener) & select.POLLIN:  # the kernel would wait for one
+        return -1
     notification = bytearray(_NOTIFICATION_BYTES)
     try:
         fcntl.ioctl(listener, _RECEIVE, notification)
-        identity, _pid, _flags, number = _HEAD.unpack_from(notification)
-        fcntl.ioctl(listener, _ANSWER, bytearray(_RESPONSE.pack(identity, 0, -errno.EPERM, 0)))
     except OSError:  # ENOENT: a signal interrupted it, or killed it
         return -1
-    return int(number)
+    identity, _pid, _flags, number = _HEAD.unpack_from(notification)
+    while True:  # a call that was received is told once only: it must be answered, also when a signal comes to us meanwhile
+        try:
+            fcntl.ioctl(listener, _ANSWER, bytearray(_RESPONSE.pack(identity, 0, -errno.EPERM, 0)))
+        except InterruptedError:
+            continue
+        except OSError:
+            return -1
+        return int(number)

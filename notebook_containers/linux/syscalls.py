@@ -65,6 +65,7 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEA
 
 CLOSE_RANGE_CLOEXEC = 0x4
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 0x8
+_WAIT_KILLABLE_RECV = 0x20
 
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SEIZE = 7, 17, 0x4206
 PTRACE_O_TRACEEXEC, PTRACE_O_EXITKILL, PTRACE_EVENT_EXEC = 0x10, 0x100000, 4
@@ -208,7 +209,12 @@ def seccomp_listen(program: bytes) -> int:
     """Install such a filter; returns the descriptor (close-on-exec) to which it tells the calls that it does not decide itself."""
     buffer = ctypes.create_string_buffer(program, len(program))
     header = (ctypes.c_uint64 * 2)(len(program) // 8, ctypes.addressof(buffer))
-    return syscall("seccomp", 1, SECCOMP_FILTER_FLAG_NEW_LISTENER, header)
+    try:  # a call that was received is answered, whatever signals come to its process but SIGKILL (Linux 5.19)
+        return syscall("seccomp", 1, SECCOMP_FILTER_FLAG_NEW_LISTENER | _WAIT_KILLABLE_RECV, header)
+    except OSError as err:
+        if err.errno != errno.EINVAL:
+            raise
+        return syscall("seccomp", 1, SECCOMP_FILTER_FLAG_NEW_LISTENER, header)
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import time
@@ -110,6 +111,12 @@ class Client:
             lost, self._lost = self._lost, 0
             self.put(wire.frame(wire.LOST, str(lost).encode()))
 
+    def hung_up(self) -> bool:
+        """Tell whether the peer has closed its end."""
+        poll = select.poll()
+        poll.register(self.sock, 0)
+        return bool(poll.poll(0))
+
     def pending(self) -> bool:
         """Tell whether output waits."""
         return bool(self._queue)
@@ -178,8 +185,10 @@ class Clients:
         self._guarded(client, lambda: client.put(data))
 
     def send_last(self, client: Client, data: bytes) -> None:
-        """Queue the last frame for a client that may be gone by now."""
+        """Queue the last frame for a client that may be gone by now, and hang up when it has taken all."""
         self._guarded(client, lambda: client.put_last(data))
+        if not client.pending():  # nothing is read of it any more, so that its going would never be heard
+            self.drop(client)
 
     def output(self, kind: int, data: bytes) -> None:
         """Queue what the container wrote for every attached client."""
@@ -194,7 +203,7 @@ class Clients:
         for client in self._all.values():
             if client.sends_input and client.muted != muted:
                 client.muted = muted
-                self._loop.change(client.sock.fileno(), client.events())
+                self._loop.watch(client.sock.fileno(), client.events(), self._hear)
 
     def drop(self, client: Client) -> None:
         """Hang up on a client. Idempotent. Who fed the container's input ends it by going, unless it said that it only detaches."""
@@ -239,7 +248,7 @@ class Clients:
         except OSError:
             self._hear_out(client)
             self.drop(client)
-        if client.sock.fileno() in self._all:
+        if client.sock.fileno() in self._all and self._loop.watches(client.sock.fileno()):
             self._loop.change(client.sock.fileno(), client.events())
 
     def _hear_out(self, client: Client) -> None:
@@ -258,6 +267,8 @@ class Clients:
 
     def _take(self, client: Client) -> None:
         client.flush()
+        if client.muted and client.hung_up() and not client.pending():  # the kernel tells this again and again: until it is heard again
+            self._loop.unwatch(client.sock.fileno())
         try:
             data = b"" if client.muted else client.sock.recv(_CHUNK)
         except BlockingIOError:

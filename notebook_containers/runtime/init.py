@@ -84,7 +84,9 @@ def take_steps(plan: AnyPlan, steps: Sequence[tuple[str, Callable[[AnyPlan], Non
     except OSError as err:
         what = f"{err.filename}: " if err.filename and str(err.filename) not in str(err.strerror) else ""
         said = f"cannot {step}{' ' if step == 'mount' else ': '}{what}{err.strerror}"
-        hint = "make it first: a place in a volume must be there" if step == "mount" and err.errno == errno.ENOENT else ""
+        hint = (
+            "what is mounted must be there, a place in a volume too: make it first" if step == "mount" and err.errno == errno.ENOENT else ""
+        )
         _report(plan, {"message": said, "hint": hint, "errno": err.errno or 0, "status": 125})
     except Exception as err:
         _report(plan, {"message": f"cannot {step}: {type(err).__name__}: {err}", "status": 125})

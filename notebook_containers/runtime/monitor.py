@@ -18,7 +18,7 @@ from contextlib import suppress
 from notebook_containers.errors import Conflict, Error, RuntimeFailure
 from notebook_containers.linux import process as processes, syscalls
 from notebook_containers.linux.boot import boot_id
-from notebook_containers.runtime import ahead, borrowed, children, container, document, ending, logfile, wire
+from notebook_containers.runtime import ahead, borrowed, children, container, document, ending, init, logfile, wire
 from notebook_containers.runtime.actor import Actor
 from notebook_containers.runtime.clients import STALL_S, Client, Clients
 from notebook_containers.runtime.denials import Denials
@@ -300,8 +300,9 @@ class Monitor:
         if self._life is None or self._life.channel.fileno() != fd:
             return
         message, listeners = processes.recv_fds(self._life.channel, 65536, 1)
-        if listeners:
-            self._denials.listen(listeners[0])
+        if message == init.LISTENER:
+            for listener in listeners:  # none when this process has no descriptor left: such calls are answered ENOSYS then
+                self._denials.listen(listener)
             return
         self._loop.unwatch(fd)
         starters, self._starters = self._starters, []

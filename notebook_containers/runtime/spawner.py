@@ -21,7 +21,7 @@ import signal
 import socket
 from contextlib import suppress
 
-from notebook_containers.errors import RuntimeFailure
+from notebook_containers.errors import Error, RuntimeFailure
 from notebook_containers.linux import cgroups, process as processes, processors, syscalls
 from notebook_containers.linux.processors import Processors
 from notebook_containers.runtime import ahead, exec as execution, monitor, supervise, wire
@@ -136,7 +136,8 @@ def _be_spare(server: socket.socket, spawner: int, writing: int, *, idle: bool, 
     if os.getppid() != spawner:
         return
     if idle:
-        execution.rehearse()
+        with suppress(OSError, Error, ValueError):  # whoever needs what fails here tells
+            execution.rehearse()
     own = Processors()
     word, fds, first = _await_message(server, own, _make_ahead(ahead.LASTS_S, own) if expecting else None)
     if not word:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ from notebook_containers.lean import dataclass, field
 from notebook_containers.oci.documents import JSON
 
 MOST_BYTES = 64 * 1024 * 1024
+_EACH_BYTES = 512  # about what a piece takes beside its content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,28 +26,39 @@ class Piece:
     xattrs: Mapping[str, bytes] = field(default_factory=dict)
 
 
+def _cost(piece: Piece) -> int:
+    return len(piece.content) + sum(map(len, piece.xattrs.values())) + _EACH_BYTES
+
+
 Ready: TypeAlias = "Mapping[str, Piece]"
 """Files that need not be read where they are copied from, by their path below the source; empty for the source itself."""
 
 
 class Held:
-    """What is held of one build context: at most 64 MiB. What comes after that is read again where it is copied."""
+    """What is held of one build context: at most 64 MiB. What comes after that is read again where it is copied. Thread-safe."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._left = most
         self._pieces: dict[str, Piece] = {}
+        self._lock = threading.Lock()
 
     def room(self, path: str, size: int) -> bool:
         """Forget what is held of a path, and say whether a file of this size can be held."""
-        if path in self._pieces:
-            self._left += len(self._pieces.pop(path).content)
-        return size <= self._left
+        with self._lock:
+            self._forget(path)
+            return size + _EACH_BYTES <= self._left
 
     def keep(self, path: str, piece: Piece) -> None:
         """Hold a file; one that has grown beyond what there is room for is not."""
-        if len(piece.content) <= self._left:
-            self._left -= len(piece.content)
-            self._pieces[path] = piece
+        with self._lock:
+            self._forget(path)
+            if _cost(piece) <= self._left:
+                self._left -= _cost(piece)
+                self._pieces[path] = piece
+
+    def _forget(self, path: str) -> None:
+        if (piece := self._pieces.pop(path, None)) is not None:
+            self._left += _cost(piece)
 
     def ready(self, top: str, digests: Mapping[str, str]) -> Ready:
         """Return the pieces at or below ``top`` whose contents have these digests, by the path relative to it."""

@@ -178,6 +178,7 @@ class MappedTrees:
         pipe = os.pipe2(os.O_CLOEXEC) if feed or drain else None
         handed = [] if pipe is None else [pipe[0] if feed else pipe[1]]
         kept = -1 if pipe is None else pipe[1] if feed else pipe[0]
+        moved = False
         with ours:
             try:
                 with theirs:
@@ -191,9 +192,13 @@ class MappedTrees:
                     with suppress(OSError):
                         fcntl.fcntl(kept, fcntl.F_SETPIPE_SZ, _PIECE)
                 _move_bytes(kept, feed, drain)
+                moved = True
             finally:
                 for fd in (*handed, *((kept,) if kept >= 0 else ())):
                     os.close(fd)
+                if not moved:  # the worker is at it until it misses the rest: who tidies up comes after it
+                    with suppress(errors.StoreError, OSError):
+                        _receive(ours)
             return _answer(_receive(ours))
 
     def _send(self, fds: list[int]) -> None:

@@ -38,7 +38,9 @@ class Workers:
         return self._said("{}")
 
     def _ask(self, verb: str, step: int, event: int, number: str) -> int:
-        return self._said(json.dumps({"verb": verb, "step": step, "event": event, "signal": number}))
+        code = self._said(json.dumps({"verb": verb, "step": step, "event": event, "signal": number}))
+        assert code in (0, -signal.SIGKILL, -signal.SIGSTOP), f"{verb}: it ended with {code}"
+        return code
 
     def _said(self, line: str) -> int:
         assert self._server.stdin is not None

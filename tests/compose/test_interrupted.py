@@ -113,6 +113,7 @@ def test_rel32_somebody_else_works_while_an_up_stands_still(verb: str, engine: E
 
     for step in range(1, FEW, 5):
         if not others.stopped("up", step=step):
+            assert step > 1
             break
         working = threading.Thread(target=other)
         working.start()

@@ -154,6 +154,8 @@ def test_what_the_build_is_not_sent_is_not_looked_at(tmp_path: Path) -> None:
     build = Build(context=str(tmp_path), dockerfile="Dockerfile")
     assert set(Tree(Watch(path=str(tmp_path / "src"), action="sync", ignore=("*.pyc",)), build).look()) == {"a.py", "deep", "deep/b.py"}
     assert set(Tree(Watch(path=str(tmp_path / "src"), action="sync", include=("*.log",))).look()) == {"a.log"}
+    (tmp_path / ".dockerignore").write_text("*\n!src/deep/b.py\n")
+    assert set(Tree(Watch(path=str(tmp_path), action="rebuild"), build).look()) == {"src/deep/b.py"}
     (tmp_path / "Dockerfile.dockerignore").write_text("src/deep\n")
     assert set(Tree(Watch(path=str(tmp_path), action="rebuild"), build).look()) >= {"top", "src/a.log", "src/b.pyc"}
     assert "src/deep/b.py" not in Tree(Watch(path=str(tmp_path), action="rebuild"), build).look()
