@@ -106,14 +106,14 @@ def test_the_same_tree_as_umoci(home: Home, tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-def test_the_same_tree_as_podman(home: Home) -> None:
+def test_the_same_tree_as_podman(home: Home, tmp_path: Path) -> None:
     need(shutil.which("podman"), "podman")
     with tempfile.TemporaryDirectory(prefix="nbci-", dir="/tmp") as text, unmounted(Path(text)), podman(Path(text)) as pods:
         place = Path(text)
         with home.open() as engine:
             ours = stacked(engine, os.fsencode(place / "canary"), PODMAN)
-            engine.images.save_directory(["stacked:1"], place / "layout")
-        image = pods.podman.call("pull", "--quiet", f"oci:{place}/layout:1").split()[-1]
+            engine.images.save_directory(["stacked:1"], tmp_path / "layout")  # podman reads the path as a name: none that ends with _
+        image = pods.podman.call("pull", "--quiet", f"oci:{tmp_path}/layout:1").split()[-1]
         theirs = there(Path(pods.podman.call("image", "mount", image).strip()))
         pods.podman.call("image", "umount", image)
         assert differences(ours, theirs) == {}
