@@ -8,7 +8,7 @@ from notebook_containers.compose import images, order
 from notebook_containers.compose.model import Service
 from notebook_containers.compose.progress import Told
 from notebook_containers.compose.site import Site
-from notebook_containers.errors import Error, ImageNotFound
+from notebook_containers.errors import Error
 from notebook_containers.lean import dataclass
 
 
@@ -37,10 +37,10 @@ def pull_all(site: Site, services: Sequence[Service], how: Pulling) -> list[str]
     def act(key: str) -> None:
         try:
             images.pull(site, wanted[key])
-        except ImageNotFound as err:
-            if wanted[key].build is None:
-                raise
-            raise ImageNotFound(err.message, hint=f"build it: nbc compose build {wanted[key].name}") from err
+        except Error as err:
+            if wanted[key].build is not None:
+                err.hint = "; ".join(filter(None, [err.hint, f"or build it: nbc compose build {wanted[key].name}"]))
+            raise
 
     _each(list(wanted), act, ignore_failures=how.ignore_failures)
     return list(dict.fromkeys(service.image for service in wanted.values()))

@@ -99,9 +99,9 @@ def test_what_cannot_be_fetched_is_told_after_the_rest_came(registry: str, engin
         project.pull(["gone", "db"], told=said.append)
     assert seen(said) == [("db:1", "pulled"), ("db:1", "pulling"), ("gone:1", "error"), ("gone:1", "pulling")]
     assert project.pull(["gone", "db"], ignore_failures=True) == [f"{registry}/db:1", f"{registry}/gone:1"]
-    with pytest.raises(ImageNotFound) as failed:
+    with pytest.raises(RegistryError) as failed:
         project.pull(["web"])
-    assert failed.value.hint == "build it: nbc compose build web"
+    assert failed.value.hint == "check the name and the tag; or build it: nbc compose build web"
 
 
 def test_names_are_pinned_to_what_the_registry_has(registry: str, line: Line, engine: Engine) -> None:

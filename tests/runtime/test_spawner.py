@@ -331,7 +331,9 @@ def test_another_container_in_between_takes_nothing_away(box: Box) -> None:
     with box.runtime.soon() as expected:
         identity, bundle = box.bundle(spec)
         tell(expected, bundle, spec)
-        until(lambda: groups.named(lambda name: name == "between"))
+        until(lambda: inits(box))
+        (init,) = inits(box)
+        until(lambda: f"{PARENT}/between" in Path(f"/proc/{init}/cgroup").read_text())  # then all of them are made
         made = {path: path.stat().st_ino for path in groups.named(lambda name: name == "between")}
         assert box.sh("echo another") == (0, "another\n")
         assert {path: path.stat().st_ino for path in groups.named(lambda name: name == "between")} == made
